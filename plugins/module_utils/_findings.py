@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""What a check found, and the errors that end a module: the collection's common tongue."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+
+class Status(StrEnum):
+    """How a finding is to be taken, from best to worst."""
+
+    OK = "ok"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a report.
+
+    check: identifier of what was looked at, lower case with dots (``cuda.requirement``, ``nfs.export``).
+    status: see :class:`Status`.
+    subject: the object it is about (``node gpu-1``, ``/srv/nfs-ssd/portal-stt on pve``).
+    message: what was found, in one sentence.
+    remedy: what the operator does next; empty when nothing needs doing.
+    evidence: further lines, one fact each.
+    """
+
+    check: str
+    status: Status
+    subject: str
+    message: str
+    remedy: str = ""
+    evidence: tuple[str, ...] = field(default=())
+
+    def as_result(self) -> dict[str, Any]:
+        """The finding as a module returns it: plain strings and lists."""
+        return {**asdict(self), "status": self.status.value, "evidence": list(self.evidence)}
+
+
+class CollectionError(Exception):
+    """What an operator can act on: what happened, where, why, and what to do next.
+
+    check, subject, message, remedy: as in :class:`Finding`; the error becomes one with status `refused`.
+    result: further keys for the module's result.
+    """
+
+    check = "run"
+
+    def __init__(
+        self, subject: str, message: str, remedy: str, *, evidence: tuple[str, ...] = (), **result: Any
+    ) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.message = message
+        self.remedy = remedy
+        self.evidence = evidence
+        self.result = result
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message} {self.remedy}".rstrip()
+
+    @property
+    def finding(self) -> Finding:
+        """The error as a line of a report."""
+        return Finding(
+            self.check, Status.REFUSED, self.subject, self.message, self.remedy, tuple(self.evidence)
+        )
+
+
+def fail(module: AnsibleModule, error: CollectionError, findings: list[Finding] | None = None) -> NoReturn:
+    """End the module with the error, together with what was found before it."""
+    lines = [*(findings or []), error.finding]
+    module.fail_json(msg=str(error), findings=[line.as_result() for line in lines], **error.result)
