@@ -53,7 +53,7 @@ class ClusterError(CollectionError):
 
 
 class Cluster:
-    """A Kubernetes API server. `configure` returns the access anew; it is asked again when a token expired."""
+    """A Kubernetes API server. `configure` returns the access, anew each time: tokens expire."""
 
     def __init__(self, configure: Callable[[], tuple[Configuration, Mapping[str, Any]]]) -> None:
         self._configure = configure
@@ -89,7 +89,10 @@ class Cluster:
         force: bool = False,
         dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Server-side apply of one object; returns it as stored. Raises ClusterError (409: another manager's field)."""
+        """Server-side apply of one object; returns it as stored.
+
+        Raises ClusterError: status 409 when another manager owns a field.
+        """
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
@@ -113,7 +116,7 @@ class Cluster:
         headers: Mapping[str, str] | None = None,
         timeout: float = READ_SECONDS,
     ) -> bytes:
-        """The answer's body. `timeout`: seconds without a byte. Raises ClusterError for any status but 2xx."""
+        """The answer's body. `timeout`: seconds without a byte. Raises ClusterError unless the status is 2xx."""
         response = self._send(method, path, query, body, headers, timeout)
         try:
             return bytes(response.read())
@@ -130,7 +133,7 @@ class Cluster:
         resource_version: str = "",
         timeout: float = 300,
     ) -> Iterator[dict[str, Any]]:
-        """Events ``{"type", "object"}`` of one watch request, until the server ends it after `timeout` seconds.
+        """Events ``{"type", "object"}`` of one watch request; the server ends it after `timeout` seconds.
 
         Raises ClusterError: status 410 when `resource_version` is too old, 0 when the connection broke.
         """

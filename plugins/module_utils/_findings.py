@@ -72,12 +72,11 @@ class CollectionError(Exception):
     @property
     def finding(self) -> Finding:
         """The error as a line of a report."""
-        return Finding(
-            self.check, Status.REFUSED, self.subject, self.message, self.remedy, tuple(self.evidence)
-        )
+        return Finding(self.check, Status.REFUSED, self.subject, self.message, self.remedy, tuple(self.evidence))
 
 
 def fail(module: AnsibleModule, error: CollectionError, findings: list[Finding] | None = None) -> NoReturn:
     """End the module with the error, together with what was found before it."""
     lines = [*(findings or []), error.finding]
     module.fail_json(msg=str(error), findings=[line.as_result() for line in lines], **error.result)
+    raise SystemExit(1)  # not reached: fail_json ends the process

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""From registered results to the lines of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ._findings import Finding, Status
+
+_SIGNS = {Status.OK: "√", Status.WARNING: "‼", Status.UNKNOWN: "?", Status.REFUSED: "×"}
+_STOPS = (Status.UNKNOWN, Status.REFUSED)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of text, and the status that colours it (None: plain)."""
+
+    text: str
+    status: Status | None = None
+
+
+def collect(results: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """The findings of all results, in order, each once; a failure without findings becomes one itself."""
+    found: dict[Finding, None] = {}
+    for result in results:
+        if result.get("skipped"):
+            continue
+        if "findings" in result:
+            for entry in result["findings"]:
+                found[_finding(entry)] = None
+        elif "results" in result:
+            found.update(dict.fromkeys(collect(result["results"])))
+        elif result.get("unreachable") or result.get("failed") or result.get("failed_when_result") is False:
+            found[_failure(result)] = None
+    return list(found)
+
+
+def render(title: str, findings: Iterable[Finding]) -> list[Line]:
+    """The report for a terminal: a line a finding, evidence and remedy below it where something is off."""
+    findings = list(findings)
+    width = max((len(finding.check) for finding in findings), default=0)
+    lines = [Line(title), Line("-" * len(title))]
+    for finding in findings:
+        head = f"{_SIGNS[finding.status]} {finding.check:<{width}}  {finding.subject}: {finding.message}"
+        lines.append(Line(head, finding.status))
+        indent = " " * (width + 4)
+        lines += [Line(f"{indent}{fact}") for fact in finding.evidence]
+        if finding.remedy:
+            lines.append(Line(f"{indent}→ {finding.remedy}"))
+    return [*lines, Line(_summary(findings))]
+
+
+def verdict(title: str, findings: Iterable[Finding]) -> tuple[bool, str]:
+    """Whether the report fails, and the message that says why."""
+    findings = list(findings)
+    stops = [finding for finding in findings if finding.status in _STOPS]
+    if not stops:
+        return False, f"{title}: {_summary(findings)}"
+    reasons = "\n".join(f"{stop.subject}: {stop.message} {stop.remedy}".rstrip() for stop in stops)
+    return True, f"{title}: {_summary(findings)}\n{reasons}"
+
+
+def _summary(findings: list[Finding]) -> str:
+    words = {
+        Status.OK: "fine",
+        Status.WARNING: "to know",
+        Status.UNKNOWN: "cannot tell",
+        Status.REFUSED: "refused",
+    }
+    counts = [f"{sum(finding.status is status for finding in findings)} {word}" for status, word in words.items()]
+    return ", ".join(count for count in counts if not count.startswith("0 ")) or "nothing was looked at"
+
+
+def _finding(entry: Mapping[str, Any]) -> Finding:
+    return Finding(
+        str(entry["check"]),
+        Status(str(entry["status"])),
+        str(entry["subject"]),
+        str(entry["message"]),
+        str(entry.get("remedy", "")),
+        tuple(str(fact) for fact in entry.get("evidence", ())),
+    )
+
+
+def _failure(result: Mapping[str, Any]) -> Finding:
+    message = str(result.get("msg", "no message")).strip()
+    if result.get("unreachable"):
+        return Finding(
+            "host.reachable",
+            Status.REFUSED,
+            str(result.get("host", "the host")),
+            f"Ansible cannot reach it: {message}",
+            "Check address, SSH user and key (ansible_host, ansible_user) with: ansible HOST -m ping",
+        )
+    return Finding("run", Status.REFUSED, "a task", f"failed: {message}", "See the task's own output above.")
