@@ -1,0 +1,72 @@
+# The interface of the project. Set-up is done by the first target that needs it; a second run starts at once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+LAB := $(BIN)/python -m lab
+RUN := $(LAB) run --
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit integration molecule e2e bench vectors docs build lock lab down clean
+
+help: ## what can be made
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(STAMP) lab ## from nothing to text from speech, in the lab
+	$(RUN) ansible-playbook -i inventory/lab site.yml
+
+test: lint unit lab ## everything
+	@$(MAKE) --no-print-directory integration molecule e2e
+	@$(MAKE) --no-print-directory down
+
+lint: $(STAMP) ## style, types, documentation
+	ruff check .
+	ruff format --check .
+	MYPYPATH=.collections mypy -p ansible_collections.portal.stt.plugins
+	mypy lab tests benchmarks
+	ansible-lint --offline
+	antsibull-changelog lint
+	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
+
+unit: $(STAMP) ## decisions, without a lab
+	pytest tests/unit
+
+integration: $(STAMP) ## modules and roles on the lab
+	$(RUN) pytest tests/integration
+
+molecule: $(STAMP) ## role scenarios on the lab
+	$(RUN) molecule test --all
+
+e2e: $(STAMP) ## the main job on the real node
+	$(RUN) pytest tests/e2e
+
+bench: $(STAMP) lab ## paired measurements for docs/performance.md
+	$(RUN) python -m benchmarks
+
+vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
+	@python -m tests.vectors $(VECTORS)
+
+docs: $(STAMP) ## the generated parts of docs/
+	python -m docs.generate
+
+build: $(STAMP) ## the collection as ansible-galaxy installs it
+	ansible-galaxy collection build --force
+
+lock: $(STAMP) ## newest versions into requirements-dev.txt
+	uv pip compile -q --upgrade --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--group pyproject.toml:dev --group pyproject.toml:lab -o requirements-dev.txt
+
+lab: $(STAMP)
+	@$(LAB) up
+
+down: $(STAMP) ## the lab is gone
+	@$(LAB) down
+
+clean: ## all but the caches is gone
+	@if [ -e $(STAMP) ]; then $(LAB) down; fi
+	rm -rf $(VENV) .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis build ./*.tar.gz
+
+$(STAMP): requirements-dev.txt lab/bootstrap.py
+	@$(PYTHON) -m lab.bootstrap
