@@ -1,0 +1,84 @@
+"""What a person sees of the findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Finding, Status
+from ansible_collections.portal.stt.plugins.module_utils._report import collect, render, verdict
+
+FINE = Finding("image.digest", Status.OK, "registry/repo:1", "is sha256:aa.")
+COVERED = Finding("nfs.covered", Status.WARNING, "/srv/a on pve", "is exported to everybody already.", "Narrow it.")
+REFUSED = Finding("cuda", Status.REFUSED, "node gpu-1", "driver 470 is too old.", "Take the other image.", ("cuda>=12.9",))
+
+
+def test_render() -> None:
+    assert [line.text for line in render("Preflight", [FINE, COVERED, REFUSED])] == [
+        "Preflight",
+        "---------",
+        "√ image.digest  registry/repo:1: is sha256:aa.",
+        "‼ nfs.covered   /srv/a on pve: is exported to everybody already.",
+        "                → Narrow it.",
+        "× cuda          node gpu-1: driver 470 is too old.",
+        "                cuda>=12.9",
+        "                → Take the other image.",
+        "1 fine, 1 to know, 1 refused",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ([FINE, COVERED], (False, "Preflight: 1 fine, 1 to know")),
+        ([], (False, "Preflight: nothing was looked at")),
+        (
+            [FINE, REFUSED],
+            (True, "Preflight: 1 fine, 1 refused\nnode gpu-1: driver 470 is too old. Take the other image."),
+        ),
+        (
+            [Finding("cuda", Status.UNKNOWN, "node gpu-2", "has no labels.")],
+            (True, "Preflight: 1 cannot tell\nnode gpu-2: has no labels."),
+        ),
+    ],
+)
+def test_verdict(findings: list[Finding], expected: tuple[bool, str]) -> None:
+    assert verdict("Preflight", findings) == expected
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"findings": [FINE.as_result()]}, [FINE]),
+        ({"findings": [FINE.as_result(), FINE.as_result()]}, [FINE]),
+        ({"skipped": True, "findings": [FINE.as_result()]}, []),
+        ({"changed": False}, []),
+        ({"results": [{"findings": [FINE.as_result()]}, {"findings": [COVERED.as_result()]}]}, [FINE, COVERED]),
+        (
+            {"unreachable": True, "msg": "Connection refused", "host": "pve"},
+            [
+                Finding(
+                    "host.reachable",
+                    Status.REFUSED,
+                    "pve",
+                    "Ansible cannot reach it: Connection refused",
+                    "Check address, SSH user and key (ansible_host, ansible_user) with: ansible HOST -m ping",
+                )
+            ],
+        ),
+        (
+            {"failed": False, "failed_when_result": False, "msg": "boom"},
+            [Finding("run", Status.REFUSED, "a task", "failed: boom", "See the task's own output above.")],
+        ),
+    ],
+)
+def test_collect(result: dict[str, Any], expected: list[Finding]) -> None:
+    assert collect([result]) == expected
+
+
+def test_error_in_words() -> None:
+    error = CollectionError("pve", "disk is full.", "Free some space.", evidence=("0 B left", "1 GiB needed"))
+    assert str(error) == "pve: disk is full.\n  0 B left\n  1 GiB needed\nFree some space."
+    assert error.finding == Finding(
+        "run", Status.REFUSED, "pve", "disk is full.", "Free some space.", ("0 B left", "1 GiB needed")
+    )
