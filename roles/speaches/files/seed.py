@@ -1,0 +1,914 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts models onto a volume, in the Hugging Face hub's cache layout, each at one pinned revision.
+
+Runs in the seed Job, with the Python of the speech server's own image (standard library and
+huggingface_hub 0.35 or later). The server may read the same volume meanwhile.
+
+Environment:
+  SEED_MODELS    JSON list of {"model": "org/name", "revision": commit, branch, tag or null,
+                 "local": path or absent}.
+  HF_HUB_CACHE   the cache on the volume (default /data/hub).
+  HF_ENDPOINT    the hub (default https://huggingface.co).
+  HF_TOKEN       token for gated and private models; never printed.
+  SEED_VERIFY    "size" (default) or "full": what is on the volume is compared by size, or read and hashed.
+  SEED_RESULT    where the result goes as JSON (default /dev/termination-log).
+
+Result: {"models": [{"model", "revision", "status": "present" | "downloaded" | "imported",
+"bytes_downloaded"}]}, and after a failure also "error", "cause", "remedy" and "code".
+
+What it guarantees:
+  * Nothing is written, and the hub is not asked, when refs/main names the wanted revision and every file has
+    its recorded size. The record (models--ORG--NAME/portal-stt.json) holds size and digest of every file of
+    every revision that was seeded, and what an unset revision, a branch or a tag resolved to: that is asked
+    of the hub once. To move on, pin another revision. To go back, pin the old one: its files are still there.
+  * A file gets its name under blobs/ only after it was read back and its digest found right (sha256 of large
+    files, git's blob sha1 of the others). A snapshot folder appears whole, by rename; refs/main is replaced
+    last, by rename. So a server never sees a half model, and never a broken link.
+  * A download that was cut off goes on where it stopped (blobs/DIGEST.incomplete).
+  * A lock file with a heartbeat keeps a second run waiting, to save bandwidth. Nothing depends on it: two
+    runs would write the same bytes at the same places. Locks of the file system, which hang on some NFS
+    mounts, are not used; Xet is off, because it cannot go on with a partial file.
+
+"local" takes a folder or an archive (tar, also compressed, or zip) that lies on the volume, at any depth a
+folder with model.bin. It becomes a snapshot whose revision is the digest of its content; the import may be
+removed afterwards.
+
+Exit status: 0 done; 2 bad SEED_MODELS; 10 hub unreachable; 11 token refused or model gated; 12 no such model;
+13 no such revision; 14 hub answers with an error; 20 volume full; 21 volume read-only; 22 wrong owner or
+mode; 23 I/O error of the volume; 30 digest mismatch; 31 not a model the server can load; 32 import missing or
+unreadable; 70 a defect of this script; 143 stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fnmatch
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import sys
+import tarfile
+import threading
+import time
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, NoReturn
+
+PATTERNS = (
+    "README.md",
+    "config.json",
+    "preprocessor_config.json",
+    "model.bin",
+    "tokenizer.json",
+    "vocabulary.*",
+)
+"""What Speaches v0.9.0-rc.3 downloads (executors/whisper.py); a repository may hold more."""
+
+NEEDED = ("README.md", "config.json", "model.bin", "tokenizer.json", "vocabulary.*")
+"""Without the card it answers 500, without tokenizer.json faster-whisper asks the hub for another one."""
+
+CARD = ("ctranslate2", "automatic-speech-recognition")
+"""What the card has to name for the server to list the model (hf_utils.py, HfModelFilter)."""
+
+UNSET = "main"
+MB = 1_000_000
+CHUNK = 1 << 20
+TICK_S = 2.0
+BEAT_S = 5.0
+STALE_S = 30.0
+TIMEOUT_S = 10
+TRIES = 3
+
+
+class Fault(Exception):
+    """What stopped the seeding: what happened and where, why, what to do, and the exit status."""
+
+    def __init__(self, code: int, error: str, cause: str, remedy: str, *, passing: bool = False) -> None:
+        super().__init__(error)
+        self.code, self.error, self.cause, self.remedy, self.passing = code, error, cause, remedy, passing
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model to have on the volume."""
+
+    model: str
+    revision: str | None = None
+    local: str | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a snapshot. `digest` is its sha256 (64 hex digits) or git's blob sha1 (40)."""
+
+    name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A revision with its files."""
+
+    revision: str
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one model; `bytes_downloaded` counts bytes that came from the hub."""
+
+    model: str
+    revision: str
+    status: str
+    bytes_downloaded: int
+
+
+def say(line: str) -> None:
+    print(f"seed: {line}", flush=True)
+
+
+def main(env: Mapping[str, str]) -> int:
+    """Exit status, after every wanted model is on the volume or the first fault is reported."""
+    results: list[Result] = []
+    fault: Fault | None = None
+    token = env.get("HF_TOKEN", "")
+    os.umask(0o022)
+    signal.signal(signal.SIGTERM, _stopped)
+    try:
+        cache = Path(env.get("HF_HUB_CACHE") or "/data/hub")
+        hub = Hub(env.get("HF_ENDPOINT") or "https://huggingface.co", token)
+        for wanted in wanted_models(env.get("SEED_MODELS", "")):
+            results.append(seed(wanted, cache, hub, deep=env.get("SEED_VERIFY") == "full"))
+    except Fault as stopped:
+        fault = stopped
+    except Exception as defect:
+        where = defect.__traceback__
+        while where and where.tb_next:
+            where = where.tb_next
+        line = where.tb_lineno if where else 0
+        fault = Fault(
+            70,
+            f"The seed script met what it does not know: {type(defect).__name__}: {defect} (line {line}).",
+            "This is a defect of the script.",
+            "Report it with this line.",
+        )
+    _report(results, fault, token, Path(env.get("SEED_RESULT") or "/dev/termination-log"))
+    return fault.code if fault else 0
+
+
+def wanted_models(text: str) -> list[Wanted]:
+    """The models that SEED_MODELS asks for; raises Fault (2) where it is not what it should be."""
+    try:
+        entries = json.loads(text)
+        wanted = [Wanted(e["model"], e.get("revision") or None, e.get("local") or None) for e in entries]
+        for entry, model in zip(entries, wanted, strict=True):
+            unknown = set(entry) - {"model", "revision", "local"}
+            if unknown or not re.fullmatch(r"(\w[\w.-]*)/(\w[\w.-]*)", model.model) or "--" in model.model:
+                raise ValueError(f"bad entry {json.dumps(entry)}")
+        if not wanted:
+            raise ValueError("no entry")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Fault(
+            2,
+            "SEED_MODELS is not a list of models.",
+            f"{type(error).__name__}: {error}.",
+            'Write it as [{"model": "org/name", "revision": "commit or null"}].',
+        ) from error
+    return wanted
+
+
+def seed(wanted: Wanted, cache: Path, hub: Hub, *, deep: bool = False) -> Result:
+    """What became of the wanted model, which is on the volume and served from refs/main afterwards.
+
+    Raises Fault.
+    """
+    repo = cache / ("models--" + wanted.model.replace("/", "--"))
+    with _volume(repo):
+        known = _known(repo, wanted)
+        if known and _served(repo, known, deep=deep):
+            say(f"{wanted.model}: present at {known.revision}, {len(known.files)} files; nothing to do")
+            return Result(wanted.model, known.revision, "present", 0)
+        for folder in ("blobs", "snapshots", "refs"):
+            (repo / folder).mkdir(parents=True, exist_ok=True)
+        with _lock(repo / "portal-stt.lock", wanted.model):
+            known = _known(repo, wanted)
+            if known and _served(repo, known, deep=deep):
+                say(f"{wanted.model}: present at {known.revision}; another run put it there")
+                return Result(wanted.model, known.revision, "present", 0)
+            if known is None and wanted.local:
+                return _import(wanted, repo)
+            return _fetch(wanted, known, repo, hub)
+
+
+# ---- from the hub
+
+
+def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Result:
+    started = time.monotonic()
+    snapshot = known or hub.snapshot(wanted.model, wanted.revision)
+    _check_names(wanted.model, [file.name for file in snapshot.files], f"revision {snapshot.revision}")
+    if known is None:
+        _record(repo, snapshot, wanted.revision or UNSET)
+        how = "" if wanted.revision == snapshot.revision else f" (what {wanted.revision or 'unset'} is now)"
+        say(f"{wanted.model}: revision {snapshot.revision}{how}, recorded on the volume")
+    progress = Progress(wanted.model, len(snapshot.files), sum(file.size for file in snapshot.files))
+    with _every(TICK_S, progress.print):
+        missing = [file for file in snapshot.files if not progress.kept(repo, file)]
+        if missing and wanted.local:
+            if Path(wanted.local).exists():
+                return _import(wanted, repo)
+            raise Fault(
+                32,
+                f"{wanted.model}: {missing[0].name} on the volume is damaged, and {wanted.local} is gone.",
+                "A file imported from a local copy can only be repaired from it.",
+                "Put the folder or archive back and run again.",
+            )
+        _check_room(repo, wanted.model, missing)
+        # The card first: it says whether the server can use the rest.
+        for file in sorted(missing, key=lambda file: (file.name != "README.md", file.size)):
+            _obtain(hub, wanted.model, snapshot.revision, repo, file, progress)
+            if file.name == "README.md":
+                _check_card(wanted.model, repo / "blobs" / file.digest)
+    _publish(repo, snapshot)
+    seconds = time.monotonic() - started
+    say(
+        f"{wanted.model}: {snapshot.revision} is complete: {len(snapshot.files)} files verified, "
+        f"{progress.received / MB:.1f} MB downloaded in {seconds:.0f} s"
+    )
+    return Result(wanted.model, snapshot.revision, "downloaded", progress.received)
+
+
+def _obtain(hub: Hub, model: str, revision: str, repo: Path, file: File, progress: Progress) -> None:
+    blob = repo / "blobs" / file.digest
+    partial = blob.with_name(f"{file.digest}.incomplete")
+    for _ in range(2):  # a partial file from before may be bad: once more from its start
+        _download(hub, model, revision, partial, file, progress)
+        if _intact(partial, file, progress):
+            os.replace(partial, blob)
+            progress.files_done += 1
+            return
+        progress.bytes_done -= partial.stat().st_size
+        partial.unlink()
+    raise Fault(
+        30,
+        f"{model}: {file.name} of revision {revision} does not have the digest that the hub states.",
+        f"Downloaded twice from {hub.endpoint}, expected {file.digest}, got other bytes.",
+        "Something between the hub and the volume alters data (a proxy, a mirror, a bad disk); nothing was "
+        "changed for the server. Try again from another network or with another HF_ENDPOINT.",
+    )
+
+
+def _download(hub: Hub, model: str, revision: str, partial: Path, file: File, progress: Progress) -> None:
+    if partial.exists() and partial.stat().st_size > file.size:
+        partial.unlink()
+    failures = 0
+    resumed = partial.exists()
+    while True:
+        with open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0) as target:
+            start = target.seek(0, os.SEEK_END)
+            if resumed:
+                progress.bytes_done += start
+                say(f"{model}: {file.name}: {start / MB:.1f} of {file.size / MB:.1f} MB are here already")
+            try:
+                hub.fetch(model, revision, file, Sink(target, progress), start)
+                os.fsync(target.fileno())
+                return
+            except Fault as fault:
+                size = target.seek(0, os.SEEK_END)
+                failures = 1 if size > start else failures + 1
+                if not fault.passing or failures >= TRIES:
+                    fault.remedy += f" {size / MB:.1f} of {file.size / MB:.1f} MB of {file.name} stay on the volume."
+                    raise
+                say(f"{model}: {fault.error} Trying again.")
+                time.sleep(2**failures)
+                resumed = False
+
+
+class Sink:
+    """The file that huggingface_hub writes to: counts what arrives, and makes faults of the volume known."""
+
+    def __init__(self, target: IO[bytes], progress: Progress) -> None:
+        self.target, self.progress, self.name = target, progress, str(target.name)
+
+    def write(self, data: bytes) -> int:
+        with _volume(Path(self.name)):
+            view = memoryview(data)
+            while view:
+                view = view[self.target.write(view) :]
+        self.progress.bytes_done += len(data)
+        self.progress.received += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.target.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        before = self.target.tell()
+        after = self.target.seek(offset, whence)
+        self.progress.bytes_done += after - before
+        return after
+
+    def truncate(self) -> None:
+        """Nothing: the same bytes come again, and a run beside this one may have published the file."""
+
+
+class Hub:
+    """The hub, asked through the installed huggingface_hub, which is loaded only when needed."""
+
+    def __init__(self, endpoint: str, token: str) -> None:
+        self.endpoint, self.token = endpoint.rstrip("/"), token
+
+    def _library(self) -> Any:
+        os.environ.update(
+            HF_ENDPOINT=self.endpoint,
+            HF_HUB_OFFLINE="0",
+            HF_HUB_DISABLE_XET="1",
+            HF_HUB_DISABLE_PROGRESS_BARS="1",
+            HF_HUB_DISABLE_TELEMETRY="1",
+            HF_HUB_ENABLE_HF_TRANSFER="0",
+            HF_HUB_DOWNLOAD_TIMEOUT=str(TIMEOUT_S),
+            HF_HUB_VERBOSITY="critical",
+        )
+        import huggingface_hub
+        from huggingface_hub import constants, errors, file_download  # noqa: F401 (attributes of the package)
+
+        constants.DOWNLOAD_CHUNK_SIZE = CHUNK  # its 10 MB are too coarse for progress and for going on
+        return huggingface_hub
+
+    def snapshot(self, model: str, revision: str | None) -> Snapshot:
+        """The files of a revision (a commit, branch or tag; None: the default branch) that the server needs."""
+        library = self._library()
+        api = library.HfApi(endpoint=self.endpoint, token=self.token or False)
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._explained(library, model, revision):
+                    info = api.model_info(model, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+                break
+            except Fault as fault:
+                if not fault.passing or attempt == TRIES:
+                    raise
+                say(f"{model}: {fault.error} Trying again.")
+                time.sleep(2**attempt)
+        files = [
+            (entry.rfilename, entry.lfs.size, entry.lfs.sha256)
+            if entry.lfs
+            else (entry.rfilename, entry.size, entry.blob_id)
+            for entry in info.siblings or ()
+            if _is_wanted(entry.rfilename)
+        ]
+        if not info.sha or not all(size is not None and digest for _, size, digest in files):
+            raise Fault(
+                14,
+                f"{self.endpoint} does not say which commit, sizes or digests {model} has.",
+                "Without them a download cannot be verified; some mirrors leave them out.",
+                "Set HF_ENDPOINT to a hub that answers in full.",
+            )
+        return Snapshot(info.sha, tuple(File(*file) for file in files))
+
+    def fetch(self, model: str, revision: str, file: File, sink: Sink, start: int) -> None:
+        """Writes the file's bytes from `start` on to the sink, which stands there."""
+        library = self._library()
+        headers = library.utils.build_hf_headers(token=self.token or False)
+        headers["Accept-Encoding"] = "identity"  # a range of a compressed body is of no use
+        url = library.hf_hub_url(model, file.name, revision=revision, endpoint=self.endpoint)
+        with self._explained(library, model, revision):
+            library.file_download.http_get(url, sink, resume_size=start, headers=headers, expected_size=file.size)
+
+    @contextlib.contextmanager
+    def _explained(self, library: Any, model: str, revision: str | None) -> Iterator[None]:
+        errors = library.errors
+        try:
+            yield
+        except errors.GatedRepoError as error:
+            raise self._refused(model, f"{model} is gated.", error) from error
+        except errors.RevisionNotFoundError as error:
+            raise Fault(
+                13,
+                f"{model} has no revision {revision or UNSET} on {self.endpoint}.",
+                f"The hub answers HTTP {error.response.status_code} (RevisionNotFound).",
+                f"Take a commit from {self.endpoint}/{model}/commits/main, or leave the revision unset.",
+            ) from error
+        except errors.RepositoryNotFoundError as error:
+            token = "the token given may not see it" if self.token else "no token was given to see it with"
+            raise Fault(
+                12,
+                f"There is no model {model} on {self.endpoint}.",
+                f"The hub answers HTTP {error.response.status_code} (RepoNotFound): "
+                f"the name is mistyped, or the model is private and {token}.",
+                "Correct the name (org/name, upper and lower case count), or give a token that may read it.",
+            ) from error
+        except errors.HfHubHTTPError as error:
+            status = error.response.status_code
+            if status in (401, 403):
+                raise self._refused(model, f"{self.endpoint} refuses {model}.", error) from error
+            busy = status in (408, 429) or status >= 500
+            raise Fault(
+                14,
+                f"{self.endpoint} answers HTTP {status} for {model}.",
+                "Too many requests." if status == 429 else f"The hub says: {_first_line(error)}",
+                "Run again later: it goes on where it stopped." if busy else "Look at HF_ENDPOINT: is it a hub?",
+                passing=busy,
+            ) from error
+        except ValueError as error:  # before the next: requests' own are both
+            raise Fault(
+                14,
+                f"{self.endpoint} does not answer as a hub does.",
+                f"{type(error).__name__}: {_first_line(error)}.",
+                "Look at HF_ENDPOINT: is it a hub, and is no login page of a proxy in between?",
+            ) from error
+        except (OSError, errors.HTTPError) as error:
+            raise Fault(
+                10,
+                f"The hub at {self.endpoint} is unreachable: {_network_reason(error)}.",
+                f"The model {model} is not complete on the volume, so it has to be fetched.",
+                f"Let the seed Job out to {self.endpoint} (DNS, network policy, firewall, HTTPS_PROXY) and run "
+                "again, or bring the model yourself: speaches_model_source: local.",
+                passing=True,
+            ) from error
+
+    def _refused(self, model: str, what: str, error: Any) -> Fault:
+        token = "the token given is not accepted" if self.token else "no token was given"
+        return Fault(
+            11,
+            f"{what[:-1]}, and {token}.",
+            f"The hub answers HTTP {error.response.status_code}.",
+            f"Accept the model's terms at {self.endpoint}/{model} and give a read token of that account as "
+            "HF_TOKEN, from a Secret.",
+        )
+
+
+def _network_reason(error: BaseException) -> str:
+    chain: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in chain:
+        chain.append(step)
+        step = step.__cause__ or step.__context__
+    for link in reversed(chain):
+        if isinstance(link, socket.gaierror):
+            return "its name does not resolve"
+        if isinstance(link, ConnectionRefusedError):
+            return "connection refused"
+        if isinstance(link, TimeoutError) or "Timeout" in type(link).__name__:
+            return f"no answer within {TIMEOUT_S} s"
+    for link in reversed(chain):
+        if "SSL" in type(link).__name__:
+            return f"TLS fails: {_first_line(link)}"
+        if "Consistency" in str(link):
+            return "it sent fewer bytes than the file has"
+    return "it closed the connection" if len(chain) > 1 else f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+# ---- from a folder or an archive on the volume
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of an import, and how to read it."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def _import(wanted: Wanted, repo: Path) -> Result:
+    source = Path(wanted.local or "")
+    with _readable(wanted.model, source), _parts(source) as parts:
+        _check_names(wanted.model, [part.name for part in parts], str(source))
+        progress = Progress(wanted.model, len(parts), sum(part.size for part in parts), verb="copied")
+        files = []
+        with _every(TICK_S, progress.print):
+            for part in sorted(parts, key=lambda part: (part.name != "README.md", part.size)):
+                files.append(_copy(part, repo, progress))
+                if part.name == "README.md":
+                    _check_card(wanted.model, repo / "blobs" / files[0].digest)
+    listing = "".join(f"{file.digest}  {file.name}\n" for file in sorted(files, key=lambda file: file.name))
+    snapshot = Snapshot(hashlib.sha1(listing.encode()).hexdigest(), tuple(files))
+    _record(repo, snapshot, _import_key(source))
+    _publish(repo, snapshot)
+    say(f"{wanted.model}: {snapshot.revision} is complete: {len(files)} files imported from {source}")
+    return Result(wanted.model, snapshot.revision, "imported", 0)
+
+
+@contextlib.contextmanager
+def _parts(source: Path) -> Iterator[list[Part]]:
+    if source.is_dir():
+        found = [Path(top) for top, _, names in os.walk(source, followlinks=True) if "model.bin" in names]
+        paths = [path for folder in found[:1] for path in folder.iterdir() if _is_wanted(path.name)]
+        yield [Part(path.name, path.stat().st_size, functools.partial(_reader, path)) for path in paths]
+    elif zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            yield [
+                Part(_base(name), archive.getinfo(name).file_size, functools.partial(archive.open, name))
+                for name in _beside_model(archive.namelist())
+            ]
+    else:
+        with tarfile.open(source) as tar:
+            names = [member.name for member in tar.getmembers() if member.isfile() or member.issym()]
+            parts = []
+            for name in _beside_model(names):
+                with _member(tar, name) as stream:
+                    size = stream.seek(0, os.SEEK_END)
+                parts.append(Part(_base(name), size, functools.partial(_member, tar, name)))
+            yield parts
+
+
+def _reader(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    stream = tar.extractfile(name)  # follows links within the archive
+    if stream is None:
+        raise tarfile.ReadError(f"{name} is not a file")
+    return stream
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _beside_model(names: Sequence[str]) -> list[str]:
+    folders = [name.removesuffix("model.bin") for name in names if _base(name) == "model.bin"]
+    return [name for name in names if _is_wanted(_base(name)) and [name.removesuffix(_base(name))] == folders[:1]]
+
+
+def _is_wanted(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)
+
+
+def _copy(part: Part, repo: Path, progress: Progress) -> File:
+    partial = repo / "blobs" / f"{part.name}.{uuid.uuid4().hex}.incomplete"
+    digest = hashlib.sha256()
+    try:
+        with part.open() as source, partial.open("wb") as target:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                with _volume(partial):
+                    target.write(chunk)
+                progress.bytes_done += len(chunk)
+            target.flush()
+            os.fsync(target.fileno())
+        file = File(part.name, partial.stat().st_size, digest.hexdigest())
+        if not _intact(partial, file, progress):
+            raise Fault(
+                30,
+                f"{part.name} came back from the volume with other bytes than were written.",
+                f"Expected sha256 {file.digest}.",
+                "Check the disk of the NFS server, then run again.",
+            )
+        os.replace(partial, repo / "blobs" / file.digest)
+    finally:
+        partial.unlink(missing_ok=True)
+    progress.files_done += 1
+    return file
+
+
+@contextlib.contextmanager
+def _readable(model: str, source: Path) -> Iterator[None]:
+    remedy = "Put a folder or a tar or zip archive with the model's files there, readable by this user."
+    if not source.exists():
+        raise Fault(32, f"{model}: there is nothing at {source}.", "The import was not put there.", remedy)
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
+        raise Fault(32, f"{model}: {source} is not a whole archive.", f"{_first_line(error)}.", remedy) from error
+
+
+def _import_key(source: Path) -> str:
+    """Names an import in the record: its path and, while it is there, what changes when it is replaced."""
+    paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    state = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    return f"{source} {hashlib.sha1(json.dumps(state).encode()).hexdigest()}"
+
+
+# ---- the volume
+
+
+def _served(repo: Path, snapshot: Snapshot, *, deep: bool) -> bool:
+    """Whether the server gets exactly this snapshot, by size or by digest of every file."""
+    try:
+        if (repo / "refs" / "main").read_text() != snapshot.revision:
+            return False
+        paths = [(repo / "snapshots" / snapshot.revision / file.name, file) for file in snapshot.files]
+        if not all(path.stat().st_size == file.size for path, file in paths):
+            return False
+    except FileNotFoundError:
+        return False
+    return not deep or all(_intact(path, file) for path, file in paths)
+
+
+def _publish(repo: Path, snapshot: Snapshot) -> None:
+    final = repo / "snapshots" / snapshot.revision
+    staged = repo / f"staged-{uuid.uuid4().hex}"
+    staged.mkdir()
+    try:
+        for file in snapshot.files:
+            (staged / file.name).symlink_to(f"../../blobs/{file.digest}")
+        if final.is_dir():
+            for file in snapshot.files:
+                os.replace(staged / file.name, final / file.name)
+        else:
+            os.rename(staged, final)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    _write(repo / "refs" / "main", snapshot.revision, staging=repo)
+    for ref in (repo / "refs").iterdir():
+        if ref.name != "main":  # the server wants one ref at most
+            ref.unlink() if not ref.is_dir() else shutil.rmtree(ref)
+
+
+def _write(path: Path, text: str, staging: Path) -> None:
+    """Replaces a file whole. Staged elsewhere than in refs/, where every file counts as a ref."""
+    temporary = staging / f"staged-{uuid.uuid4().hex}"
+    try:
+        with temporary.open("w") as target:
+            target.write(text)
+            target.flush()
+            os.fsync(target.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _recorded(repo: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((repo / "portal-stt.json").read_text())
+        return {"resolved": dict(record["resolved"]), "snapshots": dict(record["snapshots"])}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {"resolved": {}, "snapshots": {}}
+
+
+def _record(repo: Path, snapshot: Snapshot, asked: str) -> None:
+    record = _recorded(repo)
+    record["resolved"].pop(asked, None)  # the newest last
+    record["resolved"][asked] = snapshot.revision
+    record["snapshots"][snapshot.revision] = [asdict(file) for file in snapshot.files]
+    _write(repo / "portal-stt.json", json.dumps(record, indent=1), staging=repo)
+
+
+def _known(repo: Path, wanted: Wanted) -> Snapshot | None:
+    """The snapshot that the record gives for what is wanted; None: it has to be asked for or imported."""
+    record = _recorded(repo)
+    if wanted.local:
+        source = Path(wanted.local)
+        if source.exists():
+            revision = record["resolved"].get(_import_key(source))
+        else:
+            revision = ([r for key, r in record["resolved"].items() if key.startswith(f"{source} ")] or [None])[-1]
+    else:
+        revision = record["resolved"].get(wanted.revision or UNSET, wanted.revision)
+    files = record["snapshots"].get(revision)
+    return Snapshot(revision, tuple(File(**file) for file in files)) if files else None
+
+
+def _intact(path: Path, file: File, progress: Progress | None = None) -> bool:
+    """Whether the file, read back from the volume, has the size and digest that it should have."""
+    if not path.exists() or path.stat().st_size != file.size:
+        return False
+    digest = hashlib.sha256() if len(file.digest) == 64 else hashlib.sha1(f"blob {file.size}\0".encode())
+    with path.open("rb") as source:
+        os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        done = 0
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            if progress:
+                progress.verifying = f"verifying {file.name}: {done / MB:.0f} of {file.size / MB:.0f} MB"
+    if progress:
+        progress.verifying = ""
+    return digest.hexdigest() == file.digest
+
+
+def _check_room(repo: Path, model: str, missing: Sequence[File]) -> None:
+    partials = [repo / "blobs" / f"{file.digest}.incomplete" for file in missing]
+    need = sum(file.size for file in missing) - sum(p.stat().st_size for p in partials if p.exists())
+    system = os.statvfs(repo)
+    free = system.f_bavail * system.f_frsize
+    if need > free:
+        raise _full(f"{model}: {need / MB:.1f} MB are still to come and {free / MB:.1f} MB are free at {repo.parent}.")
+
+
+def _full(error: str) -> Fault:
+    return Fault(
+        20,
+        f"The volume is full. {error}",
+        "The export's file system, or its quota, has no room.",
+        "Free space on the export or enlarge it and run again: what was downloaded stays.",
+    )
+
+
+def _check_names(model: str, names: Sequence[str], where: str) -> None:
+    lacking = [need for need in NEEDED if not fnmatch.filter(names, need)]
+    if lacking:
+        raise Fault(
+            31,
+            f"{model} cannot be served: {where} has no {', '.join(lacking)}.",
+            "The server loads Whisper models in CTranslate2's format, with their model card.",
+            "Choose a CTranslate2 conversion (model.bin), such as deepdml/faster-whisper-large-v3-turbo-ct2, "
+            "or complete the folder.",
+        )
+
+
+def _check_card(model: str, readme: Path) -> None:
+    front = re.match(r"\ufeff?---\r?\n(.*?)\n---", readme.read_text(errors="replace"), re.DOTALL)
+    lacking = [word for word in CARD if not front or word not in front.group(1)]
+    if lacking:
+        raise Fault(
+            31,
+            f"{model} cannot be served: the card in README.md does not say {' and '.join(lacking)}.",
+            "The server lists a model only when its card names the library ctranslate2 and the task "
+            "automatic-speech-recognition.",
+            "Choose a conversion whose card says so, or add library_name and pipeline_tag to a local copy's card.",
+        )
+
+
+@contextlib.contextmanager
+def _volume(path: Path) -> Iterator[None]:
+    """Turns errors of the volume into faults."""
+    try:
+        yield
+    except OSError as error:
+        at = Path(error.filename) if isinstance(error.filename, str) else path
+        what = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(f"{at} could not be written: {what}.") from error
+        if error.errno == errno.EROFS:
+            raise Fault(
+                21,
+                f"The volume is read-only: {at} could not be written.",
+                f"{what}.",
+                "Give the seed Job the claim read-write and see that the export has rw.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            near = at
+            while not os.access(near, os.F_OK) and near != near.parent:
+                near = near.parent
+            owner = near.stat()
+            raise Fault(
+                22,
+                f"User {os.getuid()} (group {os.getgid()}) may not use {at}: {near} belongs to "
+                f"{owner.st_uid}:{owner.st_gid}, mode {stat.S_IMODE(owner.st_mode):04o}.",
+                f"{what}.",
+                "On the NFS host give the exported directory, with what is in it, to the server's user "
+                "(chown -R 1000:1000), as the storage play does.",
+            ) from error
+        raise Fault(
+            23,
+            f"The volume fails at {at}: {what}.",
+            "A soft NFS mount reports an error when the server does not answer in time, or the export changed.",
+            "Look at the NFS server and the network between; run again: it goes on where it stopped.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _lock(path: Path, model: str) -> Iterator[None]:
+    """Holds the lock file. Waits while its holder's heartbeat is seen, takes it over when that stops."""
+    me = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "run": uuid.uuid4().hex})
+    seen: tuple[str, int] | None = None
+    since = time.monotonic()
+    while True:
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as lock:
+                lock.write(me)
+            break
+        except FileExistsError:
+            pass
+        with contextlib.suppress(FileNotFoundError):  # released meanwhile
+            with path.open() as lock:  # opening makes an NFS client ask the server for the time of change
+                now = (lock.read(), os.fstat(lock.fileno()).st_mtime_ns)
+            if now != seen:
+                if seen is None:
+                    say(f"{model}: another run is at work on it, waiting: {now[0] or 'starting'}")
+                seen, since = now, time.monotonic()
+            if _is_dead(now[0]) or time.monotonic() - since > STALE_S:
+                say(f"{model}: the other run is gone, taking over")
+                path.unlink()
+                continue
+        time.sleep(1)
+    try:
+        with _every(BEAT_S, lambda: os.utime(path)):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            if path.read_text() == me:
+                path.unlink()
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the lock's holder ran on this host and is no more; in a container a process id comes again."""
+    try:
+        owner = json.loads(holder)
+        if owner["host"] != socket.gethostname():
+            return False
+        if owner["pid"] == os.getpid():
+            return True
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, KeyError, TypeError, OSError):
+        return False
+    return False
+
+
+# ---- telling
+
+
+@dataclass
+class Progress:
+    """How far a model is. `bytes_done` counts what is on the volume, `received` what came from the hub."""
+
+    model: str
+    files: int
+    bytes: int
+    verb: str = "on the volume"
+    files_done: int = 0
+    bytes_done: int = 0
+    received: int = 0
+    verifying: str = ""
+    _last: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
+
+    def kept(self, repo: Path, file: File) -> bool:
+        """Whether the file is already whole on the volume; counts it then."""
+        if not _intact(repo / "blobs" / file.digest, file, self):
+            return False
+        self.files_done += 1
+        self.bytes_done += file.size
+        return True
+
+    def line(self, now: float) -> str:
+        """For example: 2/6 files, 812.3 of 1628.0 MB (49 %) on the volume, 43.1 MB/s."""
+        then, before = self._last
+        rate = (self.received - before) / MB / max(now - then, 0.001)
+        self._last = (now, self.received)
+        share = 100 * self.bytes_done // max(self.bytes, 1)
+        speed = self.verifying or f"{rate:.1f} MB/s"
+        return (
+            f"{self.model}: {self.files_done}/{self.files} files, {self.bytes_done / MB:.1f} of "
+            f"{self.bytes / MB:.1f} MB ({share} %) {self.verb}, {speed}"
+        )
+
+    def print(self) -> None:
+        say(self.line(time.monotonic()))
+
+
+@contextlib.contextmanager
+def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Calls from a thread, so that it goes on while the network or the volume stalls."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            with contextlib.suppress(OSError):
+                call()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Fault(
+        143,
+        "The seeding was stopped.",
+        "The pod got SIGTERM (deleted, evicted, or the Job's deadline).",
+        "Run again: it goes on where it stopped.",
+    )
+
+
+def _report(results: Sequence[Result], fault: Fault | None, token: str, path: Path) -> None:
+    result: dict[str, object] = {"models": [asdict(result) for result in results]}
+    if fault:
+        for key in ("error", "cause", "remedy"):
+            text: str = getattr(fault, key)
+            result[key] = (text.replace(token, "***") if token else text)[:1000]
+            say(f"{key}: {result[key]}")
+        result["code"] = fault.code
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # no kubelet made one
+        path.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))
