@@ -89,6 +89,7 @@ UNSET = "main"
 MB = 1_000_000
 CHUNK = 1 << 20
 TICK_S = 2.0
+QUIET_S = 20.0
 BEAT_S = 5.0
 STALE_S = 30.0
 TIMEOUT_S = 10
@@ -147,12 +148,19 @@ def main(env: Mapping[str, str]) -> int:
     """Exit status, after every wanted model is on the volume or the first fault is reported."""
     results: list[Result] = []
     fault: Fault | None = None
-    token = env.get("HF_TOKEN", "")
+    token = env.get("HF_TOKEN", "").strip()
     os.umask(0o022)
     signal.signal(signal.SIGTERM, _stopped)
     try:
         cache = Path(env.get("HF_HUB_CACHE") or "/data/hub")
         hub = Hub(env.get("HF_ENDPOINT") or "https://huggingface.co", token)
+        if not re.match(r"https?://[^/]", hub.endpoint):
+            raise Fault(
+                2,
+                f"HF_ENDPOINT is not an address of a hub: {hub.endpoint}.",
+                "It has to begin with http:// or https://.",
+                "Leave it unset for https://huggingface.co.",
+            )
         for wanted in wanted_models(env.get("SEED_MODELS", "")):
             results.append(seed(wanted, cache, hub, deep=env.get("SEED_VERIFY") == "full"))
     except Fault as stopped:
@@ -282,7 +290,7 @@ def _download(hub: Hub, model: str, revision: str, partial: Path, file: File, pr
     while True:
         with open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0) as target:
             start = target.seek(0, os.SEEK_END)
-            if resumed:
+            if start and resumed:
                 progress.bytes_done += start
                 say(f"{model}: {file.name}: {start / MB:.1f} of {file.size / MB:.1f} MB are here already")
             try:
@@ -292,8 +300,12 @@ def _download(hub: Hub, model: str, revision: str, partial: Path, file: File, pr
             except Fault as fault:
                 size = target.seek(0, os.SEEK_END)
                 failures = 1 if size > start else failures + 1
-                if not fault.passing or failures >= TRIES:
-                    fault.remedy += f" {size / MB:.1f} of {file.size / MB:.1f} MB of {file.name} stay on the volume."
+                # Without an answer the library has tried for a while itself.
+                if not fault.passing or failures >= TRIES or (fault.code == 10 and size == start):
+                    if fault.passing and size:
+                        fault.remedy += (
+                            f" {size / MB:.1f} of {file.size / MB:.1f} MB of {file.name} stay on the volume."
+                        )
                     raise
                 say(f"{model}: {fault.error} Trying again.")
                 time.sleep(2**failures)
@@ -435,7 +447,7 @@ class Hub:
         except (OSError, errors.HTTPError) as error:
             raise Fault(
                 10,
-                f"The hub at {self.endpoint} is unreachable: {_network_reason(error)}.",
+                f"The hub at {self.endpoint} {_network_reason(error)}.",
                 f"The model {model} is not complete on the volume, so it has to be fetched.",
                 f"Let the seed Job out to {self.endpoint} (DNS, network policy, firewall, HTTPS_PROXY) and run "
                 "again, or bring the model yourself: speaches_model_source: local.",
@@ -454,6 +466,7 @@ class Hub:
 
 
 def _network_reason(error: BaseException) -> str:
+    """What the hub does, as the end of a sentence, from the first cause in the chain that says it."""
     chain: list[BaseException] = []
     step: BaseException | None = error
     while step is not None and step not in chain:
@@ -461,17 +474,18 @@ def _network_reason(error: BaseException) -> str:
         step = step.__cause__ or step.__context__
     for link in reversed(chain):
         if isinstance(link, socket.gaierror):
-            return "its name does not resolve"
+            return "is unreachable: its name does not resolve"
         if isinstance(link, ConnectionRefusedError):
-            return "connection refused"
+            return "is unreachable: connection refused"
         if isinstance(link, TimeoutError) or "Timeout" in type(link).__name__:
-            return f"no answer within {TIMEOUT_S} s"
-    for link in reversed(chain):
+            return f"is unreachable: no answer within {TIMEOUT_S} s"
+        if isinstance(link, OSError) and link.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            return f"is unreachable: {os.strerror(link.errno).lower()}"
         if "SSL" in type(link).__name__:
-            return f"TLS fails: {_first_line(link)}"
+            return f"is unreachable: TLS fails ({_first_line(link)})"
         if "Consistency" in str(link):
-            return "it sent fewer bytes than the file has"
-    return "it closed the connection" if len(chain) > 1 else f"{type(error).__name__}: {_first_line(error)}"
+            return "sends fewer bytes than the file has"
+    return f"broke the connection off ({type(error).__name__})"
 
 
 def _first_line(error: BaseException) -> str:
@@ -846,6 +860,7 @@ class Progress:
     received: int = 0
     verifying: str = ""
     _last: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
+    _said: tuple[float, str] = (0, "")
 
     def kept(self, repo: Path, file: File) -> bool:
         """Whether the file is already whole on the volume; counts it then."""
@@ -868,7 +883,11 @@ class Progress:
         )
 
     def print(self) -> None:
-        say(self.line(time.monotonic()))
+        now = time.monotonic()
+        line = self.line(now)
+        if line != self._said[1] or now - self._said[0] >= QUIET_S:
+            say(line)
+            self._said = (now, line)
 
 
 @contextlib.contextmanager
