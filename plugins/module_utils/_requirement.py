@@ -197,12 +197,8 @@ def _brand_rule(actual: str | None, operator: str, value: bytes) -> bool:
 _RULES: dict[bytes, Callable[[Host, str, bytes], bool]] = {
     b"cuda": lambda host, operator, value: _version_rule(host.cuda, operator, value),
     b"driver": lambda host, operator, value: _version_rule(host.driver, operator, value),
-    b"arch": lambda host, operator, value: _version_rule(
-        host.device.arch if host.device else None, operator, value
-    ),
-    b"brand": lambda host, operator, value: _brand_rule(
-        host.device.brand if host.device else None, operator, value
-    ),
+    b"arch": lambda host, operator, value: _version_rule(host.device.arch if host.device else None, operator, value),
+    b"brand": lambda host, operator, value: _brand_rule(host.device.brand if host.device else None, operator, value),
 }
 
 

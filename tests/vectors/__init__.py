@@ -54,6 +54,4 @@ def load(path: Path) -> Iterator[Vector]:
 def _vector(name: str, expression: str, case: dict[str, str | None]) -> Vector:
     brand, arch = case.get("brand"), case.get("arch") or "7.5"
     host = Host(case["cuda"], case["driver"], Device(arch, brand) if brand is not None else None)
-    return Vector(
-        f"{name} on {brand} {host.driver}, CUDA {host.cuda}", expression, host, str(case["result"])
-    )
+    return Vector(f"{name} on {brand} {host.driver}, CUDA {host.cuda}", expression, host, str(case["result"]))

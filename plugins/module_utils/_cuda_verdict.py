@@ -1,0 +1,570 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""Will this CUDA image run on this GPU node? The answer of NVIDIA's runtime, and of the driver after it.
+
+Two things decide. First the runtime's gate (_requirement.py), in legacy mode only: in CDI modes nobody evaluates
+NVIDIA_REQUIRE_*. Then the driver: a CUDA at least as new as the image's runs anything; an older one of the same
+major version runs it by minor-version compatibility; another major version needs a forward-compatibility package
+in the image and a data-centre card (docs.nvidia.com/deploy/cuda-compatibility).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from itertools import product
+from typing import Any
+
+from ._findings import CollectionError, Finding, Status
+from ._gpu_nodes import ALL_BRANDS, BRANCH_CUDA, GpuNode, named
+from ._requirement import (
+    Device,
+    Host,
+    Outcome,
+    RequirementError,
+    compare_versions,
+    evaluate,
+    gate,
+    major_minor,
+    requirements,
+)
+
+MODES = ("auto", "legacy", "cdi", "csv")
+
+# The lowest compute capability that a CUDA major version has code for (CUDA 12.0 and 13.0 release notes).
+_LOWEST = {12: "5.0", 13: "7.5"}
+# The first toolkit that knows a compute capability (CUDA toolkit, driver, and architecture matrix).
+_FIRST_TOOLKIT = (("12.0", "12.8"), ("10.0", "12.8"), ("9.0", "11.8"), ("8.9", "11.8"), ("8.0", "11.0"))
+# The last driver branch for cards below Turing (same matrix).
+_LAST_BRANCH = (("5.0", 470), ("7.5", 580))
+# End of life of the branches that are, or lately were, in support (supported drivers and CUDA toolkit versions).
+# All other branches below the newest one here are at their end.
+_END_OF_LIFE = {
+    535: date(2026, 6, 30),
+    570: date(2026, 2, 28),
+    580: date(2028, 6, 30),
+    595: date(2027, 3, 31),
+    610: date(2026, 8, 31),
+    620: date(2029, 9, 30),
+}
+_DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
+_LITERAL = re.compile(r"(cuda|driver|arch)[<>=!]+([0-9.]+)", re.IGNORECASE)
+
+
+class Kind(StrEnum):
+    """The verdict, from best to worst."""
+
+    NATIVE = "native"
+    ALLOWED = "allowed"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+
+
+_ORDER = list(Kind)
+_STATUS = {
+    Kind.NATIVE: Status.OK,
+    Kind.ALLOWED: Status.WARNING,
+    Kind.UNKNOWN: Status.UNKNOWN,
+    Kind.REFUSED: Status.REFUSED,
+}
+
+
+@dataclass(frozen=True)
+class CudaImage:
+    """What decides of an image: its environment, CUDA version (``12.9``, empty without), CPU architectures.
+
+    compat: the version of the forward-compatibility package in it; empty for none, None when it cannot be seen.
+    """
+
+    reference: str
+    tag: str
+    env: Mapping[str, str]
+    cuda: str
+    architectures: tuple[str, ...] = ()
+    compat: str | None = None
+
+    @classmethod
+    def from_result(cls, given: Mapping[str, Any], pod_env: Mapping[str, str] | None = None) -> CudaImage:
+        """The image of portal.stt.oci_image_info, with the pod's environment over the image's.
+
+        Raises CollectionError for what has no environment.
+        """
+        if not isinstance(given.get("env"), Mapping):
+            raise CollectionError(
+                "image",
+                "it has no env.",
+                "Give the image that portal.stt.oci_image_info returns, or a dictionary with reference and env.",
+            )
+        base = {str(name): str(value) for name, value in given["env"].items()}
+        return cls(
+            reference=str(given.get("reference", "the image")),
+            tag=str(given.get("tag", "")),
+            env={**base, **{str(name): str(value) for name, value in (pod_env or {}).items()}},
+            cuda=_cuda_of(base),
+            architectures=tuple(str(platform).split("/")[1] for platform in given.get("platforms", ())),
+            compat=given.get("cuda_compat"),
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one image and one node.
+
+    rule: what decided, in the image's own words where they are its own.
+    reason: one sentence. runtime_message: what the runtime will say, to recognise it later.
+    notes: what may still break, and what the answer rests on. remedy: what to do when it is not good enough.
+    """
+
+    kind: Kind
+    rule: str
+    reason: str
+    runtime_message: str = ""
+    notes: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that are alike in all that decides, and their verdict."""
+
+    nodes: tuple[GpuNode, ...]
+    verdict: Verdict
+
+    def as_result(self) -> dict[str, Any]:
+        """The group as a module returns it."""
+        first = self.nodes[0]
+        return {
+            "verdict": self.verdict.kind.value,
+            "rule": self.verdict.rule,
+            "reason": self.verdict.reason,
+            "runtime_message": self.verdict.runtime_message,
+            "notes": list(self.verdict.notes),
+            "remedy": self.verdict.remedy,
+            "nodes": [node.name for node in self.nodes],
+            "pool": first.pool,
+            "product": first.product,
+            "driver": first.driver,
+            "cuda": first.cuda,
+            "compute_capability": first.compute_capability,
+        }
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A published variant and its worst verdict on the target nodes."""
+
+    image: CudaImage
+    kind: Kind
+
+    def as_result(self) -> dict[str, str]:
+        """The advice as a module returns it."""
+        return {
+            "reference": self.image.reference,
+            "tag": self.image.tag,
+            "cuda": self.image.cuda,
+            "verdict": self.kind.value,
+        }
+
+
+def judge_all(image: CudaImage, nodes: Iterable[GpuNode], mode: str, today: date) -> list[Group]:
+    """One verdict for each set of nodes that are alike, in the order of their first node."""
+    groups: dict[tuple[object, ...], list[GpuNode]] = {}
+    for node in nodes:
+        groups.setdefault(_deciding(node), []).append(node)
+    return [Group(tuple(group), judge(image, group[0], mode, today)) for group in groups.values()]
+
+
+def judge(image: CudaImage, node: GpuNode, mode: str, today: date) -> Verdict:
+    """The verdict for one image on one node.
+
+    mode: of MODES; auto is the node's own where it is known, otherwise legacy, which refuses the most.
+    today: to tell which driver branches are past their end of life.
+    """
+    mode = node.runtime_mode or "legacy" if mode == "auto" else mode
+    early = _before_versions(image, node, mode)
+    if early:
+        return early
+    answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
+    worst = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    if any(answer.kind is not worst.kind for answer in answers):
+        return _undecided(node, answers)
+    decided = answers[0]
+    return Verdict(
+        decided.kind,
+        decided.rule,
+        decided.reason,
+        decided.runtime_message,
+        (*decided.notes, *_node_notes(image, node, today)),
+        decided.remedy,
+    )
+
+
+def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], mode: str, today: date) -> list[Advice]:
+    """The variants that would run on all nodes: native ones first, then the newest CUDA first."""
+    judged = []
+    for variant in variants:
+        kinds = [group.verdict.kind for group in judge_all(variant, nodes, mode, today)]
+        judged.append(Advice(variant, max(kinds, key=_ORDER.index, default=Kind.UNKNOWN)))
+    good = [advice for advice in judged if advice.kind in (Kind.NATIVE, Kind.ALLOWED)]
+    newest = sorted(good, key=lambda advice: _sort_key(advice.image.cuda), reverse=True)
+    return sorted(newest, key=lambda advice: _ORDER.index(advice.kind))
+
+
+def findings(
+    image: CudaImage,
+    groups: Sequence[Group],
+    variants: Sequence[CudaImage],
+    mode: str,
+    today: date,
+    *,
+    accept_unknown: bool = False,
+) -> list[Finding]:
+    """One finding a group of nodes, each with the variant to take where the image is not native.
+
+    accept_unknown: what cannot be told is then a warning.
+    """
+    if not groups:
+        return [
+            Finding(
+                "cuda.requirement",
+                Status.REFUSED,
+                f"image {image.reference}",
+                "there is no GPU node to run it on.",
+                "Label the GPU nodes, or name another label_selector for portal.stt.gpu_node_info.",
+            )
+        ]
+    everywhere = advise(variants, [node for group in groups for node in group.nodes], mode, today)
+    found = []
+    for group in groups:
+        verdict = group.verdict
+        take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], mode, today))
+        remedy = verdict.remedy
+        if take:
+            remedy = f"{take}; or {remedy[0].lower()}{remedy[1:]}" if remedy else f"{take}."
+        accepted = accept_unknown and verdict.kind is Kind.UNKNOWN
+        said = f"the runtime would end with: {verdict.runtime_message}" if verdict.runtime_message else ""
+        found.append(
+            Finding(
+                "cuda.requirement",
+                Status.WARNING if accepted else _STATUS[verdict.kind],
+                f"image {image.reference} on {named(list(group.nodes))} ({group.nodes[0].card})",
+                f"{verdict.kind.value}: {verdict.reason}",
+                remedy,
+                tuple(line for line in (said, *verdict.notes) if line),
+            )
+        )
+    return found
+
+
+def _take(image: CudaImage, kind: Kind, everywhere: Sequence[Advice], here: Sequence[Advice]) -> str:
+    """The variant that is better than a verdict: one for all target nodes if there is one, else one for these."""
+    for advice, where in ((everywhere, "on every target node"), (here, "there, though not on every target node")):
+        for one in advice:
+            if one.image.tag != image.tag and _ORDER.index(one.kind) < _ORDER.index(kind):
+                return f"Take {one.image.tag} (CUDA {one.image.cuda}), {one.kind.value} {where}"
+    return ""
+
+
+def table(groups: Sequence[Group]) -> list[str]:
+    """Lines for a terminal: a heading, then one line a group of like nodes."""
+    rows = [("pool", "nodes", "card", "driver", "CUDA", "verdict", "by")]
+    for group in groups:
+        first = group.nodes[0]
+        rows.append(
+            (
+                first.pool or first.product or "-",
+                str(len(group.nodes)),
+                first.product or "?",
+                first.driver or "?",
+                first.cuda or "?",
+                group.verdict.kind.value,
+                group.verdict.rule,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | None:
+    """What can be said without the node's versions."""
+    if node.architecture and image.architectures and node.architecture not in image.architectures:
+        return Verdict(
+            Kind.REFUSED,
+            f"platform linux/{node.architecture}",
+            f"the image has no linux/{node.architecture} variant, only "
+            f"{', '.join(f'linux/{architecture}' for architecture in image.architectures)}.",
+            remedy="Select nodes of another architecture, or an image that is built for it.",
+        )
+    if mode == "csv":
+        return Verdict(
+            Kind.UNKNOWN,
+            "csv mode",
+            "on Tegra another evaluator decides, by CUDA version and compute capability alone.",
+            remedy="Start the image on the device once, then accept it with accept_unknown.",
+        )
+    if not image.cuda and not _asks(image):
+        return Verdict(
+            Kind.UNKNOWN,
+            "no CUDA_VERSION",
+            "the image states no CUDA version and no requirement: it may hold no CUDA at all.",
+            remedy="Take a -cuda variant of it, or accept it with accept_unknown.",
+        )
+    if not node.driver and not node.cuda:
+        return Verdict(
+            Kind.UNKNOWN,
+            "no driver label",
+            "nothing says which driver the node has.",
+            remedy="Install gpu-feature-discovery, let portal.stt.gpu_node_probe read the driver on the node, or "
+            "accept it with accept_unknown.",
+        )
+    return None
+
+
+def _judge_host(image: CudaImage, node: GpuNode, host: Host, mode: str) -> Verdict:
+    outcomes: tuple[Outcome, ...] = ()
+    if mode == "legacy":
+        try:
+            outcomes = gate(image.env, host)
+        except RequirementError as exc:
+            return Verdict(
+                Kind.REFUSED,
+                str(exc),
+                f"the runtime cannot read the image's requirements: {exc}.",
+                _runtime(str(exc)),
+                remedy="Set NVIDIA_REQUIRE_CUDA in the pod to a rule that it can read (cuda>=12.0).",
+            )
+        if outcomes and not outcomes[-1].satisfied:
+            return _refused_by_gate(outcomes[-1], node, host)
+    rules = ", ".join(outcome.term for outcome in outcomes if outcome.term)
+    return _judge_driver(image, node, host, rules, mode)
+
+
+def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
+    term, factor = outcome.failed[0]
+    brand = host.device.brand if host.device else None
+    allowances = [term for term, factor in outcome.failed if factor.lower().startswith("brand")]
+    on_branch = [
+        term
+        for term in allowances
+        if all(
+            _holds_alone(factor, host)
+            for factor in term.split(",")
+            if factor and not factor.lower().startswith("brand")
+        )
+    ]
+    if on_branch:
+        brands = ", ".join(sorted({match[1] for term in on_branch for match in re.finditer(r"brand=([^,]+)", term)}))
+        why = f"; its allowance for this driver is for the brands {brands}, and this card's is {brand}"
+    elif len(outcome.failed) > 1:
+        why = f"; none of its {len(outcome.failed) - 1} allowances is for this driver"
+    else:
+        why = ""
+    actual = {"cuda": host.cuda, "driver": host.driver}.get(re.split("[<>=!]", factor)[0].lower())
+    has = f", the node has {actual}" if actual else ""
+    return Verdict(
+        Kind.REFUSED,
+        term,
+        f"the image requires {factor}{has}{why}.",
+        _runtime(f"requirement error: {outcome.message}"),
+        remedy=_newer_driver(factor),
+    )
+
+
+def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode: str) -> Verdict:
+    """What the driver itself will say, once the container runs."""
+    cuda, has = image.cuda, host.cuda or ""
+    passed = f"passes by {rules}" if rules else "nobody evaluates its requirements in CDI mode"
+    if not cuda:
+        return Verdict(Kind.NATIVE, rules, f"the image's requirements are met: {rules}.")
+    capability = node.compute_capability
+    lowest = max((low for major, low in _LOWEST.items() if major <= int(cuda.split(".")[0])), default="")
+    if capability and lowest and compare_versions(capability, lowest) < 0:
+        return Verdict(
+            Kind.REFUSED,
+            f"compute capability >= {lowest}",
+            f"CUDA {cuda} has no code for compute capability {capability}: it ends at {lowest}.",
+            notes=("the container would start: no kernel image is available for execution on the device.",),
+        )
+    if compare_versions(has, cuda) >= 0:
+        return Verdict(
+            Kind.NATIVE,
+            rules or f"CUDA {has} >= {cuda}",
+            f"the driver's CUDA {has} runs the image's CUDA {cuda}.",
+        )
+    if has.split(".")[0] == cuda.split(".")[0]:
+        return Verdict(
+            Kind.ALLOWED,
+            rules or "minor-version compatibility",
+            f"{passed}; the driver's CUDA {has} runs the image's CUDA {cuda} by minor-version compatibility.",
+            notes=(
+                "code that is compiled on the card (PTX) fails on an older driver with "
+                "cudaErrorUnsupportedPtxVersion, newer driver features with cudaErrorCallRequiresNewerDriver.",
+                *_compat_note(image, host),
+            ),
+        )
+    brand = host.device.brand if host.device else None
+    if image.compat != "" and (brand is None or brand in _DATA_CENTRE):
+        return Verdict(
+            Kind.ALLOWED,
+            rules or "forward compatibility",
+            f"{passed}; the driver's CUDA {has} runs the image's CUDA {cuda} only by the image's "
+            "forward-compatibility package.",
+            notes=(
+                f"the image holds cuda-compat {image.compat}."
+                if image.compat
+                else "the registry does not tell whether the image holds cuda-compat.",
+                "the container toolkit must put it in place (1.17.5 or newer does); otherwise: CUDA driver version "
+                "is insufficient for CUDA runtime version.",
+            ),
+        )
+    why = (
+        "it holds no forward-compatibility package"
+        if image.compat == ""
+        else f"forward compatibility is not for {brand} cards"
+    )
+    return Verdict(
+        Kind.REFUSED,
+        f"CUDA {cuda.split('.')[0]}",
+        f"{passed}, but the driver's CUDA {has} cannot run the image's CUDA {cuda}: {why}.",
+        notes=("the container would start: CUDA driver version is insufficient for CUDA runtime version.",),
+        remedy=_newer_driver(f"cuda>={cuda}"),
+    )
+
+
+def _undecided(node: GpuNode, answers: Sequence[Verdict]) -> Verdict:
+    missing = []
+    if not node.driver or "." not in node.driver:
+        missing.append("the driver's full version")
+    if not node.cuda:
+        missing.append("its CUDA version")
+    if len(node.brands) != 1:
+        missing.append("the card's brand")
+    bad = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    return Verdict(
+        Kind.UNKNOWN,
+        bad.rule,
+        f"it depends on {' and '.join(missing)}, which the node's labels do not tell; at worst: {bad.reason}",
+        bad.runtime_message,
+        remedy="Let portal.stt.gpu_node_probe read the driver on the node, or accept it with accept_unknown.",
+    )
+
+
+def _node_notes(image: CudaImage, node: GpuNode, today: date) -> Iterator[str]:
+    capability = node.compute_capability
+    if capability and image.cuda:
+        known = next((first for low, first in _FIRST_TOOLKIT if compare_versions(capability, low) >= 0), "")
+        if known and compare_versions(image.cuda, known) < 0:
+            yield (
+                f"compute capability {capability} is known to CUDA {known} and newer: the image's CUDA {image.cuda} "
+                "has only PTX for it, compiled at the first start."
+            )
+    branch = node.driver.split(".")[0]
+    if not branch.isdecimal():
+        return
+    last = next((last for low, last in _LAST_BRANCH if capability and compare_versions(capability, low) < 0), 0)
+    if last:
+        yield f"driver branch {last} is the last for compute capability {capability}."
+    end = _END_OF_LIFE.get(int(branch))
+    if end and end < today:
+        yield f"driver branch {branch} reached its end of life in {end:%B %Y}."
+    elif not end and int(branch) < max(_END_OF_LIFE):
+        yield f"driver branch {branch} is not in NVIDIA's support."
+
+
+def _compat_note(image: CudaImage, host: Host) -> Iterator[str]:
+    brand = host.device.brand if host.device else None
+    if image.compat and (brand is None or brand in _DATA_CENTRE):
+        yield (
+            f"the image holds cuda-compat {image.compat}: where the container toolkit puts it in place (1.17.5 or "
+            "newer), that limit is gone on a data-centre card."
+        )
+
+
+def _hosts(image: CudaImage, node: GpuNode) -> Iterator[Host]:
+    """Every host that the node may be, as far as the image's rules tell them apart."""
+    try:
+        rules = " ".join(requirements(image.env))
+    except RequirementError:
+        rules = ""
+    limits: dict[str, set[str]] = {"cuda": {image.cuda or "0"}, "driver": set(), "arch": set()}
+    for name, version in _LITERAL.findall(rules):
+        limits[name.lower()].add(version)
+    drivers = [node.driver] if "." in node.driver else _versions(node.driver, limits["driver"])
+    cudas = [node.cuda] if node.cuda else _versions("", limits["cuda"])
+    if node.compute_capability or not limits["arch"]:
+        archs = [node.compute_capability or "0"]
+    else:
+        archs = _versions("", limits["arch"])
+    for driver, cuda, arch, brand in product(drivers, cudas, archs, node.brands or ALL_BRANDS):
+        yield Host(cuda, driver, Device(arch, brand))
+
+
+def _versions(branch: str, literals: Iterable[str]) -> list[str]:
+    """Versions that stand for all of a branch (of every branch, when empty): each limit, and what lies above it."""
+    low, high = branch or "0", f"{branch or '999999'}.999999"
+    inside = {
+        version
+        for version in literals
+        if not version.startswith(".") and compare_versions(low, version) <= 0 <= compare_versions(high, version)
+    }
+    points = sorted(inside, key=_sort_key)
+    return [low, f"{low}.0.1", *(point for one in points for point in (one, f"{one}.0.0.1")), high]
+
+
+def _cuda_of(env: Mapping[str, str]) -> str:
+    """``12.9``: the CUDA version of an image; empty when its environment states none."""
+    try:
+        if env.get("CUDA_VERSION"):
+            return major_minor(env["CUDA_VERSION"])
+    except RequirementError:
+        pass
+    match = re.search(r"(?:^|[ ,])cuda>=(\d{1,4}(?:\.\d{1,4})?)", env.get("NVIDIA_REQUIRE_CUDA", ""))
+    return match[1] if match else ""
+
+
+def _asks(image: CudaImage) -> bool:
+    try:
+        return any(rule.strip(" ,") for rule in requirements(image.env))
+    except RequirementError:
+        return True
+
+
+def _holds_alone(factor: str, host: Host) -> bool:
+    try:
+        return evaluate(factor, host).satisfied
+    except RequirementError:
+        return False
+
+
+def _newer_driver(factor: str) -> str:
+    match = re.fullmatch(r"cuda>=?(\d+(?:\.\d+)?)", factor, re.IGNORECASE)
+    branch = match and next(
+        (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+    )
+    return f"Update the node's driver to branch {branch} or newer." if branch else ""
+
+
+def _runtime(message: str) -> str:
+    return f"nvidia-container-cli: {message}"
+
+
+def _deciding(node: GpuNode) -> tuple[object, ...]:
+    return (
+        node.pool,
+        node.product,
+        node.brands,
+        node.driver,
+        node.cuda,
+        node.compute_capability,
+        node.architecture,
+        node.runtime_mode,
+    )
+
+
+def _sort_key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d{1,18}", version))

@@ -1,0 +1,609 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""What a cluster says of its GPU nodes: gpu-feature-discovery's labels of all generations, the GPU Operator's,
+device plugin resources, ResourceSlices; and what is wrong with them.
+
+Labels: k8s-device-plugin, internal/lm. Brands: libnvidia-container, src/driver.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ._findings import CollectionError, Finding, Status
+
+if TYPE_CHECKING:
+    from ._cluster import Cluster
+
+PAGE = 500  # nodes a request: what kubectl takes
+PRESENT = {"nvidia.com/gpu.present": "true"}
+OPERATOR_NAMESPACE = "gpu-operator"
+
+# The CUDA version that each driver branch brings (CUDA toolkit release notes, table 3).
+BRANCH_CUDA = {
+    470: "11.4",
+    495: "11.5",
+    510: "11.6",
+    515: "11.7",
+    520: "11.8",
+    525: "12.0",
+    530: "12.1",
+    535: "12.2",
+    545: "12.3",
+    550: "12.4",
+    555: "12.5",
+    560: "12.6",
+    565: "12.7",
+    570: "12.8",
+    575: "12.9",
+    580: "13.0",
+    590: "13.1",
+    595: "13.2",
+    610: "13.3",
+    615: "13.4",
+}
+
+# No label names the brand. A data-centre card calls itself Nvidia, with old drivers Tesla, with a container
+# library before 1.9 Unknown.
+_DATA_CENTRE = ("Nvidia", "Tesla", "Unknown")
+_BRANDS = (
+    (re.compile(r"(NVIDIA-)?GeForce", re.I), ("GeForce", "GeForceRTX")),
+    (re.compile(r"(NVIDIA-)?TITAN", re.I), ("TITAN", "TITANRTX")),
+    (re.compile(r"(NVIDIA-)?Quadro", re.I), ("Quadro", "QuadroRTX", "Unknown")),
+    (re.compile(r"NVIDIA-RTX", re.I), ("NvidiaRTX", "QuadroRTX", "Quadro", "Nvidia", "Unknown")),
+    (re.compile(r"(NVIDIA-)?NVS", re.I), ("NVS",)),
+)
+ALL_BRANDS = (
+    *("Quadro", "Tesla", "NVS", "GRID", "GeForce", "TITAN", "VApps", "VPC", "VCS", "VWS", "CloudGaming"),
+    *("QuadroRTX", "NvidiaRTX", "Nvidia", "GeForceRTX", "TITANRTX", "Unknown"),
+)
+_VIRTUAL = ("GRID", "VApps", "VPC", "VCS", "VWS", "CloudGaming", *_DATA_CENTRE)
+
+_POOL_LABELS = (
+    "karpenter.sh/nodepool",
+    "cloud.google.com/gke-nodepool",
+    "eks.amazonaws.com/nodegroup",
+    "kubernetes.azure.com/agentpool",
+    "node.kubernetes.io/instance-type",
+)
+_RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class GpuNode:
+    """A node with what is known of its GPUs; empty or 0 where nothing is.
+
+    pool: the name of its node pool, else its product's.
+    brands: what its brand may be, as libnvidia-container spells it; one entry when it is known.
+    driver: version; one number only (``570``) when just the branch is known.
+    cuda, compute_capability: ``12.8``, ``7.5``.
+    memory_mib: of one GPU. gpus: physical ones. replicas: seats a GPU (time-slicing, MPS).
+    sharing: ``none``, ``time-slicing``, ``mps``, ``mig`` or empty.
+    resource, capacity, allocatable: the extended resource and its counts as the kubelet reports them.
+    source: where driver and CUDA version come from.
+    runtime_mode: ``cdi`` when the GPU Operator says so, else empty.
+    problems: what is wrong, one identifier each (keys of PROBLEMS).
+    """
+
+    name: str
+    pool: str = ""
+    product: str = ""
+    brands: tuple[str, ...] = ()
+    driver: str = ""
+    cuda: str = ""
+    compute_capability: str = ""
+    memory_mib: int = 0
+    gpus: int = 0
+    replicas: int = 0
+    sharing: str = ""
+    architecture: str = ""
+    resource: str = ""
+    capacity: int = 0
+    allocatable: int = 0
+    ready: bool = True
+    schedulable: bool = True
+    taints: tuple[str, ...] = ()
+    labelled_at: int = 0
+    source: str = ""
+    runtime_mode: str = ""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a pod could get a GPU there."""
+        return self.ready and self.schedulable and self.allocatable > 0 and "untolerated" not in self.problems
+
+    @property
+    def card(self) -> str:
+        """The node's GPU in a few words, for messages."""
+        parts = (
+            self.product or "GPU unknown",
+            f"driver {self.driver or 'unknown'}",
+            f"CUDA {self.cuda or 'unknown'}",
+        )
+        return ", ".join(parts)
+
+    def as_result(self) -> dict[str, Any]:
+        """The node as a module returns it."""
+        return {
+            **asdict(self),
+            "brands": list(self.brands),
+            "taints": list(self.taints),
+            "problems": list(self.problems),
+        }
+
+    @classmethod
+    def from_result(cls, given: Mapping[str, Any]) -> GpuNode:
+        """The node of a module's result, or of what an operator wrote by hand: a name and what is known.
+
+        Raises CollectionError without a name.
+        """
+        if not given.get("name"):
+            raise CollectionError(
+                "nodes", "an entry has no name.", "Give the nodes that portal.stt.gpu_node_info returns."
+            )
+        known = {field.name: given[field.name] for field in fields(cls) if given.get(field.name) is not None}
+        for name in ("brands", "taints", "problems"):
+            known[name] = tuple(str(value) for value in known.get(name, ()))
+        for name in ("driver", "cuda", "compute_capability"):
+            known[name] = str(known.get(name, ""))
+        node = cls(**known)
+        return node if node.brands else replace(node, brands=possible_brands(node.product))
+
+
+@dataclass(frozen=True)
+class DriverPod:
+    """The GPU Operator's driver container on a node: since when it runs, 0 when it does not."""
+
+    node: str
+    ready: bool
+    since: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What the GPU Operator's own objects say of the nodes: all of them optional."""
+
+    runtime_mode: str = ""
+    driver_pods: Mapping[str, DriverPod] | None = None
+    devices: Mapping[str, GpuNode] | None = None
+
+
+PROBLEMS: dict[str, tuple[str, str, str]] = {
+    "not_ready": ("gpu.node_ready", "not Ready", "kubectl describe node NODE tells why."),
+    "cordoned": ("gpu.node_ready", "cordoned", "When its maintenance is over: kubectl uncordon NODE"),
+    "untolerated": (
+        "gpu.taint",
+        "a taint there keeps the pod away",
+        "Add a toleration for it, or select other nodes: kubectl describe node NODE lists its taints.",
+    ),
+    "no_allocatable": (
+        "gpu.allocatable",
+        "labelled as a GPU node, but offers no GPU to pods: driver or device plugin does not run there",
+        "kubectl get pods -A -o wide --field-selector spec.nodeName=NODE, then the log of the driver's and the "
+        "device plugin's pod.",
+    ),
+    "driver_pod": (
+        "gpu.driver_pod",
+        "the pod with the driver is not ready there",
+        "kubectl logs -n gpu-operator -l app.kubernetes.io/component=nvidia-driver --prefix",
+    ),
+    "driver_upgrade": (
+        "gpu.driver_pod",
+        "the GPU Operator is changing the driver there",
+        "Wait for it: the label nvidia.com/gpu-driver-upgrade-state becomes upgrade-done.",
+    ),
+    "stale_labels": (
+        "gpu.labels",
+        "the driver started after gpu-feature-discovery wrote the labels: they may name an older driver",
+        "Restart gpu-feature-discovery there (delete its pod), or let portal.stt.gpu_node_probe read the driver.",
+    ),
+    "no_labels": (
+        "gpu.labels",
+        "no label names the driver",
+        "Install gpu-feature-discovery (the GPU Operator does), or let portal.stt.gpu_node_probe read the driver.",
+    ),
+    "partial_labels": (
+        "gpu.labels",
+        "labels name only the driver's branch, not its version",
+        "Update gpu-feature-discovery to 0.15 or newer, or let portal.stt.gpu_node_probe read the driver.",
+    ),
+    "mig_invalid": (
+        "gpu.mig",
+        "the MIG layout is invalid for the strategy single",
+        "Give all GPUs of the node the same MIG layout: label nvidia.com/mig.config.",
+    ),
+}
+_ALWAYS_WARNING = frozenset(("driver_upgrade", "stale_labels", "no_labels", "partial_labels"))
+
+
+def selector_text(given: object) -> str:
+    """A label selector in Kubernetes' text form, from a map of labels or from that form.
+
+    Raises CollectionError for anything else.
+    """
+    if isinstance(given, Mapping) and given:
+        return ",".join(f"{name}={value}" for name, value in given.items())
+    if isinstance(given, str) and given.strip():
+        return given.strip()
+    raise CollectionError(
+        "label_selector",
+        f"{given!r} is neither a map of labels nor a selector.",
+        "Write for example: {nvidia.com/gpu.present: 'true'}",
+    )
+
+
+def gpu_nodes(
+    cluster: Cluster,
+    selector: str,
+    namespace: str = OPERATOR_NAMESPACE,
+    tolerations: Sequence[Mapping[str, Any]] | None = None,
+) -> list[GpuNode]:
+    """The nodes that a label selector names, read page by page, with what is known of their GPUs.
+
+    namespace: where the GPU Operator's driver pods run; empty to leave them alone.
+    tolerations: of the pod that is to run there; None to leave taints alone.
+
+    Raises ClusterError.
+    """
+    operator = _operator(cluster, namespace)
+    return [
+        read_node(node, operator, tolerations) for node in _pages(cluster, "/api/v1/nodes", {"labelSelector": selector})
+    ]
+
+
+def read_node(
+    node: Mapping[str, Any],
+    operator: Operator | None = None,
+    tolerations: Sequence[Mapping[str, Any]] | None = None,
+) -> GpuNode:
+    """A node object of the API, read."""
+    operator = operator or Operator()
+    metadata, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
+    name, labels = metadata["name"], metadata.get("labels") or {}
+    device = (operator.devices or {}).get(name)
+    product = _label(labels, "gpu.product")
+    driver, cuda, source = _driver(labels, device)
+    resource, capacity, allocatable = _resource(status)
+    if device and not resource:
+        resource, capacity, allocatable = device.resource, device.gpus, device.gpus
+    facts = GpuNode(
+        name=name,
+        pool=next((labels[label] for label in _POOL_LABELS if labels.get(label)), "") or product,
+        product=product or (device.product if device else ""),
+        brands=device.brands
+        if device and device.brands
+        else possible_brands(product, _label(labels, "vgpu.present") == "true"),
+        driver=driver,
+        cuda=cuda,
+        compute_capability=_version(labels, "gpu.compute.major", "gpu.compute.minor")
+        or (device.compute_capability if device else ""),
+        memory_mib=_count(_label(labels, "gpu.memory")) or (device.memory_mib if device else 0),
+        gpus=_count(_label(labels, "gpu.count")) or (device.gpus if device else 0),
+        replicas=_count(_label(labels, "gpu.replicas")),
+        sharing=_sharing(labels),
+        architecture=status.get("nodeInfo", {}).get("architecture", "") or labels.get("kubernetes.io/arch", ""),
+        resource=resource,
+        capacity=capacity,
+        allocatable=allocatable,
+        ready=any(
+            condition.get("type") == "Ready" and condition.get("status") == "True"
+            for condition in status.get("conditions", ())
+        ),
+        schedulable=not spec.get("unschedulable", False),
+        taints=tuple(
+            f"{taint['key']}={taint['value']}:{taint['effect']}"
+            if taint.get("value")
+            else f"{taint['key']}:{taint['effect']}"
+            for taint in spec.get("taints", ())
+        ),
+        labelled_at=_count(_label(labels, "gfd.timestamp")),
+        source=source,
+        runtime_mode=operator.runtime_mode,
+    )
+    problems = list(_problems(facts, labels, (operator.driver_pods or {}).get(name)))
+    if tolerations is not None and _untolerated(spec.get("taints") or (), tolerations):
+        problems.append("untolerated")
+    return replace(facts, problems=tuple(problems))
+
+
+def possible_brands(product: str, virtual: bool = False) -> tuple[str, ...]:
+    """The brands that a card of this product name may have for the runtime; empty without a name."""
+    if virtual or product.startswith("GRID"):
+        return _VIRTUAL
+    for pattern, brands in _BRANDS:
+        if pattern.match(product):
+            return brands
+    return _DATA_CENTRE if product else ()
+
+
+def pools(nodes: Iterable[GpuNode]) -> list[dict[str, Any]]:
+    """The nodes grouped by pool, card, driver and sharing: one entry for all that are alike."""
+    groups: dict[tuple[str, ...], list[GpuNode]] = {}
+    for node in nodes:
+        key = (node.pool, node.product, node.driver, node.cuda, node.sharing, node.architecture)
+        groups.setdefault(key, []).append(node)
+    return [
+        {
+            "pool": group[0].pool,
+            "product": group[0].product,
+            "driver": group[0].driver,
+            "cuda": group[0].cuda,
+            "compute_capability": group[0].compute_capability,
+            "memory_mib": group[0].memory_mib,
+            "sharing": group[0].sharing,
+            "architecture": group[0].architecture,
+            "nodes": len(group),
+            "usable": sum(node.usable for node in group),
+            "allocatable": sum(node.allocatable for node in group),
+        }
+        for _, group in sorted(groups.items())
+    ]
+
+
+def findings(nodes: list[GpuNode], selector: str) -> list[Finding]:
+    """What the operator should know of the nodes: one finding a problem, however many nodes have it."""
+    if not nodes:
+        return [
+            Finding(
+                "gpu.nodes",
+                Status.REFUSED,
+                f"nodes with {selector}",
+                "there are none: no pod that asks for a GPU could run.",
+                "Label the GPU nodes (the GPU Operator does: nvidia.com/gpu.present=true), or name another label.",
+            )
+        ]
+    usable = [node for node in nodes if node.usable]
+    # While one node can take the pod, what is wrong with the others is to know, not a reason to stop.
+    severity = Status.WARNING if usable else Status.REFUSED
+    found = []
+    if usable:
+        seats = sum(node.allocatable for node in usable)
+        found.append(
+            Finding(
+                "gpu.nodes",
+                Status.OK,
+                named(usable),
+                f"Ready, with {seats} allocatable {usable[0].resource}.",
+                evidence=tuple(_line(pool) for pool in pools(usable)),
+            )
+        )
+    for problem, (check, message, remedy) in PROBLEMS.items():
+        having = [node for node in nodes if problem in node.problems]
+        if having:
+            status = Status.WARNING if problem in _ALWAYS_WARNING else severity
+            subject = named(having)
+            found.append(Finding(check, status, subject, f"{message}.", remedy.replace("NODE", having[0].name)))
+    return found
+
+
+def named(nodes: list[GpuNode]) -> str:
+    """``node a`` or ``nodes a, b and 3 more``."""
+    names = [node.name for node in nodes]
+    if len(names) == 1:
+        return f"node {names[0]}"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"nodes {', '.join(names[:_NAMES_SHOWN])}{more}"
+
+
+def _line(pool: Mapping[str, Any]) -> str:
+    parts = [
+        f"{pool['nodes']} x {pool['product'] or 'unknown GPU'}",
+        f"{pool['memory_mib']} MiB" if pool["memory_mib"] else "",
+        f"driver {pool['driver'] or 'unknown'}, CUDA {pool['cuda'] or 'unknown'}",
+        pool["sharing"] if pool["sharing"] not in ("", "none") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _pages(cluster: Cluster, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    token = ""
+    while True:
+        page = cluster.get(path, {**query, "limit": PAGE, **({"continue": token} if token else {})})
+        yield from page.get("items") or ()
+        token = page["metadata"].get("continue", "")
+        if not token:
+            return
+
+
+def _operator(cluster: Cluster, namespace: str) -> Operator:
+    """The GPU Operator's objects, as far as they are there and may be read."""
+    policies = _optional(cluster, "/apis/nvidia.com/v1/clusterpolicies", {})
+    slices = _optional(
+        cluster, "/apis/resource.k8s.io/v1/resourceslices", {"fieldSelector": "spec.driver=gpu.nvidia.com"}
+    )
+    pods = (
+        _optional(
+            cluster,
+            f"/api/v1/namespaces/{namespace}/pods",
+            {"labelSelector": "app.kubernetes.io/component=nvidia-driver"},
+        )
+        if namespace
+        else []
+    )
+    return Operator(
+        runtime_mode="cdi" if any(_cdi(policy) for policy in policies) else "",
+        driver_pods={pod.node: pod for pod in map(_driver_pod, pods) if pod.node},
+        devices=_devices(slices),
+    )
+
+
+def _optional(cluster: Cluster, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from ._cluster import ClusterError
+
+    try:
+        return list(_pages(cluster, path, query))
+    except ClusterError as exc:
+        if exc.status in (403, 404):  # not installed, or not ours to read: the labels must do
+            return []
+        raise
+
+
+def _cdi(policy: Mapping[str, Any]) -> bool:
+    cdi = policy.get("spec", {}).get("cdi", {})
+    return bool(cdi.get("enabled")) and cdi.get("default") is not False
+
+
+def _driver_pod(pod: Mapping[str, Any]) -> DriverPod:
+    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    state = statuses[0].get("state", {})
+    started = state.get("running", {}).get("startedAt", "")
+    return DriverPod(
+        node=pod.get("spec", {}).get("nodeName", ""),
+        ready=bool(statuses[0].get("ready")),
+        since=int(datetime.fromisoformat(started).timestamp()) if started else 0,
+        reason=state.get("waiting", {}).get("reason", ""),
+    )
+
+
+def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
+    """The first GPU of each node's ResourceSlices, in the attributes of NVIDIA's DRA driver."""
+    found: dict[str, GpuNode] = {}
+    for entry in slices:
+        spec = entry.get("spec", {})
+        for device in spec.get("devices") or ():
+            attributes = {name: next(iter(value.values()), "") for name, value in device.get("attributes", {}).items()}
+            name = spec.get("nodeName", "")
+            if not name or attributes.get("type") not in ("gpu", "mig"):
+                continue
+            if name in found:
+                found[name] = replace(found[name], gpus=found[name].gpus + 1)
+                continue
+            found[name] = GpuNode(
+                name=name,
+                product=str(attributes.get("productName", "")).replace(" ", "-"),
+                brands=(str(attributes["brand"]),) if attributes.get("brand") else (),
+                driver=str(attributes.get("driverVersion", "")),
+                cuda=".".join(str(attributes.get("cudaDriverVersion", "")).split(".")[:2]),
+                compute_capability=".".join(str(attributes.get("cudaComputeCapability", "")).split(".")[:2]),
+                memory_mib=_mebibytes(device.get("capacity", {}).get("memory", {}).get("value", "")),
+                gpus=1,
+                resource="gpu.nvidia.com",
+            )
+    return found
+
+
+def _problems(node: GpuNode, labels: Mapping[str, str], pod: DriverPod | None) -> Iterator[str]:
+    if not node.ready:
+        yield "not_ready"
+    if not node.schedulable:
+        yield "cordoned"
+    if not node.allocatable:
+        yield "no_allocatable"
+    if pod and not pod.ready:
+        yield "driver_pod"
+    if _label(labels, "gpu-driver-upgrade-state") not in ("", "upgrade-done") or _label(
+        labels, "gpu.deploy.driver"
+    ).startswith("paused"):
+        yield "driver_upgrade"
+    if pod and node.labelled_at and pod.since > node.labelled_at:
+        yield "stale_labels"
+    if not node.driver:
+        yield "no_labels"
+    elif "." not in node.driver:
+        yield "partial_labels"
+    if node.product.endswith("MIG-INVALID"):
+        yield "mig_invalid"
+
+
+def _untolerated(taints: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a taint keeps pods away that no toleration covers (rules of core/v1 Toleration)."""
+
+    def covers(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+        if toleration.get("effect") not in (None, "", taint["effect"]):
+            return False
+        if not toleration.get("key"):
+            return toleration.get("operator") == "Exists"
+        if toleration["key"] != taint["key"]:
+            return False
+        return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
+
+    return any(
+        taint["effect"] in ("NoSchedule", "NoExecute")
+        # Kubernetes puts these on a node that is not ready or cordoned, which are findings of their own.
+        and not taint["key"].startswith("node.kubernetes.io/")
+        and not any(covers(toleration, taint) for toleration in tolerations)
+        for taint in taints
+    )
+
+
+def _driver(labels: Mapping[str, str], device: GpuNode | None) -> tuple[str, str, str]:
+    """Driver, its CUDA version, and where they come from: the first source that knows the driver."""
+    new = (_label(labels, "cuda.driver-version.full"), _label(labels, "cuda.runtime-version.full"))
+    old = (
+        _version(labels, "cuda.driver.major", "cuda.driver.minor", "cuda.driver.rev"),
+        _version(labels, "cuda.runtime.major", "cuda.runtime.minor"),
+    )
+    if new[0]:
+        source, (driver, cuda) = "gpu-feature-discovery", new
+    elif device and device.driver:
+        source, driver, cuda = "ResourceSlice", device.driver, device.cuda
+    elif old[0]:
+        source, (driver, cuda) = "gpu-feature-discovery before 0.15", old
+    else:
+        return "", new[1] or old[1], ""
+    if not cuda:
+        branch = driver.split(".")[0]
+        cuda = BRANCH_CUDA.get(int(branch), "") if branch.isdecimal() else ""
+        source += ", CUDA version by the driver's branch"
+    return driver, cuda, source
+
+
+def _sharing(labels: Mapping[str, str]) -> str:
+    if "-MIG-" in _label(labels, "gpu.product"):
+        return "mig"
+    strategy = _label(labels, "gpu.sharing-strategy")
+    if strategy:
+        return strategy
+    # Before 0.15 there was no such label; time-slicing was the only sharing, and showed in the product's name.
+    return "time-slicing" if _label(labels, "gpu.product").endswith("-SHARED") else ""
+
+
+def _resource(status: Mapping[str, Any]) -> tuple[str, int, int]:
+    capacity, allocatable = status.get("capacity", {}), status.get("allocatable", {})
+    offered = [name for name in capacity if name in _RESOURCES or name.startswith("nvidia.com/mig-")]
+    if not offered:
+        return "", 0, 0
+    name = max(offered, key=lambda resource: (_quantity(allocatable.get(resource)), resource in _RESOURCES))
+    return name, _quantity(capacity.get(name)), _quantity(allocatable.get(name))
+
+
+def _quantity(value: object) -> int:
+    """A count as Kubernetes writes it: canonical form turns 5000 into ``5k``."""
+    text = str(value or "0")
+    factor = {"k": 1000, "M": 1000_000}.get(text[-1:], 1)
+    return _count(text.rstrip("kM")) * factor
+
+
+def _mebibytes(quantity: str) -> int:
+    match = re.fullmatch(r"(\d+)(Ki|Mi|Gi|)", quantity)
+    if not match:
+        return 0
+    return int(match[1]) * {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "": 1}[match[2]] // 1024**2
+
+
+def _label(labels: Mapping[str, str], name: str) -> str:
+    return labels.get(f"nvidia.com/{name}", "")
+
+
+def _version(labels: Mapping[str, str], *names: str) -> str:
+    """Labels joined by dots up to the first that is missing."""
+    parts: list[str] = []
+    for name in names:
+        value = _label(labels, name)
+        if not value:
+            break
+        parts.append(value)
+    return ".".join(parts)
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,448 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""Asks a registry for images and tags, with the oras library: its tokens, credential helpers, paging, proxies."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ._findings import CollectionError, Finding, Status
+from ._oci import (
+    CONFIG_TYPES,
+    DOCKER_HUB,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Image,
+    ManifestError,
+    Reference,
+    choose,
+    credentials,
+    platforms,
+    proposals,
+    read_image,
+    variants_of,
+)
+
+try:
+    import oras.container
+    import oras.logger
+    import oras.provider
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+except ImportError as exc:
+    MISSING: ImportError | None = exc
+else:
+    MISSING = None
+
+if TYPE_CHECKING:
+    from ._cluster import Cluster
+
+SECONDS = 20  # to connect, and between two bytes
+_HUB_HOST = "registry-1.docker.io"
+_BUSY = (429, 500, 502, 503, 504)
+
+
+class RegistryError(CollectionError):
+    """The registry did not answer as it should. `status` is 0 when it did not answer at all."""
+
+    check = "image.registry"
+
+    def __init__(self, subject: str, message: str, remedy: str, *, status: int = 0) -> None:
+        super().__init__(subject, message, remedy)
+        self.status = status
+
+
+class TagMissingError(RegistryError):
+    """The registry knows the repository, but not this tag or digest."""
+
+    check = "image.tag"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to come to a registry.
+
+    docker_config: path of a docker configuration file, empty for the user's own.
+    secret: the docker configuration of a pull secret, which comes first.
+    mirrors: registry name to the addresses to ask in its place, in order.
+    plain_http: whether a registry without a mirror speaks HTTP.
+    """
+
+    docker_config: str = ""
+    secret: Mapping[str, Any] = field(default_factory=dict)
+    mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    plain_http: bool = False
+
+
+def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
+    """The docker configuration in a Secret of type kubernetes.io/dockerconfigjson.
+
+    Raises ClusterError, or RegistryError when the Secret holds none.
+    """
+    secret = cluster.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    try:
+        config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        config = None
+    if not isinstance(config, dict):
+        raise RegistryError(
+            f"Secret {namespace}/{name}",
+            f"it holds no docker configuration (type {secret.get('type', 'unknown')}).",
+            "Make it with: kubectl create secret docker-registry NAME --docker-server=… --docker-username=…",
+        )
+    return config
+
+
+class Repository:
+    """One repository at the first of its addresses that has it."""
+
+    def __init__(self, reference: Reference, access: Access) -> None:
+        """Raises RegistryError when the oras library is missing or the docker configuration cannot be read."""
+        if MISSING:
+            raise RegistryError(
+                "controller",
+                f"the Python library oras is missing: {MISSING}.",
+                "Install it for the Python that runs the module: pip install 'oras>=0.2.43'",
+            )
+        oras.logger.setup_logger(quiet=True)
+        self.reference = reference
+        self._access = access
+        self._clients: list[_Client] = []
+
+    def image(self, platform: str, reference: Reference | None = None) -> Image:
+        """The image of the repository's reference (or of another tag of it) for a platform.
+
+        Raises RegistryError, TagMissingError (with the tags to take instead) or ManifestError.
+        """
+        reference = reference or self.reference
+        *early, last = self._addresses()
+        for address in early:
+            try:
+                return address.image(reference, platform)
+            except RegistryError:
+                continue  # a mirror that is down, or has not got it: the next one is asked, as containerd does
+        return last.image(reference, platform)
+
+    def tags(self) -> list[str]:
+        """All tags of the repository. Raises RegistryError."""
+        *early, last = self._addresses()
+        for address in early:
+            try:
+                return address.tags()
+            except RegistryError:
+                continue
+        return last.tags()
+
+    def variants(self, platform: str) -> tuple[list[Image], list[Finding]]:
+        """The images of the same release and family, the reference's own first, and what kept others away.
+
+        Raises RegistryError when the tags cannot be listed.
+        """
+        found: list[Image] = []
+        lost: list[Finding] = []
+        for tag in variants_of(self.reference.tag, self.tags()):
+            variant = replace(self.reference, tag=tag, digest="")
+            try:
+                found.append(self.image(platform, variant))
+            except (RegistryError, ManifestError) as exc:
+                lost.append(replace(exc.finding, status=Status.WARNING))
+        return found, lost
+
+    def _addresses(self) -> list[_Client]:
+        if not self._clients:
+            registry = self.reference.registry
+            scheme = "http" if self._access.plain_http else "https"
+            host = _HUB_HOST if registry == DOCKER_HUB else registry
+            urls = self._access.mirrors.get(registry) or [f"{scheme}://{host}"]
+            self._clients = [_Client(url, self.reference, self._access) for url in urls]
+        return self._clients
+
+
+class _Client:
+    """The repository at one address."""
+
+    def __init__(self, url: str, reference: Reference, access: Access) -> None:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        self._url = f"{parts.scheme}://{parts.netloc}"
+        self._reference = reference
+        self._access = access
+        self._name = f"{parts.netloc}{parts.path.rstrip('/')}/{reference.repository}"
+        self._registry: Any = None
+        self._refused: requests.Response | None = None
+
+    def image(self, reference: Reference, platform: str) -> Image:
+        wanted = reference.digest or reference.tag
+        manifest, digest = self._manifest(reference, wanted)
+        offered: dict[str, str] = {}
+        manifest_digest = digest
+        if _media_type(manifest) in INDEX_TYPES:
+            offered = platforms(manifest)
+            manifest_digest = choose(offered, platform, str(reference))
+            manifest, manifest_digest = self._manifest(reference, manifest_digest)
+        config = self._config(reference, manifest)
+        image = read_image(reference, digest, manifest_digest, manifest, config, list(offered))
+        if not offered:  # a single manifest: its config says what it is for
+            choose({image.platform: digest}, platform, str(reference))
+        return image
+
+    def tags(self) -> list[str]:
+        client = self._connect()
+        try:
+            return [str(tag) for tag in client.get_tags(oras.container.Container(f"{self._name}:latest"))]
+        except ValueError as exc:
+            raise self._error(self._refused, self._reference) from exc
+        except requests.RequestException as exc:
+            raise self._unreachable(exc) from exc
+
+    def _manifest(self, reference: Reference, wanted: str) -> tuple[dict[str, Any], str]:
+        accepted = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
+        response = self._get(reference, f"manifests/{wanted}", {"Accept": accepted})
+        digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
+        if wanted.startswith("sha256:") and digest != wanted:
+            raise ManifestError(
+                f"image {reference}",
+                f"the registry answered with content of digest {digest} for {wanted}.",
+                "The registry or a proxy before it is broken: do not use this image.",
+            )
+        return _json(response, reference), digest
+
+    def _config(self, reference: Reference, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        config = manifest.get("config") or {}
+        if _media_type(manifest) not in MANIFEST_TYPES or config.get("mediaType") not in CONFIG_TYPES:
+            kind = config.get("mediaType") or _media_type(manifest) or "of no known type"
+            raise ManifestError(
+                f"image {reference}",
+                f"this is no container image that a node can run ({kind}).",
+                "Name an image in OCI or Docker (schema 2) format.",
+            )
+        response = self._get(reference, f"blobs/{config['digest']}", {})
+        digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
+        if digest != config["digest"]:
+            raise ManifestError(
+                f"image {reference}",
+                f"the registry answered with content of digest {digest} for {config['digest']}.",
+                "The registry or a proxy before it is broken: do not use this image.",
+            )
+        return _json(response, reference)
+
+    def _get(self, reference: Reference, path: str, headers: dict[str, str]) -> requests.Response:
+        client = self._connect()
+        host, _, repository = self._name.partition("/")
+        try:
+            response: requests.Response = client.do_request(
+                f"{client.prefix}://{host}/v2/{repository}/{path}", "GET", headers=headers
+            )
+        except ValueError as exc:  # oras could not authenticate; the refused answer says why
+            raise self._error(self._refused, reference) from exc
+        except requests.RequestException as exc:
+            raise self._unreachable(exc) from exc
+        if response.status_code != 200:
+            raise self._error(response, reference)
+        return response
+
+    def _connect(self) -> Any:
+        """The oras client, with the kind of authentication that the registry asks for."""
+        if self._registry is None:
+            try:
+                ping = self._session().get(f"{self._url}/v2/", timeout=SECONDS)
+            except requests.RequestException as exc:
+                raise self._unreachable(exc) from exc
+            basic = ping.headers.get("WWW-Authenticate", "").lower().startswith("basic")
+            login = self._login()
+            if basic and login is None:
+                raise self._error(ping, self._reference)
+            client = oras.provider.Registry(
+                insecure=self._url.startswith("http://"), auth_backend="basic" if basic else "token"
+            )
+            # oras repeats every failure for two minutes; the session's own retries are enough.
+            client.do_request = partial(oras.provider.Registry.do_request.__wrapped__, client)
+            client.session = client.auth.session = self._session()
+            client.auth._auth_config = {"auths": {}}  # ours to choose: see _login
+            if login:
+                client.auth.set_basic_auth(*login)
+            self._registry = client
+        return self._registry
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        retry = Retry(
+            total=3,
+            backoff_factor=0.5,
+            status_forcelist=_BUSY,
+            respect_retry_after_header=False,
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _adapter(retry))
+        session.hooks["response"].append(self._remember)
+        return session
+
+    def _remember(self, response: requests.Response, *_args: object, **_options: object) -> None:
+        if response.status_code >= 400:
+            self._refused = response
+
+    def _login(self) -> tuple[str, str] | None:
+        found = credentials(self._access.secret, self._reference)
+        if found:
+            return found
+        from oras.auth.base import AuthBackend
+        from oras.auth.utils import load_configs
+
+        path = self._access.docker_config
+        try:
+            config = load_configs([path] if path else None)
+        except (OSError, ValueError) as exc:
+            raise RegistryError(
+                f"docker configuration {path or '~/.docker/config.json'}",
+                f"it cannot be read: {exc}.",
+                "Repair it (docker login writes it), or name another file.",
+            ) from exc
+        found = credentials(config, self._reference)
+        if found:
+            return found
+        helper = AuthBackend()
+        helper._auth_config = config
+        hub = "https://index.docker.io/v1/"
+        host = hub if self._reference.registry == DOCKER_HUB else self._reference.registry
+        if not helper._load_auth(host):
+            return None
+        return credentials({"auths": {host: {"auth": helper._basic_auth}}}, self._reference)
+
+    def _unreachable(self, exc: Exception) -> RegistryError:
+        cause = _root(exc)
+        if isinstance(exc, requests.exceptions.SSLError):
+            plain = "WRONG_VERSION_NUMBER" in cause or "record layer failure" in cause
+            return RegistryError(
+                f"registry {self._url}",
+                "it does not speak TLS." if plain else f"its certificate is not accepted: {cause}.",
+                "It is a plain-HTTP registry: set plain_http, or an http:// address in mirrors."
+                if plain
+                else "Give its CA to the Python that runs the module: environment REQUESTS_CA_BUNDLE=/path/ca.pem",
+            )
+        return RegistryError(
+            f"registry {self._url}",
+            f"it does not answer: {cause}.",
+            "Check its name, the network and the proxy (HTTPS_PROXY, NO_PROXY) from the machine that runs this.",
+        )
+
+    def _error(self, response: requests.Response | None, reference: Reference) -> RegistryError:
+        status = response.status_code if response is not None else 0
+        said = _said(response)
+        registry = f"registry {self._url}"
+        if status in (401, 403):
+            return RegistryError(
+                f"image {reference}",
+                f"{self._url} does not give access{said}: the repository is private, or does not exist (a registry "
+                "does not tell which).",
+                "Check the name; for a private one give docker_config or pull_secret with a login for "
+                f"{reference.registry}.",
+                status=status,
+            )
+        if status == 404:
+            return self._missing(reference)
+        if status == 429:
+            wait = response.headers.get("Retry-After", "") if response is not None else ""
+            return RegistryError(
+                registry,
+                f"it limits the rate of requests{said}{f' (Retry-After: {wait})' if wait else ''}: the image was "
+                "not looked at.",
+                "Wait, or log in: registries give accounts a higher limit (docker_config, pull_secret).",
+                status=status,
+            )
+        return RegistryError(
+            registry,
+            f"it failed with HTTP status {status}{said}." if status else "it gave no usable answer.",
+            "Try again later; its operator's status page may know more.",
+            status=status,
+        )
+
+    def _missing(self, reference: Reference) -> TagMissingError:
+        """What is there instead of a tag that is not."""
+        try:
+            known = self.tags()
+        except RegistryError:
+            known = []
+        if not known:
+            return TagMissingError(
+                f"image {reference}",
+                f"{self._url} has no repository {reference.repository}, or nothing in it.",
+                "Check the repository's name.",
+                status=404,
+            )
+        likely = proposals(reference.tag, known)
+        wanted = reference.digest or f"tag {reference.tag}"
+        return TagMissingError(
+            f"image {reference}",
+            f"{reference.registry}/{reference.repository} has no {wanted}.",
+            f"Tags that it has: {', '.join(likely)} ({len(known)} in all).",
+            status=404,
+        )
+
+
+def _adapter(retry: Any) -> HTTPAdapter:
+    """An adapter that never waits for ever: oras sets no time limit."""
+
+    class Adapter(HTTPAdapter):
+        def send(self, *args: Any, **options: Any) -> requests.Response:
+            options["timeout"] = options.get("timeout") or SECONDS
+            return super().send(*args, **options)
+
+    return Adapter(max_retries=retry)
+
+
+def _json(response: requests.Response, reference: Reference) -> dict[str, Any]:
+    try:
+        parsed = response.json()
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise ManifestError(
+            f"image {reference}",
+            f"{urlsplit(response.url).netloc} answered with something that is no JSON object.",
+            "Is that address a registry? A captive portal or proxy answers like this.",
+        )
+    return parsed
+
+
+def _media_type(manifest: Mapping[str, Any]) -> str:
+    """OCI lets a manifest leave out its mediaType: the members tell."""
+    given = str(manifest.get("mediaType", ""))
+    if given:
+        return given
+    if "manifests" in manifest:
+        return INDEX_TYPES[0]
+    return MANIFEST_TYPES[0] if "layers" in manifest else ""
+
+
+def _said(response: requests.Response | None) -> str:
+    """The registry's own words, in parentheses."""
+    try:
+        errors = response.json().get("errors") if response is not None else None
+        texts = [f"{error.get('code', '')}: {error.get('message', '')}" for error in errors or ()]
+    except (ValueError, AttributeError):
+        return ""
+    return f" ({'; '.join(texts)})" if texts else ""
+
+
+def _root(exc: BaseException) -> str:
+    """The innermost cause, in the words of the operating system or of TLS."""
+    reason = getattr(exc, "reason", None)
+    inner = (
+        reason
+        if isinstance(reason, BaseException)
+        else next((arg for arg in exc.args if isinstance(arg, BaseException)), None)
+    )
+    if inner is not None:
+        return _root(inner)
+    return str(exc.args[-1] if exc.args else exc).split(": ", 1)[-1].rstrip(".")

@@ -1,0 +1,200 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cuda_preflight
+short_description: Will this CUDA image run on these GPU nodes?
+version_added: 0.1.0
+author: the portal.stt maintainers (@portal-stt)
+description:
+  - Answers as NVIDIA's container runtime and driver will, before the image is pulled. The image's NVIDIA_REQUIRE_*
+    rules are evaluated as libnvidia-container does it, to the letter.
+  - V(native) - the driver's CUDA is as new as the image's. V(allowed) - an allowance in the image's own list, or CUDA's
+    minor-version or forward compatibility, lets it run; what may still break is said. V(refused) - it cannot run; the
+    message has the rule that decided, and the variant that would run. V(unknown) - facts are missing.
+  - Fails when a node is V(refused), or V(unknown) unless O(accept_unknown=true). The failure carries everything.
+options:
+  image:
+    description: RV(portal.stt.oci_image_info#module:image), or a dictionary with C(reference), C(tag) and C(env).
+    type: dict
+    required: true
+  variants:
+    description: RV(portal.stt.oci_image_info#module:variants), to choose advice from.
+    type: list
+    elements: dict
+    default: []
+  nodes:
+    description: RV(portal.stt.gpu_node_info#module:nodes), or dictionaries with C(name), C(driver) and C(product).
+    type: list
+    elements: dict
+    required: true
+  pod_env:
+    description: Environment of the container in the pod. It comes before the image's, as it does for the runtime.
+    type: dict
+    default: {}
+  runtime_mode:
+    description:
+      - Mode of the NVIDIA container runtime on the nodes. V(legacy) evaluates the image's rules; in V(cdi) (and
+        jit-cdi) nobody does, and the driver alone decides; V(csv) is Tegra's.
+      - V(auto) takes what the GPU Operator says of a node, otherwise V(legacy), which refuses the most.
+    type: str
+    choices: [auto, legacy, cdi, csv]
+    default: auto
+  accept_unknown:
+    description: Whether nodes whose driver cannot be told are taken at the operator's word.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Computes only, and works the same in check mode.
+    support: full
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+  idempotent:
+    description: Never reports a change.
+    support: full
+seealso:
+  - module: portal.stt.oci_image_info
+  - module: portal.stt.gpu_node_info
+"""
+
+EXAMPLES = r"""
+- name: The image is known
+  portal.stt.oci_image_info:
+    image: ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda
+    variants: true
+  register: image
+
+- name: GPU nodes are known
+  portal.stt.gpu_node_info:
+  register: gpu
+
+- name: The image runs on every GPU node
+  portal.stt.cuda_preflight:
+    image: "{{ image.image }}"
+    variants: "{{ image.variants }}"
+    nodes: "{{ gpu.nodes }}"
+
+- name: An image runs on a card that is not in a cluster yet
+  portal.stt.cuda_preflight:
+    image:
+      reference: nvidia/cuda:12.6.3-base-ubuntu24.04
+      env:
+        CUDA_VERSION: 12.6.3
+        NVIDIA_REQUIRE_CUDA: cuda>=12.6
+    nodes:
+      - name: workstation
+        product: NVIDIA-GeForce-RTX-3060
+        driver: 570.195.03
+        cuda: "12.8"
+"""
+
+RETURN = r"""
+verdicts:
+  description: One for each set of nodes that are alike.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - verdict: allowed
+      rule: brand=nvidia,driver>=570,driver<571
+      reason: passes by brand=nvidia,driver>=570,driver<571; the driver's CUDA 12.8 runs the image's CUDA 12.9 by
+        minor-version compatibility.
+      runtime_message: ""
+      notes:
+        - code that is compiled on the card (PTX) fails on an older driver with cudaErrorUnsupportedPtxVersion, newer
+          driver features with cudaErrorCallRequiresNewerDriver.
+      remedy: ""
+      nodes: [gpu-node-1]
+      pool: Tesla-T4-SHARED
+      product: Tesla-T4-SHARED
+      driver: 570.195.03
+      cuda: "12.8"
+      compute_capability: "7.5"
+advice:
+  description: The variants that run on all nodes, the best first.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - reference: ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda-12.6.3
+      tag: 0.9.0-rc.3-cuda-12.6.3
+      cuda: "12.6"
+      verdict: native
+table:
+  description: The verdicts as lines of text, one a set of like nodes.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - pool             nodes  card             driver      CUDA  verdict  by
+    - Tesla-T4-SHARED  1      Tesla-T4-SHARED  570.195.03  12.8  allowed  brand=nvidia,driver>=570,driver<571
+findings:
+  description: What was found, for M(portal.stt.report).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - check: cuda.requirement
+      status: warning
+      subject: image ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda on node gpu-node-1 (Tesla-T4-SHARED, driver
+        570.195.03, CUDA 12.8)
+      message: "allowed: passes by brand=nvidia,driver>=570,driver<571; the driver's CUDA 12.8 runs the image's CUDA
+        12.9 by minor-version compatibility."
+      remedy: Take 0.9.0-rc.3-cuda-12.6.3 (CUDA 12.6), native on every target node.
+      evidence: []
+"""
+
+from datetime import UTC, datetime
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._cuda_verdict import MODES, CudaImage, advise, findings, judge_all, table
+from ..module_utils._findings import CollectionError, Status, fail
+from ..module_utils._gpu_nodes import GpuNode
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "image": {"type": "dict", "required": True},
+            "variants": {"type": "list", "elements": "dict", "default": []},
+            "nodes": {"type": "list", "elements": "dict", "required": True},
+            "pod_env": {"type": "dict", "default": {}},
+            "runtime_mode": {"type": "str", "choices": list(MODES), "default": "auto"},
+            "accept_unknown": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    today = datetime.now(UTC).date()
+    mode, pod_env = module.params["runtime_mode"], module.params["pod_env"]
+    try:
+        image = CudaImage.from_result(module.params["image"], pod_env)
+        variants = [CudaImage.from_result(variant, pod_env) for variant in module.params["variants"]]
+        nodes = [GpuNode.from_result(node) for node in module.params["nodes"]]
+    except CollectionError as error:
+        fail(module, error)
+    groups = judge_all(image, nodes, mode, today)
+    advice = advise(variants, nodes, mode, today)
+    found = findings(image, groups, variants, mode, today, accept_unknown=module.params["accept_unknown"])
+    result = {
+        "verdicts": [group.as_result() for group in groups],
+        "advice": [one.as_result() for one in advice],
+        "table": table(groups),
+        "findings": [finding.as_result() for finding in found],
+    }
+    stops = [finding for finding in found if finding.status in (Status.REFUSED, Status.UNKNOWN)]
+    if stops:
+        module.fail_json(
+            msg="\n".join(f"{stop.subject}: {stop.message} {stop.remedy}".rstrip() for stop in stops), **result
+        )
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gpu_node_info
+short_description: List GPU nodes with driver, CUDA version, card and seats
+version_added: 0.1.0
+author: the portal.stt maintainers (@portal-stt)
+description:
+  - Reads what a cluster says of its GPU nodes, from the labels of gpu-feature-discovery (all generations), the GPU
+    Operator's ClusterPolicy and driver pods, ResourceSlices of NVIDIA's DRA driver, and the kubelet's own counts.
+  - Reports nodes that look like GPU nodes and are none - labelled, but with nothing to allocate - as well as nodes that
+    are not Ready, cordoned, out of reach by their taints, or whose labels are older than the running driver.
+  - One paged list request, whatever the size of the cluster. Never fails on a finding.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+options:
+  label_selector:
+    description:
+      - Which nodes are GPU nodes, as a map of labels or as a selector in Kubernetes' own text form.
+      - Give here what the pod's node selector will be.
+    type: raw
+    default:
+      nvidia.com/gpu.present: "true"
+  tolerations:
+    description: The pod's tolerations. Nodes with a taint that none of them tolerates are reported. Not looked at
+      when left out.
+    type: list
+    elements: dict
+  operator_namespace:
+    description: The namespace of the GPU Operator's driver pods. Empty to leave them alone.
+    type: str
+    default: gpu-operator
+requirements:
+  - kubernetes.core collection
+attributes:
+  check_mode:
+    description: Reads only, and works the same in check mode.
+    support: full
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+  idempotent:
+    description: Never reports a change.
+    support: full
+seealso:
+  - module: portal.stt.cuda_preflight
+  - module: portal.stt.gpu_node_probe
+"""
+
+EXAMPLES = r"""
+- name: GPU nodes are known
+  portal.stt.gpu_node_info:
+  register: gpu
+
+- name: The T4 nodes that the pod may use are known
+  portal.stt.gpu_node_info:
+    label_selector:
+      nvidia.com/gpu.product: Tesla-T4
+    tolerations:
+      - key: nvidia.com/gpu
+        operator: Equal
+        value: "true"
+        effect: NoSchedule
+  register: gpu
+
+- name: One line a node pool
+  ansible.builtin.debug:
+    var: gpu.pools
+"""
+
+RETURN = r"""
+nodes:
+  description: The GPU nodes; what is not known is empty or 0. O(portal.stt.cuda_preflight#module:nodes) takes them.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: gpu-node-1
+      pool: Tesla-T4-SHARED
+      product: Tesla-T4-SHARED
+      brands: [Nvidia, Tesla, Unknown]
+      driver: 570.195.03
+      cuda: "12.8"
+      compute_capability: "7.5"
+      memory_mib: 15360
+      gpus: 1
+      replicas: 100
+      sharing: time-slicing
+      architecture: amd64
+      resource: nvidia.com/gpu
+      capacity: 100
+      allocatable: 100
+      ready: true
+      schedulable: true
+      taints: ["nvidia.com/gpu=true:NoSchedule"]
+      labelled_at: 0
+      source: gpu-feature-discovery
+      runtime_mode: ""
+      problems: []
+pools:
+  description: The nodes grouped by pool, card and driver.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - pool: Tesla-T4-SHARED
+      product: Tesla-T4-SHARED
+      driver: 570.195.03
+      cuda: "12.8"
+      compute_capability: "7.5"
+      memory_mib: 15360
+      sharing: time-slicing
+      architecture: amd64
+      nodes: 1
+      usable: 1
+      allocatable: 100
+findings:
+  description: What was found, for M(portal.stt.report).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - check: gpu.nodes
+      status: ok
+      subject: node gpu-node-1
+      message: Ready, with 100 allocatable nvidia.com/gpu.
+      remedy: ""
+      evidence: ["1 x Tesla-T4-SHARED, 15360 MiB, driver 570.195.03, CUDA 12.8, time-slicing"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+
+from ..module_utils._cluster import connect
+from ..module_utils._findings import CollectionError, fail
+from ..module_utils._gpu_nodes import OPERATOR_NAMESPACE, PRESENT, findings, gpu_nodes, pools, selector_text
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **AUTH_ARG_SPEC,
+            "label_selector": {"type": "raw", "default": PRESENT},
+            "tolerations": {"type": "list", "elements": "dict"},
+            "operator_namespace": {"type": "str", "default": OPERATOR_NAMESPACE},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        selector = selector_text(module.params["label_selector"])
+        nodes = gpu_nodes(connect(module), selector, module.params["operator_namespace"], module.params["tolerations"])
+    except CollectionError as error:
+        fail(module, error)
+    module.exit_json(
+        changed=False,
+        nodes=[node.as_result() for node in nodes],
+        pools=pools(nodes),
+        findings=[finding.as_result() for finding in findings(nodes, selector)],
+    )
+
+
+if __name__ == "__main__":
+    main()
