@@ -1,0 +1,94 @@
+"""The plays as an operator or AWX meets them: names that resolve, bad input refused, nothing changed by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import ansible_runner
+import pytest
+
+from lab import node
+from tests.conftest import ROOT, Played, play
+
+
+def world() -> dict[str, str]:
+    """What a refused run must leave as it is: namespaces and volumes of the cluster, exports of the NFS host."""
+    objects = subprocess.run(
+        ["ansible", "localhost", "-m", "kubernetes.core.k8s_info", "-a", "kind=PersistentVolume"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    exports = node.ssh("exportfs -s; ls -laR /etc/exports.d /srv/nfs-ssd; cat /etc/exports").stdout
+    return {"cluster": objects, "host": exports}
+
+
+def refused(played: Played) -> str:
+    """The output of a run that must have failed in words."""
+    assert played.rc != 0, played.output
+    assert "Traceback" not in played.output
+    assert "site.yml" not in played.output or "ERROR!" not in played.output, played.output
+    return played.output
+
+
+def test_names_resolve_in_a_checkout() -> None:
+    done = subprocess.run(
+        ["ansible-doc", "-t", "module", "-l", "portal.stt", "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+        env={name: value for name, value in os.environ.items() if name != "ANSIBLE_COLLECTIONS_PATH"},
+    )  # fmt: skip
+    assert {"portal.stt.oci_image_info", "portal.stt.nfs_export", "portal.stt.report"} <= set(json.loads(done.stdout))
+
+
+def test_names_resolve_in_a_copy_without_git(tmp_path: Path) -> None:
+    """AWX copies a project without .git and runs it with ansible-runner."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    project = tmp_path / "project"
+    for name in filter(None, tracked.split("\0")):
+        target = project / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    (tmp_path / "inventory").mkdir()
+    shutil.copytree(ROOT / "inventory" / "lab", tmp_path / "inventory", dirs_exist_ok=True)
+    environment = {name: os.environ[name] for name in ("K8S_AUTH_KUBECONFIG", "LAB_SSH_KEY")}
+    run = ansible_runner.run(
+        private_data_dir=str(tmp_path), playbook="playbooks/preflight.yml", envvars=environment, quiet=True
+    )
+    assert run.status == "successful", run.stdout.read()
+
+
+@pytest.mark.parametrize(
+    ("extra", "environment", "said"),
+    [
+        pytest.param(
+            {"speaches_volume": {"sever": "10.77.0.2"}},
+            {},
+            ["sever", "Supported parameters include"],
+            id="mistyped-key",
+        ),
+        pytest.param(
+            {"speaches_image": "10.77.0.1:5999/speaches-ai/speaches:0.9.0-rc.3-cuda"},
+            {},
+            ["10.77.0.1:5999"],
+            id="registry-down",
+        ),
+        pytest.param(
+            {"speaches_gpu": {"node_selector": {"nvidia.com/gpu.present": "nowhere"}}},
+            {},
+            ["nvidia.com/gpu.present=nowhere"],
+            id="no-gpu-node",
+        ),
+        pytest.param({}, {"K8S_AUTH_KUBECONFIG": "/nonexistent"}, ["K8S_AUTH_KUBECONFIG"], id="no-cluster"),
+        pytest.param({"ansible_host": "10.77.0.99", "ansible_timeout": 3}, {}, ["gpu-node-1", "cannot reach"], id="no-nfs-host"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_changes(
+    extra: dict[str, object], environment: dict[str, str], said: list[str]
+) -> None:
+    before = world()
+    output = refused(play("site.yml", "-e", json.dumps(extra), **environment))
+    for words in said:
+        assert words in output
+    assert world() == before
