@@ -165,7 +165,12 @@ def _change(
         if trial:
             try:
                 table = publishing.publish(
-                    run, intent.export.file, text, before=facts.table, expected=trial.expected, own=trial.own
+                    run,
+                    intent.export.file,
+                    text,
+                    before=facts.table,
+                    expected=trial.expected,
+                    own=trial.own,
                 )
             except ExportError:
                 directories.undo(changes)

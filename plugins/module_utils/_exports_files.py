@@ -20,10 +20,14 @@ _TOKEN = re.compile(r'(?:"[^"]*"|[^\s"])+')
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of an export file: where it begins, the path, and the words after it."""
+    """One statement of an export file: where it begins, the path, and the words after it.
+
+    counted: the line as exportfs counts, which leaves out every comment (nfs-utils support/nfs/xio.c).
+    """
 
     file: str
     number: int
+    counted: int
     path: str
     words: tuple[str, ...]
 
@@ -47,25 +51,19 @@ class Statement:
 def statements(file: str, text: str) -> Iterator[Statement]:
     """The statements of a file's text; source of the rules: exports(5), nfs-utils support/nfs/xio.c."""
     lines = text.split("\n")
-    number = 0
+    number = comments = 0
     while number < len(lines):
         begin, line = number + 1, lines[number]
         while line.endswith("\\") and number + 1 < len(lines):
             number += 1
             line = line[:-1] + " " + lines[number].lstrip(" \t")
         number += 1
-        words = _words(line)
-        if words:
-            yield Statement(file, begin, words[0], tuple(words[1:]))
-
-
-def _words(line: str) -> list[str]:
-    words = []
-    for word in _TOKEN.findall(line):
-        if word.startswith("#"):
-            break
-        words.append(unescaped(word.replace('"', "")))
-    return words
+        words = _TOKEN.findall(line)
+        until = next((index for index, word in enumerate(words) if word.startswith("#")), len(words))
+        if until:
+            path, *rest = (unescaped(word.replace('"', "")) for word in words[:until])
+            yield Statement(file, begin, begin - comments, path, tuple(rest))
+        comments += until < len(words)
 
 
 def locate(entry: Entry, known: Iterable[Statement]) -> str:
@@ -74,6 +72,12 @@ def locate(entry: Entry, known: Iterable[Statement]) -> str:
         if statement.path.rstrip("/") == entry.path.rstrip("/") and entry.client in statement.hosts:
             return statement.where
     return "the table alone (exported by hand)"
+
+
+def line_in(file: str, counted: int, known: Iterable[Statement]) -> int:
+    """The line of the file that exportfs means, as an editor shows it."""
+    before = [each for each in known if each.file == file and each.counted <= counted]
+    return before[-1].number + counted - before[-1].counted if before else counted
 
 
 def host_names(known: Iterable[Statement]) -> Sequence[str]:

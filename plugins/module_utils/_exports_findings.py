@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass, replace
 
 from ._exports import Entry, Export, Table, covers, difference
-from ._exports_dryrun import Parsed, is_missing_directory, is_missing_exports
-from ._exports_files import locate
+from ._exports_dryrun import Complaint, Parsed, is_missing_directory, is_missing_exports
+from ._exports_files import line_in, locate
 from ._exports_host import HostFacts
 from ._findings import Finding, Status
 
@@ -279,32 +279,33 @@ class Judge:
 
     def others(self, facts: HostFacts, trial: Trial) -> Iterator[Finding]:
         """What exporting now would do to others, and what the parser says of their files."""
+        told = [_told(each, facts) for each in trial.without.complaints]
         pending = difference(facts.table, trial.without.table, own=trial.own)
         if pending.harms:
             yield self._say(
                 "nfs.others",
                 self._harm,
-                f"{len(pending.lines)} exports of others are served now and would not survive `exportfs -ra`, "
-                "whoever runs it: no file declares them so.",
+                f"{_exports(pending.lines)} of others would not survive `exportfs -ra`, whoever runs it: the files "
+                "do not declare what is served now.",
                 "Declare what was exported by hand in a file of its own in /etc/exports.d, or correct the broken file; "
                 "when the loss is meant, run `exportfs -ra` yourself first.",
                 *pending.lines,
-                *(str(each) for each in trial.without.complaints),
+                *told,
             )
         elif trial.without.complaints and trial.without.rc:
             yield self._say(
                 "nfs.others",
                 Status.WARNING,
                 "exportfs complains about files of others.",
-                "Tell their owner; it does not touch this export.",
-                *(str(each) for each in trial.without.complaints),
+                "Tell their owner; this export is not concerned.",
+                *told,
             )
         ours = difference(trial.without.table, trial.together.table, own=trial.own)
         if ours.harms:
             yield self._say(
                 "nfs.others",
                 Status.REFUSED,
-                f"With {self.export.file} in place, {len(ours.lines)} exports of others would change.",
+                f"With {self.export.file} in place, {_exports(ours.lines)} of others would change.",
                 "Name other clients or another path.",
                 *ours.lines,
             )
@@ -312,10 +313,19 @@ class Judge:
             yield self._say(
                 "nfs.others",
                 Status.WARNING,
-                f"{len(pending.added)} exports of others stand in their files, are not served yet, and will be.",
-                "Nothing, when they are meant; the files were edited without `exportfs -ra`.",
+                f"{_exports(pending.added)} of others, declared in a file and not served yet, will be served as well.",
+                "Look whether they are meant: their files were edited without `exportfs -ra`.",
                 *(f"{locate(entry, facts.known)}: {entry}" for entry in pending.added),
             )
+
+
+def _exports(some: Sized) -> str:
+    return f"{len(some)} export{'s' if len(some) != 1 else ''}"
+
+
+def _told(complaint: Complaint, facts: HostFacts) -> str:
+    """The parser's words with the line as an editor counts it."""
+    return str(replace(complaint, line=line_in(complaint.file, complaint.line, facts.known)))
 
 
 def _reaches(entry: Entry, path: str, facts: HostFacts) -> bool:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from ._exports import EXPORTS_D, ExportError, Table, difference
-from ._exports_dryrun import Run, complaints
+from ._exports_dryrun import Complaint, Run, complaints
 from ._exports_host import read_table
 
 
@@ -65,7 +66,13 @@ def was_interrupted(file: str) -> bool:
 
 
 def publish(
-    run: Run, file: str, text: str | None, *, before: Table, expected: Table, own: Collection[tuple[str, str]]
+    run: Run,
+    file: str,
+    text: str | None,
+    *,
+    before: Table,
+    expected: Table,
+    own: Collection[tuple[str, str]],
 ) -> Table:
     """The table as it is served after `file` holds `text` (None: after it is gone).
 
@@ -92,20 +99,19 @@ def publish(
         ) from error
     done = run(["exportfs", "-ra"], "")
     after = read_table(run)
-    problems = _problems(before, after, expected, own)
+    said = tuple(str(each) for each in complaints(done.err) if done.rc and _concerns(each, file, expected))
+    missing = tuple(f"not served as intended: {entry}" for entry in expected if entry not in after)
+    problems = (*difference(before, after, own=own).lines, *missing, *said)
     if problems:
-        _roll_back(run, file, previous, before=before, made=made, evidence=(*problems, *_words(done.err)))
+        _roll_back(run, file, previous, before=before, made=made, evidence=problems)
     _forget(file, made=False)
     return after
 
 
-def _problems(before: Table, after: Table, expected: Table, own: Collection[tuple[str, str]]) -> tuple[str, ...]:
-    missing = tuple(f"not served as intended: {entry}" for entry in expected if entry not in after)
-    return (*difference(before, after, own=own).lines, *missing)
-
-
-def _words(stderr: str) -> tuple[str, ...]:
-    return tuple(str(each) for each in complaints(stderr))
+def _concerns(complaint: Complaint, file: str, expected: Table) -> bool:
+    """Whether exportfs complains about us, as that the file system of a new directory cannot be exported."""
+    paths = {re.escape(entry.path) for entry in expected}
+    return complaint.file == file or any(re.search(rf"(^|\s){path}([\s:]|$)", complaint.text) for path in paths)
 
 
 def _roll_back(
@@ -127,7 +133,7 @@ def _roll_back(
             file,
             "Serving this file went wrong; its previous content is back, but these exports are not as before:",
             "Run `exportfs -ra` on the host and compare `exportfs -s`.",
-            evidence=(*left, *_words(done.err), *evidence),
+            evidence=(*left, *(str(each) for each in complaints(done.err)), *evidence),
         )
     _forget(file, made)
     raise ExportError(
