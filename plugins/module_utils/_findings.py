@@ -67,7 +67,9 @@ class CollectionError(Exception):
         self.result = result
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.message} {self.remedy}".rstrip()
+        facts = "".join(f"\n  {fact}" for fact in self.evidence)
+        separator = "\n" if facts else " "
+        return f"{self.subject}: {self.message}{facts}{separator}{self.remedy}".rstrip()
 
     @property
     def finding(self) -> Finding:
