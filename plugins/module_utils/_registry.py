@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -199,11 +200,21 @@ class _Client:
     def tags(self) -> list[str]:
         client = self._connect()
         try:
-            return [str(tag) for tag in client.get_tags(oras.container.Container(f"{self._name}:latest"))]
+            known = [str(tag) for tag in client.get_tags(oras.container.Container(f"{self._name}:latest"))]
         except ValueError as exc:
-            raise self._error(self._refused, self._reference) from exc
+            if self._refused is None or self._refused.status_code != 404:
+                raise self._error(self._refused, self._reference) from exc
+            known = []
         except requests.RequestException as exc:
             raise self._unreachable(exc) from exc
+        if not known:
+            raise TagMissingError(
+                f"image {self._reference}",
+                f"{self._url} has no repository {self._reference.repository}, or nothing in it.",
+                "Check the repository's name.",
+                status=404,
+            )
+        return known
 
     def _manifest(self, reference: Reference, wanted: str) -> tuple[dict[str, Any], str]:
         accepted = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
@@ -367,19 +378,12 @@ class _Client:
             status=status,
         )
 
-    def _missing(self, reference: Reference) -> TagMissingError:
+    def _missing(self, reference: Reference) -> RegistryError:
         """What is there instead of a tag that is not."""
         try:
             known = self.tags()
-        except RegistryError:
-            known = []
-        if not known:
-            return TagMissingError(
-                f"image {reference}",
-                f"{self._url} has no repository {reference.repository}, or nothing in it.",
-                "Check the repository's name.",
-                status=404,
-            )
+        except RegistryError as exc:
+            return exc
         likely = proposals(reference.tag, known)
         wanted = reference.digest or f"tag {reference.tag}"
         return TagMissingError(
@@ -445,4 +449,5 @@ def _root(exc: BaseException) -> str:
     )
     if inner is not None:
         return _root(inner)
-    return str(exc.args[-1] if exc.args else exc).split(": ", 1)[-1].rstrip(".")
+    said = str(exc.args[-1] if exc.args else exc).split(": ", 1)[-1]
+    return re.sub(r"(Failed to establish a new connection: )?\[Errno -?\d+\] ", "", said).rstrip(".")
