@@ -1,0 +1,207 @@
+"""The node's disk image: Debian with containerd, a kubelet and an NFS server, made once and kept in the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.paths import CACHE
+
+HERE = Path(__file__).resolve().parent
+STORE = CACHE / "node"
+
+PACKAGES = (
+    "catatonit",  # its pause mode is the pods' pause container
+    "containerd",
+    "containernetworking-plugins",
+    "initramfs-tools",
+    "iproute2",
+    "iptables",
+    "kmod",
+    "linux-image-cloud-amd64",
+    "nfs-common",
+    "nfs-kernel-server",
+    "openssh-server",
+    "python3",
+    "runc",
+    "systemd-sysv",
+    "udev",
+)
+
+IDLE_UNITS = (
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@tty1.service",
+    "nfs-blkmap.service",
+    "systemd-pstore.service",
+)
+"""Units that only cost a guest which lives for minutes."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What a machine boots from. Nothing writes to it: each machine has its own throw-away layer."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root.img"
+
+    @property
+    def share(self) -> Path:
+        """The empty file system of the NFS share."""
+        return self.folder / "nfs-ssd.img"
+
+    @property
+    def kernel(self) -> Path:
+        return self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        return self.folder / "initrd.img"
+
+
+def build(suite: str, kubelet: Path, archives: Sequence[Path]) -> Disk:
+    """The disk for Debian ``suite`` with ``kubelet`` and the OCI ``archives`` preloaded, from the cache if it is there."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    key = _digest(
+        suite,
+        *PACKAGES,
+        *IDLE_UNITS,
+        *_tree(HERE),
+        hashlib.sha256(kubelet.read_bytes()).hexdigest(),
+        *(_manifest_digest(archive) for archive in archives),
+    )
+    disk = Disk(STORE / f"disk-{suite}-{key}")
+    with _locked():
+        if not disk.folder.exists():
+            _make(disk, _rootfs(suite), kubelet, archives)
+            _forget_others(f"disk-{suite}-*", disk.folder)
+    return disk
+
+
+def _rootfs(suite: str) -> Path:
+    """A tar of Debian ``suite`` with the node's packages, nothing of ours in it yet."""
+    key = _digest(suite, *PACKAGES, *_tree(HERE / "initramfs"))
+    archive = STORE / f"rootfs-{suite}-{key}.tar"
+    if archive.exists():
+        return archive
+    say(f"building Debian {suite}'s root file system for the node (a minute or two, once)")
+    partial = archive.with_name("partial.tar")
+    run(
+        "mmdebstrap",
+        "--quiet",
+        "--variant=apt",
+        "--format=tar",
+        f"--include={','.join(PACKAGES)}",
+        '--aptopt=Apt::Install-Recommends "false"',
+        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")),
+        f"--essential-hook=sync-in {HERE / 'initramfs'} /",
+        suite,
+        str(partial),
+        *_mirrors(suite),
+    )
+    partial.rename(archive)
+    _forget_others(f"rootfs-{suite}-*", archive)
+    return archive
+
+
+def _mirrors(suite: str) -> list[str]:
+    """The host's own Debian mirrors as apt sources of ``suite``; none (mmdebstrap's default) where it has none."""
+    targets = run("apt-get", "indextargets", "--format=$(LABEL) $(SITE)", "Created-By: Packages")
+    suites = {"Debian": suite, "Debian-Security": f"{suite}-security"}
+    known = dict(line.rsplit(" ", 1) for line in targets.splitlines())
+    return [f"deb {known[label]} {of} main" for label, of in suites.items() if label in known]
+
+
+def _make(disk: Disk, rootfs: Path, kubelet: Path, archives: Sequence[Path]) -> None:
+    say("making the node's disk image")
+    with tempfile.TemporaryDirectory(prefix="making-", dir=STORE) as scratch:
+        root, made = Path(scratch, "root"), Disk(Path(scratch, "disk"))
+        root.mkdir(mode=0o755)
+        made.folder.mkdir()
+        run("tar", "--extract", "--file", rootfs, "--directory", root, "--numeric-owner", "--xattrs", "--same-permissions")
+        shutil.copytree(HERE / "rootfs", root, dirs_exist_ok=True)
+        shutil.copy(kubelet, root / "usr/local/bin/kubelet")
+        for secret in root.glob("etc/ssh/ssh_host_*"):  # each lab brings its own
+            secret.unlink()
+        (root / "etc/lab").mkdir()
+        (root / "srv/nfs-ssd").mkdir()
+        run("chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "kubelet")
+        run("chroot", root, "systemctl", "--quiet", "mask", *IDLE_UNITS)
+        _preload(root, archives)
+        shutil.copy(next(root.glob("boot/vmlinuz-*")), made.kernel)
+        shutil.copy(next(root.glob("boot/initrd.img-*")), made.initrd)
+        _file_system(made.root, "8G", "root", "-O", "^has_journal", "-d", root)
+        _file_system(made.share, "4G", "nfs-ssd")
+        made.folder.rename(disk.folder)
+
+
+def _preload(root: Path, archives: Sequence[Path]) -> None:
+    images = root / "images"
+    images.mkdir()
+    for archive in archives:
+        shutil.copy(archive, images)
+    run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", HERE / "preload.sh", root)
+    shutil.rmtree(images)
+
+
+def _file_system(image: Path, size: str, label: str, *options: str | Path) -> None:
+    run("mkfs.ext4", "-q", "-L", label, "-E", "lazy_itable_init=1,nodiscard", *options, image, size)
+
+
+def _manifest_digest(archive: Path) -> str:
+    """Digest of an OCI archive's index: it names all that is inside."""
+    with tarfile.open(archive) as tar:
+        index = tar.extractfile("index.json")
+        assert index is not None
+        return hashlib.sha256(index.read()).hexdigest()
+
+
+def _tree(folder: Path) -> Iterator[str]:
+    """Name, mode and content of every file below ``folder``."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            yield f"{path.relative_to(folder)} {path.stat().st_mode:o} {path.read_text()}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """One build at a time: labs side by side share the cache."""
+    with (STORE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_others(pattern: str, keep: Path) -> None:
+    for old in STORE.glob(pattern):
+        if old != keep:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command} failed: {done.stderr[-3000:]}")
+    return done.stdout
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
