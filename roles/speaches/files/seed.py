@@ -212,7 +212,7 @@ def seed(wanted: Wanted, cache: Path, hub: Hub, *, deep: bool = False) -> Result
         if known and _served(repo, known, deep=deep):
             say(f"{wanted.model}: present at {known.revision}, {len(known.files)} files; nothing to do")
             return Result(wanted.model, known.revision, "present", 0)
-        for folder in ("blobs", "snapshots", "refs"):
+        for folder in ("snapshots", "blobs", "refs"):  # a repository without snapshots counts as corrupt
             (repo / folder).mkdir(parents=True, exist_ok=True)
         with _lock(repo / "portal-stt.lock", wanted.model):
             known = _known(repo, wanted)
@@ -269,9 +269,8 @@ def _obtain(hub: Hub, model: str, revision: str, repo: Path, file: File, progres
         _download(hub, model, revision, partial, file, progress)
         if _intact(partial, file, progress):
             os.replace(partial, blob)
-            progress.files_done += 1
+            progress.finish(file)
             return
-        progress.bytes_done -= partial.stat().st_size
         partial.unlink()
     raise Fault(
         30,
@@ -283,47 +282,46 @@ def _obtain(hub: Hub, model: str, revision: str, repo: Path, file: File, progres
 
 
 def _download(hub: Hub, model: str, revision: str, partial: Path, file: File, progress: Progress) -> None:
-    if partial.exists() and partial.stat().st_size > file.size:
-        partial.unlink()
-    failures = 0
-    resumed = partial.exists()
+    failures, furthest = 0, -1
     while True:
+        size = partial.stat().st_size if partial.exists() else 0
+        if size > file.size:  # a server that ignores ranges sent the whole file once more
+            partial.unlink()
+            size = 0
+        if size and furthest < 0:
+            say(f"{model}: {file.name}: {size / MB:.1f} of {file.size / MB:.1f} MB are here already")
+        furthest = max(furthest, size)
         with open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0) as target:
-            start = target.seek(0, os.SEEK_END)
-            if start and resumed:
-                progress.bytes_done += start
-                say(f"{model}: {file.name}: {start / MB:.1f} of {file.size / MB:.1f} MB are here already")
             try:
-                hub.fetch(model, revision, file, Sink(target, progress), start)
+                hub.fetch(model, revision, file, Sink(target, partial, progress, size), size)
                 os.fsync(target.fileno())
                 return
             except Fault as fault:
-                size = target.seek(0, os.SEEK_END)
-                failures = 1 if size > start else failures + 1
-                # Without an answer the library has tried for a while itself.
-                if not fault.passing or failures >= TRIES or (fault.code == 10 and size == start):
-                    if fault.passing and size:
-                        fault.remedy += (
-                            f" {size / MB:.1f} of {file.size / MB:.1f} MB of {file.name} stay on the volume."
-                        )
+                here = min(target.seek(0, os.SEEK_END), file.size)
+                failures = 1 if here > furthest else failures + 1
+                # Where no byte came, the library has tried for a while itself.
+                if not fault.passing or failures >= TRIES or (fault.code == 10 and here == size):
+                    if fault.passing and here:
+                        fault.remedy += f" {here / MB:.1f} of {file.size / MB:.1f} MB of {file.name} stay."
                     raise
+                furthest = max(furthest, here)
                 say(f"{model}: {fault.error} Trying again.")
                 time.sleep(2**failures)
-                resumed = False
 
 
 class Sink:
     """The file that huggingface_hub writes to: counts what arrives, and makes faults of the volume known."""
 
-    def __init__(self, target: IO[bytes], progress: Progress) -> None:
-        self.target, self.progress, self.name = target, progress, str(target.name)
+    def __init__(self, target: IO[bytes], path: Path, progress: Progress, start: int) -> None:
+        self.target, self.path, self.progress, self.name = target, path, progress, str(path)
+        self.seek(start)
 
     def write(self, data: bytes) -> int:
-        with _volume(Path(self.name)):
+        with _volume(self.path):
             view = memoryview(data)
             while view:
                 view = view[self.target.write(view) :]
-        self.progress.bytes_done += len(data)
+        self.progress.part += len(data)
         self.progress.received += len(data)
         return len(data)
 
@@ -331,10 +329,8 @@ class Sink:
         return self.target.tell()
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        before = self.target.tell()
-        after = self.target.seek(offset, whence)
-        self.progress.bytes_done += after - before
-        return after
+        self.progress.part = self.target.seek(offset, whence)
+        return self.progress.part
 
     def truncate(self) -> None:
         """Nothing: the same bytes come again, and a run beside this one may have published the file."""
@@ -579,7 +575,7 @@ def _copy(part: Part, repo: Path, progress: Progress) -> File:
                 digest.update(chunk)
                 with _volume(partial):
                     target.write(chunk)
-                progress.bytes_done += len(chunk)
+                progress.part += len(chunk)
             target.flush()
             os.fsync(target.fileno())
         file = File(part.name, partial.stat().st_size, digest.hexdigest())
@@ -593,7 +589,7 @@ def _copy(part: Part, repo: Path, progress: Progress) -> File:
         os.replace(partial, repo / "blobs" / file.digest)
     finally:
         partial.unlink(missing_ok=True)
-    progress.files_done += 1
+    progress.finish(file)
     return file
 
 
@@ -849,14 +845,17 @@ def _is_dead(holder: str) -> bool:
 
 @dataclass
 class Progress:
-    """How far a model is. `bytes_done` counts what is on the volume, `received` what came from the hub."""
+    """How far a model is. `received` counts bytes that came from the hub."""
 
     model: str
     files: int
     bytes: int
     verb: str = "on the volume"
     files_done: int = 0
-    bytes_done: int = 0
+    whole: int = 0
+    """Bytes of files that are there and verified."""
+    part: int = 0
+    """Bytes of the file that is on its way."""
     received: int = 0
     verifying: str = ""
     _last: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
@@ -866,20 +865,24 @@ class Progress:
         """Whether the file is already whole on the volume; counts it then."""
         if not _intact(repo / "blobs" / file.digest, file, self):
             return False
-        self.files_done += 1
-        self.bytes_done += file.size
+        self.finish(file)
         return True
+
+    def finish(self, file: File) -> None:
+        self.files_done += 1
+        self.whole += file.size
+        self.part = 0
 
     def line(self, now: float) -> str:
         """For example: 2/6 files, 812.3 of 1628.0 MB (49 %) on the volume, 43.1 MB/s."""
         then, before = self._last
         rate = (self.received - before) / MB / max(now - then, 0.001)
         self._last = (now, self.received)
-        share = 100 * self.bytes_done // max(self.bytes, 1)
-        speed = self.verifying or f"{rate:.1f} MB/s"
+        done = self.whole + self.part
+        share = 100 * done // max(self.bytes, 1)
         return (
-            f"{self.model}: {self.files_done}/{self.files} files, {self.bytes_done / MB:.1f} of "
-            f"{self.bytes / MB:.1f} MB ({share} %) {self.verb}, {speed}"
+            f"{self.model}: {self.files_done}/{self.files} files, {done / MB:.1f} of {self.bytes / MB:.1f} MB "
+            f"({share} %) {self.verb}, {self.verifying or f'{rate:.1f} MB/s'}"
         )
 
     def print(self) -> None:
