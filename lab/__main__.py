@@ -1,0 +1,190 @@
+"""python -m lab up | status | down | run | nodes: the lab's command line."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from lab import binaries, certificates, controlplane, network, processes, registry, simulated
+from lab.console import LabError, step
+from lab.paths import CACHE, NAME, STATE
+from lab.processes import Service, answers
+
+SSH_KEY = STATE / "ssh_key"
+
+
+def up(*, node: bool = True) -> None:
+    """Everything runs; what runs already is left alone."""
+    with step(
+        "programs, image, weights"
+    ):  # what comes from outside comes first: inside the namespace there is no outside
+        binaries.ensure()
+        registry.find()
+        images, weights = _module("lab.images"), _module("lab.weights")
+        if images:
+            images.base_archive()
+        if weights:
+            weights.weights()
+    if network.exists() and not certificates.KUBECONFIG.exists():
+        with step("remains of a crashed lab"):
+            _clear()
+    with step("network"):
+        STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        network.up()
+        certificates.ensure()
+    with step("control plane"):
+        controlplane.up()
+    with step("simulated nodes"):
+        simulated.up()
+    with step("registry"):
+        registry.up()
+    if images:
+        with step("images"), network.inside():
+            images.publish(registry.ADDRESS)
+    if weights:
+        with step("speech server and hub"):
+            processes.start([_speech(weights), _hub()])
+    if node and (machine := _module("lab.node")) and hasattr(machine, "start"):
+        with step("node"):
+            machine.start()
+
+
+def down() -> None:
+    """Nothing of the lab is left, however it ended."""
+    with step("down"):
+        _clear()
+
+
+def status(*, node: bool = True) -> bool:
+    """Prints a line a part; whether all that was started is up."""
+    started = processes.records()
+    if not network.exists() or not started:
+        print(f"The lab {NAME!r} is not up. Start it: python -m lab up")
+        return False
+    for record in started:
+        state = f"running since {record.since}" if record.running else "NOT RUNNING"
+        print(f"  {record.name:<24} {state}   log: {processes.LOGS / record.name}.log")
+    healthy = all(record.running for record in started)
+    if (machine := _module("lab.node")) and hasattr(machine, "status"):
+        machine.status()
+    if not healthy:
+        print("Start what is missing: python -m lab up")
+    return healthy
+
+
+def run(command: list[str]) -> None:
+    """This process becomes `command`, inside the lab. Does not return."""
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(certificates.KUBECONFIG),
+        "K8S_AUTH_KUBECONFIG": str(certificates.KUBECONFIG),
+        "PORTAL_STT_LAB": NAME,
+        "LAB_SSH_KEY": str(SSH_KEY),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    with network.inside():
+        try:
+            os.execvpe(command[0], command, environment)
+        except OSError as error:
+            raise LabError(f"{command[0]} cannot be run: {error.strerror}") from error
+
+
+def nodes(file: str | None) -> None:
+    """The simulated nodes are those of a file: a path, or the name of one of lab/nodes/."""
+    shipped = simulated.FILES / f"{file}.yml"
+    with step(f"simulated nodes of {file}" if file else "no simulated nodes"):
+        simulated.replace(None if file is None else shipped if shipped.exists() else Path(file))
+
+
+def _clear() -> None:
+    if (machine := _module("lab.node")) and hasattr(machine, "stop"):
+        machine.stop()
+    network.down()
+    shutil.rmtree(STATE, ignore_errors=True)
+
+
+def _speech(weights: ModuleType) -> Service:
+    cache = STATE / "hub"
+    model = "deepdml/faster-whisper-large-v3-turbo-ct2"
+    if not (cache / f"models--{model.replace('/', '--')}").exists():
+        weights.hub_cache(cache, model)
+    environment = {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "STT_MODEL_TTL": "-1"}
+    environment |= {"UVICORN_HOST": "0.0.0.0", "UVICORN_PORT": "8000"}
+    argv = [sys.executable, "-m", "lab.speech.server"]
+    return Service("speech", argv, answers("http://127.0.0.1:8000/health"), environment)
+
+
+def _hub() -> Service:
+    return Service("hub", [sys.executable, "-m", "lab.hub"], answers("http://127.0.0.1:8090/api/models"))
+
+
+def _module(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One command that changes the lab at a time."""
+    STATE.parent.mkdir(parents=True, exist_ok=True)
+    with STATE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab", description="The lab for the demo and the tests.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    start = commands.add_parser("up", help="everything runs; what runs already is left alone")
+    start.add_argument("--no-node", action="store_true", help="without the virtual machine: simulated nodes only")
+    commands.add_parser("status", help="what runs, since when, and where its log is")
+    commands.add_parser("down", help="nothing of the lab is left")
+    inside = commands.add_parser("run", help="a command inside the lab: python -m lab run -- COMMAND ...")
+    inside.add_argument("argv", nargs="+", metavar="COMMAND")
+    which = commands.add_parser("nodes", help="replaces the simulated nodes")
+    choice = which.add_mutually_exclusive_group(required=True)
+    choice.add_argument("file", nargs="?", help="a node file, or the name of one of lab/nodes/: t4, mixed, …")
+    choice.add_argument("--clear", action="store_true", help="no simulated nodes")
+    return parser
+
+
+def main() -> int:
+    """Runs one command; the exit status."""
+    given = _arguments().parse_args()
+    try:
+        if os.geteuid() != 0:
+            raise LabError("The lab makes network namespaces and mounts: run it as root.")
+        if given.command == "run":
+            run(given.argv)
+        with _alone():
+            if given.command == "up":
+                print(f"lab {NAME!r}: state in {STATE}, cache in {CACHE}", flush=True)
+                up(node=not given.no_node)
+            elif given.command == "down":
+                down()
+            elif given.command == "nodes":
+                nodes(given.file)
+            else:
+                return 0 if status() else 1
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
