@@ -158,13 +158,16 @@ def publish(registry: str, *, small: bool = False) -> dict[str, str]:
 
 
 def base_archive() -> Path:
-    """An OCI archive of the lower layer alone under the name `BASE`, for containerd to import."""
+    """An OCI archive of the lower layer alone under the name `BASE`, for containerd to import.
+
+    Its command only waits: the node takes it for the pods' pause container, too.
+    """
     layer = _base_layer()
-    archive = layer.with_name("oci-archive.tar")
+    archive = layer.with_name("archive.tar")
     if archive.is_file():
         return archive
     below = Below({}, {})
-    manifest = _manifest(OCI, "amd64", {}, [layer], below)
+    manifest = _manifest(OCI, "amd64", {"Entrypoint": ["/usr/bin/sleep", "infinity"]}, [layer], below)
     entry = {"mediaType": OCI["manifest"], **_described(manifest)}
     entry["annotations"] = {"io.containerd.image.name": BASE, "org.opencontainers.image.ref.name": BASE}
     index = {"schemaVersion": 2, "mediaType": OCI["index"], "manifests": [entry]}
