@@ -68,32 +68,35 @@ def label(manifest: Mapping[str, Any]) -> str:
     return f"{manifest['kind']} {place}{metadata.get('name', '?')}"
 
 
-def diff(manifest: Manifest, before: Any, after: Any) -> dict[str, Any]:
-    """A diff entry for the terminal; the values of Secrets are not in it."""
+def diff(manifest: Manifest, change: Mapping[str, Any]) -> dict[str, Any]:
+    """A diff entry for the terminal; `change` has ``before`` and ``after``. The values of Secrets are not in it."""
     name = label(manifest)
     return {
         "before_header": name,
         "after_header": name,
-        "before": _text(manifest, before),
-        "after": _text(manifest, after),
+        "before": _text(manifest, change.get("before")),
+        "after": _text(manifest, change.get("after")),
     }
 
 
 def _text(manifest: Manifest, value: Any) -> str:
     if not value:
         return ""
+    plain = json.loads(json.dumps(value, default=str))  # Ansible's own string types are unknown to the YAML writer
     if manifest["kind"] == "Secret":
-        value = {key: "(hidden)" if key in ("data", "stringData") else part for key, part in dict(value).items()}
-    return str(yaml.safe_dump(value, sort_keys=True, width=200))
+        plain = {key: "(hidden)" if key in ("data", "stringData") else part for key, part in plain.items()}
+    return str(yaml.safe_dump(plain, sort_keys=True, width=200))
 
 
 _CONFLICT = re.compile(r'conflict with "(?P<manager>[^"]+)"')
 
 
-def explain(subject: str, message: str) -> ApplyError:
-    """The API server's refusal in words. `message`: kubernetes.core's, which ends in the raw Status object."""
-    status = _status(message)
-    causes = status.get("details", {}).get("causes", []) if status else []
+def explain(subject: str, entry: Mapping[str, Any]) -> ApplyError:
+    """A refusal in words. `entry`: kubernetes.core's result, whose error ends in the API server's Status object."""
+    error = entry["error"]
+    message = str(error.get("msg", error)).strip()
+    status = _status(message) or {}
+    causes = status.get("details", {}).get("causes", [])
     owned = [
         f"{cause['field']} is owned by {match['manager']}"
         for cause in causes
@@ -107,17 +110,16 @@ def explain(subject: str, message: str) -> ApplyError:
             "--server-side --field-manager=portal-stt --force-conflicts.",
             evidence=tuple(owned),
         )
-    said = str(status.get("message", message)) if status else message
-    invalid = [f"{cause.get('field')}: {cause.get('message')}" for cause in causes if cause.get("field")]
-    remedy = _REMEDIES.get(
-        int(status.get("code", 0)) if status else 0, "Correct the variable that this value comes from."
-    )
-    if "field is immutable" in said or "is immutable after creation" in said:
+    said = str(status.get("message", message)).strip().split("\n")[0].rstrip(".")
+    remedy = _REMEDIES.get(int(status.get("code", 0)), "Correct the variable that this value comes from.")
+    if "immutable" in said or "updates to statefulset spec" in said:
         remedy = (
             "Kubernetes does not change this field of an existing object: give the object a new name, "
             "or remove the old one first (playbooks/teardown.yml keeps the models)."
         )
-    return ApplyError(subject, f"the API server refuses it: {said.rstrip('.')}.", remedy, evidence=tuple(invalid))
+    elif not status:
+        remedy = "Check address and credentials of the cluster (kubeconfig, context, K8S_AUTH_*)."
+    return ApplyError(subject, f"the API server refuses it: {said}.", remedy)
 
 
 _REMEDIES = {
