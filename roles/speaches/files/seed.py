@@ -49,6 +49,7 @@ import errno
 import fnmatch
 import functools
 import hashlib
+import http
 import json
 import os
 import re
@@ -306,7 +307,7 @@ def _download(hub: Hub, model: str, revision: str, partial: Path, file: File, pr
                     raise
                 furthest = max(furthest, here)
                 say(f"{model}: {fault.error} Trying again.")
-                time.sleep(2**failures)
+                time.sleep(2 ** (failures - 1))
 
 
 class Sink:
@@ -372,7 +373,7 @@ class Hub:
                 if not fault.passing or attempt == TRIES:
                     raise
                 say(f"{model}: {fault.error} Trying again.")
-                time.sleep(2**attempt)
+                time.sleep(2 ** (attempt - 1))
         files = [
             (entry.rfilename, entry.lfs.size, entry.lfs.sha256)
             if entry.lfs
@@ -429,7 +430,7 @@ class Hub:
             raise Fault(
                 14,
                 f"{self.endpoint} answers HTTP {status} for {model}.",
-                "Too many requests." if status == 429 else f"The hub says: {_first_line(error)}",
+                f"{http.HTTPStatus(status).phrase}." if status in set(http.HTTPStatus) else "It does not say why.",
                 "Run again later: it goes on where it stopped." if busy else "Look at HF_ENDPOINT: is it a hub?",
                 passing=busy,
             ) from error
