@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from itertools import product
 from typing import Any
 
+from ._ctranslate2 import Fit, fit
 from ._findings import CollectionError, Finding, Status
 from ._gpu_nodes import ALL_BRANDS, BRANCH_CUDA, GpuNode, named
 from ._requirement import (
@@ -53,6 +54,8 @@ _END_OF_LIFE = {
     620: date(2029, 9, 30),
 }
 _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
+# The branches that NVIDIA's forward-compatibility matrix lists as a place to run a newer CUDA on.
+_FORWARD_BRANCHES = ("535", "570", "580", "590")
 _LITERAL = re.compile(r"(cuda|driver|arch)[<>=!]+([0-9.]+)", re.IGNORECASE)
 
 
@@ -109,6 +112,20 @@ class CudaImage:
             architectures=tuple(str(platform).split("/")[1] for platform in given.get("platforms", ())),
             compat=given.get("cuda_compat"),
         )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a verdict is given under.
+
+    mode: of MODES; auto is the node's own where it is known, otherwise legacy, which refuses the most.
+    today: to tell which driver branches are past their end of life.
+    compute_type: CTranslate2's, to check the card for it too; empty to leave CTranslate2 out.
+    """
+
+    mode: str
+    today: date
+    compute_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,21 +188,17 @@ class Advice:
         }
 
 
-def judge_all(image: CudaImage, nodes: Iterable[GpuNode], mode: str, today: date) -> list[Group]:
+def judge_all(image: CudaImage, nodes: Iterable[GpuNode], terms: Terms) -> list[Group]:
     """One verdict for each set of nodes that are alike, in the order of their first node."""
     groups: dict[tuple[object, ...], list[GpuNode]] = {}
     for node in nodes:
         groups.setdefault(_deciding(node), []).append(node)
-    return [Group(tuple(group), judge(image, group[0], mode, today)) for group in groups.values()]
+    return [Group(tuple(group), judge(image, group[0], terms)) for group in groups.values()]
 
 
-def judge(image: CudaImage, node: GpuNode, mode: str, today: date) -> Verdict:
-    """The verdict for one image on one node.
-
-    mode: of MODES; auto is the node's own where it is known, otherwise legacy, which refuses the most.
-    today: to tell which driver branches are past their end of life.
-    """
-    mode = node.runtime_mode or "legacy" if mode == "auto" else mode
+def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    """The verdict for one image on one node."""
+    mode = node.runtime_mode or "legacy" if terms.mode == "auto" else terms.mode
     early = _before_versions(image, node, mode)
     if early:
         return early
@@ -194,21 +207,18 @@ def judge(image: CudaImage, node: GpuNode, mode: str, today: date) -> Verdict:
     if any(answer.kind is not worst.kind for answer in answers):
         return _undecided(node, answers)
     decided = answers[0]
-    return Verdict(
-        decided.kind,
-        decided.rule,
-        decided.reason,
-        decided.runtime_message,
-        (*decided.notes, *_node_notes(image, node, today)),
-        decided.remedy,
-    )
+    engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
+    if engine.refusal and decided.kind is not Kind.REFUSED:
+        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
+    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
+    return replace(decided, notes=notes)
 
 
-def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], mode: str, today: date) -> list[Advice]:
+def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], terms: Terms) -> list[Advice]:
     """The variants that would run on all nodes: native ones first, then the newest CUDA first."""
     judged = []
     for variant in variants:
-        kinds = [group.verdict.kind for group in judge_all(variant, nodes, mode, today)]
+        kinds = [group.verdict.kind for group in judge_all(variant, nodes, terms)]
         judged.append(Advice(variant, max(kinds, key=_ORDER.index, default=Kind.UNKNOWN)))
     good = [advice for advice in judged if advice.kind in (Kind.NATIVE, Kind.ALLOWED)]
     newest = sorted(good, key=lambda advice: _sort_key(advice.image.cuda), reverse=True)
@@ -219,8 +229,7 @@ def findings(
     image: CudaImage,
     groups: Sequence[Group],
     variants: Sequence[CudaImage],
-    mode: str,
-    today: date,
+    terms: Terms,
     *,
     accept_unknown: bool = False,
 ) -> list[Finding]:
@@ -238,11 +247,11 @@ def findings(
                 "Label the GPU nodes, or name another label_selector for portal.stt.gpu_node_info.",
             )
         ]
-    everywhere = advise(variants, [node for group in groups for node in group.nodes], mode, today)
+    everywhere = advise(variants, [node for group in groups for node in group.nodes], terms)
     found = []
     for group in groups:
         verdict = group.verdict
-        take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], mode, today))
+        take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], terms))
         remedy = verdict.remedy
         if take:
             remedy = f"{take}; or {remedy[0].lower()}{remedy[1:]}" if remedy else f"{take}."
@@ -272,13 +281,13 @@ def _take(image: CudaImage, kind: Kind, everywhere: Sequence[Advice], here: Sequ
 
 def table(groups: Sequence[Group]) -> list[str]:
     """Lines for a terminal: a heading, then one line a group of like nodes."""
-    rows = [("pool", "nodes", "card", "driver", "CUDA", "verdict", "by")]
+    rows = [("nodes", "card", "driver", "CUDA", "verdict", "by")]
     for group in groups:
         first = group.nodes[0]
+        more = f" and {len(group.nodes) - 1} more" if len(group.nodes) > 1 else ""
         rows.append(
             (
-                first.pool or first.product or "-",
-                str(len(group.nodes)),
+                f"{first.pool}: {len(group.nodes)}" if first.pool else f"{first.name}{more}",
                 first.product or "?",
                 first.driver or "?",
                 first.cuda or "?",
@@ -418,6 +427,7 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
                 f"the image holds cuda-compat {image.compat}."
                 if image.compat
                 else "the registry does not tell whether the image holds cuda-compat.",
+                *_unlisted(host),
                 "the container toolkit must put it in place (1.17.5 or newer does); otherwise: CUDA driver version "
                 "is insufficient for CUDA runtime version.",
             ),
@@ -474,6 +484,12 @@ def _node_notes(image: CudaImage, node: GpuNode, today: date) -> Iterator[str]:
         yield f"driver branch {branch} reached its end of life in {end:%B %Y}."
     elif not end and int(branch) < max(_END_OF_LIFE):
         yield f"driver branch {branch} is not in NVIDIA's support."
+
+
+def _unlisted(host: Host) -> Iterator[str]:
+    branch = (host.driver or "").split(".")[0]
+    if branch not in _FORWARD_BRANCHES:
+        yield f"NVIDIA's forward-compatibility matrix does not list driver branch {branch}."
 
 
 def _compat_note(image: CudaImage, host: Host) -> Iterator[str]:

@@ -80,7 +80,8 @@ _NAMES_SHOWN = 5
 class GpuNode:
     """A node with what is known of its GPUs; empty or 0 where nothing is.
 
-    pool: the name of its node pool, else its product's.
+    pool: the name of its node pool, where a provider's label has one.
+    product: as gpu-feature-discovery writes it, without its -SHARED.
     brands: what its brand may be, as libnvidia-container spells it; one entry when it is known.
     driver: version; one number only (``570``) when just the branch is known.
     cuda, compute_capability: ``12.8``, ``7.5``.
@@ -277,8 +278,8 @@ def read_node(
         resource, capacity, allocatable = device.resource, device.gpus, device.gpus
     facts = GpuNode(
         name=name,
-        pool=next((labels[label] for label in _POOL_LABELS if labels.get(label)), "") or product,
-        product=product or (device.product if device else ""),
+        pool=next((labels[label] for label in _POOL_LABELS if labels.get(label)), ""),
+        product=product.removesuffix("-SHARED") or (device.product if device else ""),
         brands=device.brands
         if device and device.brands
         else possible_brands(product, _label(labels, "vgpu.present") == "true"),

@@ -86,6 +86,23 @@ class Access:
     plain_http: bool = False
 
 
+def mirror_addresses(given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The addresses to ask for each registry, in order; a single one may stand without a list.
+
+    Raises RegistryError for what is no http:// or https:// address.
+    """
+    found = {str(name): [value] if isinstance(value, str) else list(value or ()) for name, value in given.items()}
+    for name, addresses in found.items():
+        for address in addresses:
+            if not isinstance(address, str) or not re.fullmatch(r"https?://[^/?#]+(/[^?#]*)?", address):
+                raise RegistryError(
+                    f"mirrors of {name}",
+                    f"{address!r} is no address of a registry.",
+                    "Write it with its scheme: http://mirror.example.com:5000",
+                )
+    return found
+
+
 def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
     """The docker configuration in a Secret of type kubernetes.io/dockerconfigjson.
 
@@ -174,7 +191,7 @@ class _Client:
     """The repository at one address."""
 
     def __init__(self, url: str, reference: Reference, access: Access) -> None:
-        parts = urlsplit(url if "://" in url else f"https://{url}")
+        parts = urlsplit(url)
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._reference = reference
         self._access = access

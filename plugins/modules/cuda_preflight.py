@@ -44,6 +44,13 @@ options:
     type: str
     choices: [auto, legacy, cdi, csv]
     default: auto
+  compute_type:
+    description:
+      - The compute type that CTranslate2 (faster-whisper, Speaches) will be told to use. With it, cards that its wheels
+        have no code for, or that cannot compute so, are V(refused) too.
+      - CTranslate2 is left out of the verdict without it.
+    type: str
+    choices: [default, auto, int8, int8_float32, int8_float16, int8_bfloat16, int16, float16, bfloat16, float32]
   accept_unknown:
     description: Whether nodes whose driver cannot be told are taken at the operator's word.
     type: bool
@@ -111,8 +118,8 @@ verdicts:
           driver features with cudaErrorCallRequiresNewerDriver.
       remedy: ""
       nodes: [gpu-node-1]
-      pool: Tesla-T4-SHARED
-      product: Tesla-T4-SHARED
+      pool: ""
+      product: Tesla-T4
       driver: 570.195.03
       cuda: "12.8"
       compute_capability: "7.5"
@@ -132,8 +139,8 @@ table:
   type: list
   elements: str
   sample:
-    - pool             nodes  card             driver      CUDA  verdict  by
-    - Tesla-T4-SHARED  1      Tesla-T4-SHARED  570.195.03  12.8  allowed  brand=nvidia,driver>=570,driver<571
+    - nodes       card      driver      CUDA  verdict  by
+    - gpu-node-1  Tesla-T4  570.195.03  12.8  allowed  brand=nvidia,driver>=570,driver<571
 findings:
   description: What was found, for M(portal.stt.report).
   returned: always
@@ -142,7 +149,7 @@ findings:
   sample:
     - check: cuda.requirement
       status: warning
-      subject: image ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda on node gpu-node-1 (Tesla-T4-SHARED, driver
+      subject: image ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda on node gpu-node-1 (Tesla-T4, driver
         570.195.03, CUDA 12.8)
       message: "allowed: passes by brand=nvidia,driver>=570,driver<571; the driver's CUDA 12.8 runs the image's CUDA
         12.9 by minor-version compatibility."
@@ -154,7 +161,8 @@ from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._cuda_verdict import MODES, CudaImage, advise, findings, judge_all, table
+from ..module_utils._ctranslate2 import COMPUTE_TYPES
+from ..module_utils._cuda_verdict import MODES, CudaImage, Terms, advise, findings, judge_all, table
 from ..module_utils._findings import CollectionError, Status, fail
 from ..module_utils._gpu_nodes import GpuNode
 
@@ -167,21 +175,22 @@ def main() -> None:
             "nodes": {"type": "list", "elements": "dict", "required": True},
             "pod_env": {"type": "dict", "default": {}},
             "runtime_mode": {"type": "str", "choices": list(MODES), "default": "auto"},
+            "compute_type": {"type": "str", "choices": list(COMPUTE_TYPES)},
             "accept_unknown": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    today = datetime.now(UTC).date()
-    mode, pod_env = module.params["runtime_mode"], module.params["pod_env"]
+    params, pod_env = module.params, module.params["pod_env"]
+    terms = Terms(params["runtime_mode"], datetime.now(UTC).date(), params["compute_type"] or "")
     try:
-        image = CudaImage.from_result(module.params["image"], pod_env)
-        variants = [CudaImage.from_result(variant, pod_env) for variant in module.params["variants"]]
-        nodes = [GpuNode.from_result(node) for node in module.params["nodes"]]
+        image = CudaImage.from_result(params["image"], pod_env)
+        variants = [CudaImage.from_result(variant, pod_env) for variant in params["variants"]]
+        nodes = [GpuNode.from_result(node) for node in params["nodes"]]
     except CollectionError as error:
         fail(module, error)
-    groups = judge_all(image, nodes, mode, today)
-    advice = advise(variants, nodes, mode, today)
-    found = findings(image, groups, variants, mode, today, accept_unknown=module.params["accept_unknown"])
+    groups = judge_all(image, nodes, terms)
+    advice = advise(variants, nodes, terms)
+    found = findings(image, groups, variants, terms, accept_unknown=params["accept_unknown"])
     result = {
         "verdicts": [group.as_result() for group in groups],
         "advice": [one.as_result() for one in advice],

@@ -60,7 +60,7 @@ EXAMPLES = r"""
 - name: The T4 nodes that the pod may use are known
   portal.stt.gpu_node_info:
     label_selector:
-      nvidia.com/gpu.product: Tesla-T4
+      nvidia.com/gpu.product: Tesla-T4-SHARED
     tolerations:
       - key: nvidia.com/gpu
         operator: Equal
@@ -81,8 +81,8 @@ nodes:
   elements: dict
   sample:
     - name: gpu-node-1
-      pool: Tesla-T4-SHARED
-      product: Tesla-T4-SHARED
+      pool: ""
+      product: Tesla-T4
       brands: [Nvidia, Tesla, Unknown]
       driver: 570.195.03
       cuda: "12.8"
@@ -108,8 +108,8 @@ pools:
   type: list
   elements: dict
   sample:
-    - pool: Tesla-T4-SHARED
-      product: Tesla-T4-SHARED
+    - pool: ""
+      product: Tesla-T4
       driver: 570.195.03
       cuda: "12.8"
       compute_capability: "7.5"
@@ -130,7 +130,7 @@ findings:
       subject: node gpu-node-1
       message: Ready, with 100 allocatable nvidia.com/gpu.
       remedy: ""
-      evidence: ["1 x Tesla-T4-SHARED, 15360 MiB, driver 570.195.03, CUDA 12.8, time-slicing"]
+      evidence: ["1 x Tesla-T4, 15360 MiB, driver 570.195.03, CUDA 12.8, time-slicing"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -158,7 +158,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, Finding, fail
 from ..module_utils._oci import findings, parse_reference
-from ..module_utils._registry import Access, Repository, secret_config
+from ..module_utils._registry import Access, Repository, mirror_addresses, secret_config
 
 
 def main() -> None:
@@ -181,7 +181,8 @@ def main() -> None:
     try:
         reference = parse_reference(params["image"])
         secret = secret_config(connect(module), **params["pull_secret"]) if params["pull_secret"] else {}
-        access = Access(params["docker_config"] or "", secret, params["mirrors"], params["plain_http"])
+        mirrors = mirror_addresses(params["mirrors"])
+        access = Access(params["docker_config"] or "", secret, mirrors, params["plain_http"])
         repository = Repository(reference, access)
         image = repository.image(params["platform"])
         found += findings(image, reference)
