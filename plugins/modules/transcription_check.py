@@ -1,0 +1,299 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: transcription_check
+short_description: Prove a speech-to-text server with speech
+version_added: 0.1.0
+author: the portal.stt maintainers (@portal-stt)
+description:
+  - Sends recorded speech to a server with OpenAI's transcription API (C(/v1/audio/transcriptions)) and compares the
+    text that comes back with what is said in the recording.
+  - The first clip is sent O(requests) times, one after the other. Where the first request takes longer than the later
+    ones, the model was not in memory - a server that calls itself healthy has often not loaded its model.
+  - Fails when a clip is heard wrong, when the server was cold, or when it does not answer. The failure shows expected
+    and heard text side by side, and returns everything that was measured.
+  - The way to the server is the proxy of the Kubernetes API server, or O(url).
+  - Before texts are compared, both are brought into composed lower-case form (Unicode NFKC, full case folding);
+    apostrophes are left out, other punctuation and symbols count as spaces. In languages that are written without
+    spaces (C(ja), C(km), C(lo), C(my), C(th), C(yue), C(zh)) every character counts as a word. Numbers are compared as
+    they are written. Other languages, Bulgarian and English among them, need nothing more.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+options:
+  model:
+    description: Name of the model to ask for.
+    type: str
+    required: true
+  clips:
+    description: The recordings. The first one is also the one whose times are compared.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: The sound file, on the machine where the module runs. Any format that the server decodes.
+        type: path
+        required: true
+      text:
+        description: What is said in it.
+        type: str
+        required: true
+      name:
+        description: What the clip is called in messages. By default the file's name.
+        type: str
+      language:
+        description: ISO 639-1 code of the language. Left out, the server finds out.
+        type: str
+      prompt:
+        description: Words that help the model, such as names.
+        type: str
+      response_format:
+        description: The form in which the server shall answer.
+        type: str
+        choices: [json, text, verbose_json]
+        default: json
+      max_wer:
+        description: Highest word error rate that passes for this clip, in place of O(max_wer).
+        type: float
+  max_wer:
+    description: Highest word error rate that passes; 0 is every word right.
+    type: float
+    default: 0.2
+  requests:
+    description: How often the first clip is sent, one after the other. At least 2.
+    type: int
+    default: 4
+  concurrency:
+    description: How many requests with the first clip are then sent at once. 1 for none.
+    type: int
+    default: 1
+  warm_factor:
+    description: The server is warm when its first request takes at most this many times the median of the later ones,
+      or no longer than the slowest of them.
+    type: float
+    default: 1.2
+  require_warm:
+    description: Whether a cold server is a failure. Otherwise it is a warning.
+    type: bool
+    default: true
+  namespace:
+    description: Namespace of O(service).
+    type: str
+    default: portal-stt
+  service:
+    description: The Service behind which the server stands, to be reached through the API server's proxy.
+    type: str
+    default: portal-stt
+  port:
+    description: Name or number of the Service's port.
+    type: str
+    default: http
+  url:
+    description: The server's own address, in place of O(service).
+    type: str
+  server_api_key:
+    description:
+      - The server's API key, sent as a bearer token.
+      - Needs O(url), since the API server's proxy takes the C(Authorization) header away.
+    type: str
+  timeout:
+    description: Seconds after which a request that sends nothing has failed.
+    type: int
+    default: 120
+requirements:
+  - jiwer (Python library)
+  - kubernetes.core collection, unless O(url) is set
+attributes:
+  check_mode:
+    description: Changes nothing on the cluster, and works the same in check mode.
+    support: full
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+  idempotent:
+    description: Never reports a change.
+    support: full
+seealso:
+  - module: portal.stt.k8s_rollout
+  - module: portal.stt.report
+"""
+
+EXAMPLES = r"""
+- name: Speech comes back as text
+  portal.stt.transcription_check:
+    model: deepdml/faster-whisper-large-v3-turbo-ct2
+    clips:
+      - path: clips/kitchen.wav
+        text: Turn on the light in the kitchen.
+        language: en
+
+- name: A server with a key hears Bulgarian and does not lose its breath under load
+  portal.stt.transcription_check:
+    url: http://192.168.1.40:8000
+    server_api_key: "{{ vault_speaches_api_key }}"
+    model: deepdml/faster-whisper-large-v3-turbo-ct2
+    clips:
+      - path: clips/prozorec.wav
+        text: Моля, отворете прозореца.
+        language: bg
+        response_format: verbose_json
+    concurrency: 8
+
+- name: Times are measured, whatever they are
+  portal.stt.transcription_check:
+    model: Systran/faster-whisper-base
+    clips: "{{ speaches_verify_clips }}"
+    max_wer: 1
+    require_warm: false
+  register: measured
+"""
+
+RETURN = r"""
+clips:
+  description: What was heard, in the order of O(clips).
+  returned: when all clips were answered
+  type: list
+  elements: dict
+  sample:
+    - clip: en
+      language: en
+      text: Please open the window and close the door.
+      expected: Please open the window and close the door.
+      wer: 0.0
+      cer: 0.0
+      seconds: [0.463, 0.457, 0.471, 0.46]
+      duration: 2.347
+first_seconds:
+  description: Seconds that the very first request took.
+  returned: when all clips were answered
+  type: float
+  sample: 0.463
+median_seconds:
+  description: Median of the seconds that the later requests with the first clip took.
+  returned: when all clips were answered
+  type: float
+  sample: 0.46
+rtf:
+  description: Real-time factor, RV(median_seconds) by the clip's duration; 0 when the duration is not known.
+  returned: when all clips were answered
+  type: float
+  sample: 0.196
+warm:
+  description: Whether the first request was as fast as the later ones.
+  returned: when all clips were answered
+  type: bool
+  sample: true
+concurrent:
+  description: Seconds of each of the requests that were sent at once, shortest first.
+  returned: when all clips were answered
+  type: list
+  elements: float
+  sample: []
+findings:
+  description: What was found, for M(portal.stt.report).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - check: speech.text
+      status: ok
+      subject: clip en
+      message: "heard right: WER 0.00, CER 0.00."
+      remedy: ""
+      evidence:
+        - "expected: Please open the window and close the door."
+        - "heard:    Please open the window and close the door."
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+
+from ..module_utils._cluster import connect
+from ..module_utils._findings import CollectionError, Status, fail
+from ..module_utils._transcription import (
+    FORMATS,
+    Plan,
+    Send,
+    SpeechError,
+    directly,
+    judge,
+    listen,
+    read_clips,
+    through_cluster,
+)
+
+CLIP = {
+    "path": {"type": "path", "required": True},
+    "text": {"type": "str", "required": True},
+    "name": {"type": "str"},
+    "language": {"type": "str"},
+    "prompt": {"type": "str"},
+    "response_format": {"type": "str", "choices": list(FORMATS), "default": "json"},
+    "max_wer": {"type": "float"},
+}
+
+
+def way(module: AnsibleModule) -> Send:
+    """How requests come to the server. Raises CollectionError when the options cannot work."""
+    given = module.params
+    if given["url"]:
+        checked = given["validate_certs"] is not False
+        return directly(given["url"], given["server_api_key"] or "", given["timeout"], validate_certs=checked)
+    if given["server_api_key"]:
+        raise SpeechError(
+            f"service {given['namespace']}/{given['service']}",
+            "server_api_key cannot reach the server through the API server's proxy, which takes the "
+            "Authorization header away.",
+            "Set url to an address of the server itself.",
+        )
+    return through_cluster(connect(module), given["namespace"], given["service"], given["port"], given["timeout"])
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **AUTH_ARG_SPEC,
+            "model": {"type": "str", "required": True},
+            "clips": {"type": "list", "elements": "dict", "required": True, "options": CLIP},
+            "max_wer": {"type": "float", "default": 0.2},
+            "requests": {"type": "int", "default": 4},
+            "concurrency": {"type": "int", "default": 1},
+            "warm_factor": {"type": "float", "default": 1.2},
+            "require_warm": {"type": "bool", "default": True},
+            "namespace": {"type": "str", "default": "portal-stt"},
+            "service": {"type": "str", "default": "portal-stt"},
+            "port": {"type": "str", "default": "http"},
+            "url": {"type": "str"},
+            "server_api_key": {"type": "str", "no_log": True},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        plan = Plan(*(given[name] for name in ("model", "requests", "concurrency", "warm_factor", "require_warm")))
+        clips = read_clips(given["clips"], given["max_wer"])
+        report = listen(clips, plan, way(module), time.monotonic)
+    except CollectionError as error:
+        fail(module, error)
+    found = judge(report, clips, plan)
+    result = {**report.as_result(), "findings": [finding.as_result() for finding in found]}
+    wrong = [
+        SpeechError(one.subject, one.message, one.remedy, evidence=one.evidence)
+        for one in found
+        if one.status is Status.REFUSED
+    ]
+    if wrong:
+        module.fail_json(msg="\n".join(map(str, wrong)), **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
