@@ -428,7 +428,7 @@ def _read(clip: Clip, answer: bytes) -> tuple[str, str, float]:
 
 def _duration(audio: bytes) -> float:
     try:
-        with wave.open(io.BytesIO(audio)) as recording:
+        with wave.open(io.BytesIO(audio), "rb") as recording:
             return float(recording.getnframes()) / recording.getframerate()
     except (wave.Error, EOFError, ZeroDivisionError):
         return 0.0
