@@ -9,7 +9,7 @@ What differs from Speaches, and why:
   become the nearest that a CPU has. Two threads, unless WHISPER__CPU_THREADS says otherwise.
 - The encoder's window is the clip plus one second instead of 30 seconds, and the answer's length is bounded:
   30 seconds take a minute and a half on an emulated CPU.
-- No web page, no streaming, no srt and vtt, no speech synthesis, no realtime API; these answer 404 or 501.
+- No streaming, no srt and vtt (501); nothing but the routes that the collection uses (404).
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ LIBRARY, TASK = "ctranslate2", "automatic-speech-recognition"
 ALIASES = {"whisper-1": "Systran/faster-whisper-large-v3"}
 WEIGHTS = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
 COMPUTE_TYPES = (
-    "int8 int8_float16 int8_bfloat16 int8_float32 int16 float16 bfloat16 float32 default".split()  # noqa: SIM905
+    *("int8", "int8_float16", "int8_bfloat16", "int8_float32", "int16", "float16", "bfloat16", "float32", "default"),
 )
-RESPONSE_FORMATS = ("text", "json", "verbose_json", "srt", "vtt")
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,6 @@ class SpeachesStandIn:
                 Route("/health", self.health),
                 Route("/v1/audio/transcriptions", self.transcribe, methods=["POST"]),
                 Route("/v1/models", self.list_models),
-                Route("/v1/models/{name:path}", self.download, methods=["POST"]),
                 Route("/api/ps", self.list_loaded),
                 Route("/api/ps/{name:path}", self.load, methods=["POST"]),
                 Route("/api/ps/{name:path}", self.unload, methods=["DELETE"]),
@@ -230,16 +228,6 @@ class SpeachesStandIn:
                 )
         return JSONResponse({"data": models, "object": "list"})
 
-    def download(self, request: Request) -> Response:
-        """Answers "downloaded" also for a model that is there already, as rc.3 does."""
-        self._authorize(request)
-        name = _resolve(request.path_params["name"])
-        try:
-            _download(name)
-        except ValueError as exc:
-            raise HTTPException(404, f"Model '{name}' not found") from exc
-        return PlainTextResponse(f"Model '{name}' downloaded")
-
     def list_loaded(self, request: Request) -> Response:
         self._authorize(request)
         return JSONResponse({"models": [*self.whisper.entries, *self.vad.entries]})
@@ -276,14 +264,14 @@ class SpeachesStandIn:
     def _transcribe(self, form: dict[str, Any]) -> Response:
         upload = form.get("file")
         audio = _decode(upload.file, upload.content_type) if isinstance(upload, UploadFile) else None
-        wrong = [_missing(name) for name in ("file", "model") if not form.get(name)]
         style = form.get("response_format", "json")
-        if style not in RESPONSE_FORMATS:
+        wrong = [_wrong("missing", name, "Field required") for name in ("file", "model") if not form.get(name)]
+        if style not in ("text", "json", "verbose_json", "srt", "vtt"):
             allowed = "'text', 'json', 'verbose_json', 'srt' or 'vtt'"
-            wrong.append(_invalid("response_format", style, f"Input should be {allowed}"))
+            wrong.append(_wrong("literal_error", "response_format", f"Input should be {allowed}", style))
         if audio is None or wrong:
             return JSONResponse({"detail": wrong}, 422)
-        if style in ("srt", "vtt") or form.get("stream", "false").lower() in ("true", "1", "on", "yes"):
+        if style in ("srt", "vtt") or _is_true(form.get("stream")):
             raise HTTPException(501, "The stand-in has no srt, no vtt and no streaming.")
 
         name = _resolve(form["model"])
@@ -306,7 +294,7 @@ class SpeachesStandIn:
                 initial_prompt=form.get("prompt") or None,
                 hotwords=form.get("hotwords") or None,
                 temperature=float(form.get("temperature", 0)),
-                without_timestamps=form.get("without_timestamps", "true").lower() in ("true", "1", "on", "yes"),
+                without_timestamps=_is_true(form.get("without_timestamps", "true")),
                 vad_filter=False,
                 clip_timestamps=clips or None,
                 max_new_tokens=10 + int(10 * longest),
@@ -365,7 +353,8 @@ _pad_or_trim = faster_whisper.transcribe.pad_or_trim
 
 
 def _pad_to_window(array: np.ndarray, length: int = WINDOW_SECONDS * FRAMES_PER_SECOND) -> np.ndarray:
-    return _pad_or_trim(array, min(length, int(_window.get() * FRAMES_PER_SECOND)))
+    padded: np.ndarray = _pad_or_trim(array, min(length, int(_window.get() * FRAMES_PER_SECOND)))
+    return padded
 
 
 faster_whisper.transcribe.pad_or_trim = _pad_to_window
@@ -394,12 +383,16 @@ def _decode(file: BinaryIO, content_type: str | None) -> np.ndarray:
             raise ZeroDivisionError("rc.3 divides by the duration")
     except av.error.InvalidDataError as exc:
         raise HTTPException(415, "Failed to decode audio. The provided file type is not supported.") from exc
-    except av.error.ValueError as exc:
+    except av.error.ArgumentError as exc:
         raise HTTPException(400, "Failed to decode audio. The provided file is likely empty.") from exc
     except Exception as exc:
         logger.exception("Failed to decode audio.")
         raise HTTPException(500, "Failed to decode audio.") from exc
     return audio
+
+
+def _is_true(value: str | None) -> bool:
+    return (value or "").lower() in ("true", "1", "on", "yes", "t", "y")
 
 
 def _resolve(name: str) -> str:
@@ -450,12 +443,8 @@ def _is_whisper(card: huggingface_hub.ModelCardData) -> bool:
     return (library == LIBRARY or LIBRARY in tags) and (card.pipeline_tag == TASK or TASK in tags)
 
 
-def _missing(name: str) -> dict[str, Any]:
-    return {"type": "missing", "loc": ["body", name], "msg": "Field required", "input": None}
-
-
-def _invalid(name: str, given: object, message: str) -> dict[str, Any]:
-    return {"type": "literal_error", "loc": ["body", name], "msg": message, "input": given}
+def _wrong(kind: str, name: str, message: str, given: object = None) -> dict[str, Any]:
+    return {"type": kind, "loc": ["body", name], "msg": message, "input": given}
 
 
 async def _as_fastapi_does(_: Request, exc: Exception) -> Response:
