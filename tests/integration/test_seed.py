@@ -1,0 +1,704 @@
+"""seed.py as a process against a hub (lab.hub, a stand-in) and real file systems, with the huggingface_hub that
+the server's image holds and with the installed one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from lab.hub import MODEL, HubStandIn
+from lab.paths import CACHE
+from lab.weights import revision, weights
+from tests.conftest import ROOT
+
+SEED = ROOT / "roles" / "speaches" / "files" / "seed.py"
+IMAGE_HUB = "0.35.3"
+"""In Speaches v0.9.0-rc.3, uv.lock."""
+
+REPO = "models--" + MODEL.replace("/", "--")
+OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
+CARD = "---\nlibrary_name: ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n"
+SIZE = 12_000_000
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system or changes the user: needs root")
+
+
+@pytest.fixture(scope="module", params=[IMAGE_HUB, "installed"])
+def python(request: pytest.FixtureRequest) -> str:
+    """An interpreter with the version of huggingface_hub that the test is about."""
+    if request.param == "installed":
+        return sys.executable
+    venv = CACHE / f"huggingface-hub-{request.param}"
+    if not (venv / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, f"huggingface-hub=={request.param}"], check=True)
+        (venv / "ready").touch()
+    return str(venv / "bin" / "python")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
+    """Two revisions of a small model: the same weights, another card."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "model.bin").write_bytes(random.Random(1).randbytes(SIZE))
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.json"):
+        (folder / name).write_text(f'{{"name": "{name}"}}\n')
+    (folder / "README.md").write_text(CARD)
+    (folder / "older.md").write_text(f"{CARD}# Older\n")
+    (folder / "flax_model.msgpack").write_bytes(b"not for this server")
+    names = [path.name for path in folder.iterdir() if path.name != "older.md"]
+    new = {name: folder / name for name in names}
+    return {OLD: new | {"README.md": folder / "older.md"}, NEW: new}
+
+
+@pytest.fixture
+def hub(model: dict[str, dict[str, Path]]) -> Iterator[HubStandIn]:
+    with HubStandIn({MODEL: model}) as hub:
+        yield hub
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A finished seed.py: exit status, everything it said, and its result."""
+
+    rc: int
+    output: str
+    result: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        (model,) = self.result["models"]
+        return str(model["status"])
+
+    @property
+    def fault(self) -> tuple[int, str, str, str]:
+        assert self.rc == self.result["code"], self.output
+        assert "Traceback" not in self.output
+        return self.rc, self.result["error"], self.result["cause"], self.result["remedy"]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The volume's folder and how seed.py is started on it."""
+
+    path: Path
+    python: str
+    endpoint: str
+
+    @property
+    def cache(self) -> Path:
+        return self.path / "hub"
+
+    @property
+    def repo(self) -> Path:
+        return self.cache / REPO
+
+    @property
+    def main(self) -> str:
+        return (self.repo / "refs" / "main").read_text()
+
+    def snapshot(self, commit: str) -> Path:
+        return self.repo / "snapshots" / commit
+
+    def start(self, pin: str | None = NEW, local: Path | None = None, **env: str) -> subprocess.Popen[str]:
+        """env: beside what the Job sets; `result` names the result's file."""
+        wanted = {"model": MODEL, "revision": pin} | ({"local": str(local)} if local else {})
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": "/nonexistent",
+            "HF_HUB_CACHE": str(self.cache),
+            "HF_ENDPOINT": self.endpoint,
+            "SEED_MODELS": json.dumps([wanted]),
+            "SEED_RESULT": f"{self.path}.result",
+        }
+        return subprocess.Popen(
+            [self.python, str(SEED)],
+            env=environment | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str], result: str = "") -> Seeded:
+        output, _ = process.communicate(timeout=120)
+        written = Path(result or f"{self.path}.result")
+        return Seeded(process.returncode, output, json.loads(written.read_text()) if written.exists() else {})
+
+    def seed(self, pin: str | None = NEW, local: Path | None = None, **env: str) -> Seeded:
+        return self.finish(self.start(pin, local, **env))
+
+    def partial(self) -> int:
+        """Bytes of the one file that is being downloaded."""
+        return sum(path.stat().st_size for path in (self.repo / "blobs").glob("*.incomplete"))
+
+
+@pytest.fixture
+def volume(tmp_path: Path, python: str, hub: HubStandIn) -> Volume:
+    (tmp_path / "data" / "hub").mkdir(parents=True)
+    return Volume(tmp_path / "data", python, hub.endpoint)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, hub: HubStandIn) -> Volume:
+    """A volume for what does not depend on the version of huggingface_hub."""
+    (tmp_path / "data" / "hub").mkdir(parents=True)
+    return Volume(tmp_path / "data", sys.executable, hub.endpoint)
+
+
+@pytest.fixture
+def mounted(disk: Volume) -> Iterator[Callable[[str], None]]:
+    """Mounts a tmpfs with the given options as the volume."""
+
+    def mount(options: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk.path], check=True)
+
+    yield mount
+    subprocess.run(["umount", "-l", disk.path], check=True)
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Waits for the condition while the process runs."""
+    while not condition():
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        time.sleep(0.01)
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every path below a folder with inode and time of change: equal means untouched."""
+    return {
+        str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns)
+        for path in [folder, *folder.rglob("*")]
+    }  # fmt: skip
+
+
+# ---- what it does
+
+
+def test_the_snapshot_is_complete_and_a_second_run_asks_nothing(volume: Volume, hub: HubStandIn) -> None:
+    first = volume.seed()
+    size = sum(path.stat().st_size for path in volume.snapshot(NEW).iterdir())
+    assert (first.rc, first.result) == (
+        0,
+        {"models": [{"model": MODEL, "revision": NEW, "status": "downloaded", "bytes_downloaded": size}]},
+    )
+    assert hub.stats.total == size
+    assert sorted(path.name for path in volume.snapshot(NEW).iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.bin",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "vocabulary.json",
+    ]
+    assert volume.main == NEW
+    assert sorted(path.name for path in volume.repo.iterdir()) == ["blobs", "portal-stt.json", "refs", "snapshots"]
+    assert not Path("/nonexistent").exists()
+
+    hub.set(down=True)
+    before = tree(volume.path)
+    second = volume.seed()
+    assert (second.rc, second.result["models"][0]) == (
+        0,
+        {"model": MODEL, "revision": NEW, "status": "present", "bytes_downloaded": 0},
+    )
+    assert second.output == f"seed: {MODEL}: present at {NEW}, 6 files; nothing to do\n"
+    assert tree(volume.path) == before
+    assert hub.stats.total == size
+
+
+def test_an_unset_revision_is_asked_for_once(disk: Volume, hub: HubStandIn, model: dict[str, Any]) -> None:
+    hub.models[MODEL] = {OLD: hub.models[MODEL][OLD]}
+    first = disk.seed(None)
+    assert first.output.startswith(f"seed: {MODEL}: revision {OLD} (what unset is now), recorded on the volume\n")
+    asked = hub.stats.requests["api"]
+    with HubStandIn({MODEL: model}) as moved_on:
+        again = Volume(disk.path, disk.python, moved_on.endpoint).seed(None)
+        assert (again.status, again.result["models"][0]["revision"]) == ("present", OLD)
+        assert (asked, moved_on.stats.requests["api"]) == (1, 0)
+
+
+def test_another_pin_keeps_the_old_snapshot_and_going_back_needs_no_hub(disk: Volume, hub: HubStandIn) -> None:
+    disk.seed(OLD)
+    hub.stats.bytes.clear()
+    assert disk.seed(NEW).status == "downloaded"
+    assert (disk.main, dict(hub.stats.bytes)) == (NEW, {"README.md": len(CARD)})
+    hub.set(down=True)
+    assert disk.seed(OLD).rc == 0
+    assert disk.main == OLD
+    assert [path.name for path in (disk.repo / "refs").iterdir()] == ["main"]
+    assert {path.name for path in (disk.repo / "snapshots").iterdir()} == {OLD, NEW}
+
+
+def test_a_server_never_meets_a_half_model(disk: Volume, hub: HubStandIn) -> None:
+    """Scanned all the time, as the server does at every request, while another revision arrives."""
+    disk.seed(OLD)
+    hub.models[MODEL][NEW]["model.bin"] = hub.models[MODEL][NEW]["flax_model.msgpack"]
+    hub.set(bytes_per_s=2_000_000)
+    seen: set[tuple[str, int]] = set()
+    over = threading.Event()
+
+    def scan() -> None:
+        while not over.is_set():
+            cache = huggingface_hub.scan_cache_dir(disk.cache)
+            assert not cache.warnings
+            (repo,) = cache.repos
+            (served,) = (revision for revision in repo.revisions if "main" in revision.refs)
+            seen.add((served.commit_hash, len(served.files)))
+
+    failed: list[BaseException] = []
+    thread = threading.Thread(target=lambda: _kept(scan, failed))
+    thread.start()
+    try:
+        assert disk.seed(NEW).rc == 0
+        time.sleep(0.1)
+    finally:
+        over.set()
+        thread.join()
+    assert not failed
+    assert seen == {(OLD, 6), (NEW, 6)}
+
+
+def _kept(call: Callable[[], None], errors: list[BaseException]) -> None:
+    try:
+        call()
+    except BaseException as error:
+        errors.append(error)
+
+
+def test_two_at_once_download_once(disk: Volume, hub: HubStandIn) -> None:
+    hub.set(bytes_per_s=6_000_000)
+    one = disk.start(SEED_RESULT=f"{disk.path}.one")
+    until(lambda: disk.partial() > 0, one)
+    two = disk.start(SEED_RESULT=f"{disk.path}.two")
+    first, second = disk.finish(one, f"{disk.path}.one"), disk.finish(two, f"{disk.path}.two")
+    assert [first.status, second.status] == ["downloaded", "present"]
+    assert "another run is at work on it, waiting" in second.output
+    assert hub.stats.bytes["model.bin"] == SIZE
+
+
+def test_progress_is_told(volume: Volume, hub: HubStandIn) -> None:
+    hub.set(bytes_per_s=3_000_000)
+    lines = volume.seed().output.splitlines()
+    (progress, *_) = [line for line in lines if "MB/s" in line]
+    files, megabytes = progress.removeprefix(f"seed: {MODEL}: ").split(", ")[:2]
+    assert files == "5/6 files"
+    assert float(megabytes.split()[0]) > 3
+    assert progress.endswith("MB/s")
+    assert lines[-1].startswith(f"seed: {MODEL}: {NEW} is complete: 6 files verified, 12.0 MB downloaded in ")
+
+
+def test_the_model_loads_without_the_hub(python: str, tmp_path: Path) -> None:
+    """The real weights, read by faster-whisper as the server reads them."""
+    commit = revision()
+    files = {path.name: path for path in weights().iterdir()}
+    with HubStandIn({MODEL: {commit: files}}) as hub:
+        volume = Volume(tmp_path / "data", python, hub.endpoint)
+        assert volume.seed(commit).status == "downloaded"
+    load = (
+        "import faster_whisper, numpy\n"
+        f"model = faster_whisper.WhisperModel({MODEL!r}, device='cpu', compute_type='int8')\n"
+        "print(model.model.is_multilingual, model.hf_tokenizer.get_vocab_size())"
+    )
+    environment = {"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(volume.cache)}
+    done = subprocess.run([sys.executable, "-c", load], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("True 51865\n", 0), done.stderr
+
+
+# ---- interruptions
+
+
+def test_a_killed_download_goes_on(volume: Volume, hub: HubStandIn) -> None:
+    hub.set(bytes_per_s=8_000_000)
+    killed = volume.start()
+    until(lambda: volume.partial() > SIZE / 2, killed)
+    killed.kill()
+    killed.communicate()
+    here = volume.partial()
+    assert not (volume.repo / "refs" / "main").exists()
+    hub.set()
+    done = volume.seed()
+    assert done.status == "downloaded"
+    assert f"seed: {MODEL}: the other run is gone, taking over\n" in done.output
+    assert f"seed: {MODEL}: model.bin: {here / 1e6:.1f} of 12.0 MB are here already\n" in done.output
+    assert hub.stats.ranges == [f"bytes={here}-"]
+    repeated = hub.stats.total - sum(path.stat().st_size for path in volume.snapshot(NEW).iterdir())
+    assert repeated < 2 << 20, f"{repeated} bytes came twice"
+
+
+def test_stopped_by_kubernetes(disk: Volume, hub: HubStandIn) -> None:
+    hub.set(bytes_per_s=3_000_000)
+    stopped = disk.start()
+    until(lambda: disk.partial() > 0, stopped)
+    stopped.send_signal(signal.SIGTERM)
+    assert disk.finish(stopped).fault == (
+        143,
+        "The seeding was stopped.",
+        "The pod got SIGTERM (deleted, evicted, or the Job's deadline).",
+        "Run again: it goes on where it stopped.",
+    )
+    assert not (disk.repo / "portal-stt.lock").exists()
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"cuts": 2, "cut_after": 5_000_000},
+        {"cuts": 1, "cut_after": 5_000_000, "ignore_range": True},
+        {"status": 503, "times": 1},
+        {"status": 429, "times": 1},
+    ],
+    ids=["cut-off", "no-ranges", "503", "429"],
+)
+def test_a_passing_fault_is_ridden_out(volume: Volume, hub: HubStandIn, faults: dict[str, int]) -> None:
+    hub.set(**faults)
+    done = volume.seed()
+    assert (done.rc, done.status) == (0, "downloaded"), done.output
+
+
+def test_a_bad_partial_file_is_downloaded_again(disk: Volume, hub: HubStandIn) -> None:
+    digest = hub.models[MODEL][NEW]["model.bin"].sha256
+    (disk.repo / "blobs").mkdir(parents=True)
+    (disk.repo / "blobs" / f"{digest}.incomplete").write_bytes(bytes(5_000_000))
+    assert disk.seed().status == "downloaded"
+
+
+# ---- a damaged disk
+
+
+def test_a_truncated_file_is_repaired(disk: Volume, hub: HubStandIn) -> None:
+    disk.seed()
+    blob = (disk.snapshot(NEW) / "model.bin").resolve()
+    os.truncate(blob, SIZE // 2)
+    hub.stats.bytes.clear()
+    assert disk.seed().result["models"][0]["bytes_downloaded"] == SIZE
+    assert (blob.stat().st_size, dict(hub.stats.bytes)) == (SIZE, {"model.bin": SIZE})
+
+
+def test_rotten_bytes_are_found_by_a_full_check(disk: Volume) -> None:
+    disk.seed()
+    with (disk.snapshot(NEW) / "model.bin").open("r+b") as weights_file:
+        weights_file.write(b"rotten")
+    assert disk.seed().status == "present"
+    assert disk.seed(SEED_VERIFY="full").result["models"][0]["bytes_downloaded"] == SIZE
+    assert disk.seed(SEED_VERIFY="full").status == "present"
+
+
+def test_a_damaged_record_is_made_anew(disk: Volume) -> None:
+    disk.seed()
+    (disk.repo / "portal-stt.json").write_text('{"resolved": ')
+    assert disk.seed().result["models"][0]["bytes_downloaded"] == 0
+    assert disk.seed().status == "present"
+
+
+# ---- faults, each with its whole message
+
+
+def test_hub_down_at_the_first_seeding(volume: Volume, hub: HubStandIn) -> None:
+    hub.set(down=True)
+    seeded = volume.seed()
+    assert seeded.fault == (
+        10,
+        f"The hub at {hub.endpoint} is unreachable: connection refused.",
+        f"The model {MODEL} is not complete on the volume, so it has to be fetched.",
+        f"Let the seed Job out to {hub.endpoint} (DNS, network policy, firewall, HTTPS_PROXY) and run again, or "
+        "bring the model yourself: speaches_model_source: local.",
+    )
+    assert seeded.output.splitlines()[-3:] == [
+        f"seed: error: {seeded.result['error']}",
+        f"seed: cause: {seeded.result['cause']}",
+        f"seed: remedy: {seeded.result['remedy']}",
+    ]
+
+
+def test_a_hub_whose_name_does_not_resolve(volume: Volume) -> None:
+    code, error, *_ = volume.seed(HF_ENDPOINT="http://hub.invalid").fault
+    assert (code, error) == (10, "The hub at http://hub.invalid is unreachable: its name does not resolve.")
+
+
+def test_not_a_hub(volume: Volume, hub: HubStandIn) -> None:
+    assert volume.seed(HF_ENDPOINT=f"http://127.0.0.1:{hub.cdn_port}").fault == (
+        14,
+        f"http://127.0.0.1:{hub.cdn_port} answers HTTP 404 for {MODEL}.",
+        "Not Found.",
+        "Look at HF_ENDPOINT: is it a hub?",
+    )
+
+
+def test_wrong_revision(volume: Volume, hub: HubStandIn) -> None:
+    wrong = "f" * 40
+    assert volume.seed(wrong).fault == (
+        13,
+        f"{MODEL} has no revision {wrong} on {hub.endpoint}.",
+        "The hub answers HTTP 404 (RevisionNotFound).",
+        f"Take a commit from {hub.endpoint}/{MODEL}/commits/main, or leave the revision unset.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("token", "cause"),
+    [
+        ("", "The hub answers HTTP 401 (RepoNotFound): the name is mistyped, or the model is private and no token "
+             "was given to see it with."),
+        ("hf_given", "The hub answers HTTP 404 (RepoNotFound): the name is mistyped, or the model is private and "
+                     "the token given may not see it."),
+    ],
+)  # fmt: skip
+def test_wrong_model(volume: Volume, hub: HubStandIn, token: str, cause: str) -> None:
+    assert volume.seed(SEED_MODELS='[{"model": "deepdml/mistyped"}]', HF_TOKEN=token).fault == (
+        12,
+        f"There is no model deepdml/mistyped on {hub.endpoint}.",
+        cause,
+        "Correct the name (org/name, upper and lower case count), or give a token that may read it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("token", "error", "cause"),
+    [
+        ("", f"{MODEL} is gated, and no token was given.", "The hub answers HTTP 401."),
+        ("hf_wrong", "{endpoint} refuses " + MODEL + ", and the token given is not accepted.",
+         "The hub answers HTTP 401."),
+    ],
+)  # fmt: skip
+def test_a_gated_model(volume: Volume, hub: HubStandIn, token: str, error: str, cause: str) -> None:
+    hub.set(gated=True, token="hf_right")
+    seeded = volume.seed(HF_TOKEN=token)
+    assert seeded.fault == (
+        11,
+        error.format(endpoint=hub.endpoint),
+        cause,
+        f"Accept the model's terms at {hub.endpoint}/{MODEL} and give a read token of that account as HF_TOKEN, "
+        "from a Secret.",
+    )
+    assert not token or token not in seeded.output + json.dumps(seeded.result)
+    right = volume.seed(HF_TOKEN="hf_right\n")
+    assert (right.rc, "hf_right" in right.output) == (0, False)
+
+
+def test_wrong_bytes_never_reach_the_server(volume: Volume, hub: HubStandIn) -> None:
+    volume.seed(OLD)
+    (volume.snapshot(OLD) / "model.bin").resolve().unlink()
+    hub.set(wrong_bytes=True)
+    digest = hub.models[MODEL][NEW]["model.bin"].sha256
+    assert volume.seed(NEW).fault == (
+        30,
+        f"{MODEL}: model.bin of revision {NEW} does not have the digest that the hub states.",
+        f"Downloaded twice from {hub.endpoint}, expected {digest}, got other bytes.",
+        "Something between the hub and the volume alters data (a proxy, a mirror, a bad disk); nothing was changed "
+        "for the server. Try again from another network or with another HF_ENDPOINT.",
+    )
+    assert volume.main == OLD
+
+
+@root
+def test_volume_full_before_the_download(disk: Volume, hub: HubStandIn, mounted: Callable[[str], None]) -> None:
+    mounted("size=8M")
+    code, error, cause, remedy = disk.seed().fault
+    assert (code, cause, remedy) == (
+        20,
+        "The export's file system, or its quota, has no room.",
+        "Free space on the export or enlarge it and run again: what was downloaded stays.",
+    )
+    assert error == f"The volume is full. {MODEL}: 12.0 MB are still to come and 8.4 MB are free at {disk.cache}."
+    assert hub.stats.total == 0
+
+
+@root
+def test_volume_full_meanwhile(disk: Volume, hub: HubStandIn, mounted: Callable[[str], None]) -> None:
+    mounted("size=16M")
+    hub.set(bytes_per_s=4_000_000)
+    running = disk.start()
+    until(lambda: disk.partial() > 2_000_000, running)
+    filler = disk.path / "of-somebody-else"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(16_000_000))
+    blob = disk.repo / "blobs" / f"{hub.models[MODEL][NEW]['model.bin'].sha256}.incomplete"
+    assert disk.finish(running).fault == (
+        20,
+        f"The volume is full. {blob} could not be written: No space left on device.",
+        "The export's file system, or its quota, has no room.",
+        "Free space on the export or enlarge it and run again: what was downloaded stays.",
+    )
+    filler.unlink()
+    hub.set()
+    assert disk.seed().status == "downloaded"
+    assert hub.stats.ranges != []
+
+
+@root
+def test_volume_read_only(disk: Volume, mounted: Callable[[str], None]) -> None:
+    mounted("size=1M,ro")
+    assert disk.seed().fault == (
+        21,
+        f"The volume is read-only: {disk.cache} could not be written.",
+        "Read-only file system.",
+        "Give the seed Job the claim read-write and see that the export has rw.",
+    )
+
+
+@root
+def test_wrong_owner(hub: HubStandIn) -> None:
+    """Without the hub's library: the fault shows before it is needed, and this user may not read root's."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        done = subprocess.run(
+            ["/usr/bin/python3", "-I", "-"],
+            input=SEED.read_text(),
+            env={"HF_HUB_CACHE": f"{folder}/hub", "SEED_MODELS": json.dumps([{"model": MODEL}])},
+            capture_output=True,
+            text=True,
+            user=1000,
+            group=1000,
+            extra_groups=[],
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (22, "")
+        assert done.stdout.splitlines() == [
+            f"seed: error: User 1000 (group 1000) may not use {folder}/hub: {folder} belongs to 0:0, mode 0755.",
+            "seed: cause: Permission denied.",
+            "seed: remedy: On the NFS host give the exported directory, with what is in it, to the server's user "
+            "(chown -R 1000:1000), as the storage play does.",
+        ]
+
+
+# ---- from a local copy
+
+
+@pytest.fixture
+def copy(model: dict[str, dict[str, Path]], tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "import" / "turbo"
+    folder.mkdir(parents=True)
+    for name, path in model[NEW].items():
+        (folder / name).write_bytes(path.read_bytes())
+    return folder
+
+
+def archive(kind: str, copy: Path) -> Path:
+    """The folder as an archive; "cache" as the hub's cache has it, with links, as one packs ~/.cache/huggingface."""
+    target = copy.with_name("turbo.zip" if kind == "zip" else "turbo.tar.gz")
+    if kind == "folder":
+        return copy
+    if kind == "zip":
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in copy.iterdir():
+                packed.write(path, f"turbo/{path.name}")
+        return target
+    with tarfile.open(target, "w:gz", compresslevel=1) as tar:
+        for path in copy.iterdir():
+            if kind == "cache":
+                tar.add(path, f"hub/{REPO}/blobs/{path.stat().st_ino}")
+                link = tarfile.TarInfo(f"hub/{REPO}/snapshots/{NEW}/{path.name}")
+                link.type, link.linkname = tarfile.SYMTYPE, f"../../blobs/{path.stat().st_ino}"
+                tar.addfile(link)
+            else:
+                tar.add(path, path.name)
+    return target
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "cache", "zip"])
+def test_a_local_copy_is_imported(disk: Volume, hub: HubStandIn, copy: Path, kind: str) -> None:
+    source = archive(kind, copy)
+    hub.set(down=True)
+    done = disk.seed(None, source)
+    (imported,) = done.result["models"]
+    # The revision is the content's: the same for a folder and for every archive of it.
+    names = sorted(name for name in os.listdir(copy) if name != "flax_model.msgpack")
+    listing = subprocess.run(["sha256sum", *names], cwd=copy, capture_output=True, check=True).stdout
+    assert imported == {
+        "model": MODEL,
+        "revision": hashlib.sha1(listing).hexdigest(),
+        "status": "imported",
+        "bytes_downloaded": 0,
+    }
+    snapshot = disk.snapshot(imported["revision"])
+    assert disk.main == imported["revision"]
+    assert all(path.read_bytes() == (copy / path.name).read_bytes() for path in snapshot.iterdir())
+    assert len(list(snapshot.iterdir())) == 6
+    assert disk.seed(None, source).status == "present"
+
+    blob = (snapshot / "model.bin").resolve()
+    os.truncate(blob, 5)
+    assert disk.seed(None, source).status == "imported"
+    assert blob.stat().st_size == SIZE
+
+
+def test_a_replaced_local_copy_is_another_revision(disk: Volume, copy: Path) -> None:
+    first = disk.seed(None, copy)
+    (copy / "config.json").write_text("{}")
+    second = disk.seed(None, copy)
+    assert second.status == "imported"
+    assert second.result["models"][0]["revision"] != first.result["models"][0]["revision"]
+    for path in copy.iterdir():
+        path.unlink()
+    copy.rmdir()
+    assert disk.seed(None, copy).result["models"][0] == second.result["models"][0] | {"status": "present"}
+    os.truncate((disk.snapshot(disk.main) / "model.bin").resolve(), 5)
+    assert disk.seed(None, copy).fault == (
+        32,
+        f"{MODEL}: model.bin on the volume is damaged, and {copy} is gone.",
+        "A file imported from a local copy can only be repaired from it.",
+        "Put the folder or archive back and run again.",
+    )
+
+
+def test_an_import_that_is_not_there(disk: Volume) -> None:
+    assert disk.seed(None, disk.path / "import" / "turbo").fault == (
+        32,
+        f"{MODEL}: there is nothing at {disk.path}/import/turbo.",
+        "The import was not put there.",
+        "Put a folder or a tar or zip archive with the model's files there, readable by this user.",
+    )
+
+
+def test_a_truncated_archive(disk: Volume, copy: Path) -> None:
+    source = archive("tar", copy)
+    os.truncate(source, source.stat().st_size // 2)
+    code, error, _, remedy = disk.seed(None, source).fault
+    assert (code, error, remedy) == (
+        32,
+        f"{MODEL}: {source} is not a whole archive.",
+        "Put a folder or a tar or zip archive with the model's files there, readable by this user.",
+    )
+    assert not (disk.repo / "refs" / "main").exists()
+    assert list((disk.repo / "blobs").glob("*.incomplete")) == []
+
+
+def test_a_model_of_another_format(disk: Volume, copy: Path) -> None:
+    (copy / "model.bin").rename(copy / "model.safetensors")
+    assert disk.seed(None, copy).fault == (
+        31,
+        f"{MODEL} cannot be served: {copy} has no README.md, config.json, model.bin, tokenizer.json, vocabulary.*.",
+        "The server loads Whisper models in CTranslate2's format, with their model card.",
+        "Choose a CTranslate2 conversion (model.bin), such as deepdml/faster-whisper-large-v3-turbo-ct2, or complete "
+        "the folder.",
+    )
+
+
+def test_a_card_that_the_server_does_not_know(disk: Volume, copy: Path) -> None:
+    (copy / "README.md").write_text("---\nlibrary_name: transformers\n---\n")
+    assert disk.seed(None, copy).fault == (
+        31,
+        f"{MODEL} cannot be served: the card in README.md does not say ctranslate2 and automatic-speech-recognition.",
+        "The server lists a model only when its card names the library ctranslate2 and the task "
+        "automatic-speech-recognition.",
+        "Choose a conversion whose card says so, or add library_name and pipeline_tag to a local copy's card.",
+    )
+    assert not (disk.repo / "refs" / "main").exists()
