@@ -217,13 +217,18 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "labels name only the driver's branch, not its version",
         "Update gpu-feature-discovery to 0.15 or newer, or let portal.stt.gpu_node_probe read the driver.",
     ),
+    "mixed": (
+        "gpu.mixed",
+        "its GPUs are not alike: what is said of the node is its first one's",
+        "Put unlike cards into nodes of their own.",
+    ),
     "mig_invalid": (
         "gpu.mig",
         "the MIG layout is invalid for the strategy single",
         "Give all GPUs of the node the same MIG layout: label nvidia.com/mig.config.",
     ),
 }
-_ALWAYS_WARNING = frozenset(("driver_upgrade", "stale_labels", "no_labels", "partial_labels"))
+_ALWAYS_WARNING = frozenset(("driver_upgrade", "stale_labels", "no_labels", "partial_labels", "mixed"))
 
 
 def selector_text(given: object) -> str:

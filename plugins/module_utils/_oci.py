@@ -189,7 +189,7 @@ def proposals(wanted: str, tags: Iterable[str], count: int = 3) -> list[str]:
     siblings = [tag for tag in numbered if asked.release and tag.version == asked.version]
     ranked: dict[str, None] = {}
     for group in (siblings, alike, family, known):
-        closest = sorted(group, key=lambda tag: (tag.family == asked.family, tag.order), reverse=True)
+        closest = sorted(group, key=lambda tag: (tag.family == asked.family, tag.order, tag.text), reverse=True)
         ranked.update((tag.text, None) for tag in closest[: count - len(ranked)] if len(ranked) < count)
     return list(ranked)[:count]
 

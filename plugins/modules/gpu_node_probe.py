@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gpu_node_probe
+short_description: Read the driver of GPU nodes whose labels are missing or in doubt
+version_added: 0.1.0
+author: the portal.stt maintainers (@portal-stt)
+description:
+  - Runs C(nvidia-smi) in a short-lived pod on each GPU node whose labels do not tell the driver's version, or are older
+    than the running driver, and returns all nodes with what it found. Other nodes are returned as they were given.
+  - The pods cost something, so this is for the doubtful case. Each pulls O(image) to its node if it is not there, takes
+    one seat of the GPU where there is one, runs for about a second, one node after the other, and is removed.
+  - The pod satisfies the Pod Security standard V(restricted), and ends by itself after O(seconds).
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+options:
+  nodes:
+    description: RV(portal.stt.gpu_node_info#module:nodes).
+    type: list
+    elements: dict
+    required: true
+  namespace:
+    description: Where the pods run. It must exist.
+    type: str
+    required: true
+  image:
+    description: An image with a shell and a C library. The NVIDIA runtime brings C(nvidia-smi) into it.
+    type: str
+    required: true
+  runtime_class:
+    description: The RuntimeClass of the NVIDIA runtime, where it is not the nodes' default.
+    type: str
+    default: ""
+  seconds:
+    description: How long a pod may take, pulling included.
+    type: int
+    default: 120
+requirements:
+  - kubernetes.core collection
+attributes:
+  check_mode:
+    description: Runs no pod, and returns the nodes as they were given.
+    support: partial
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+  idempotent:
+    description: Leaves nothing behind, and never reports a change.
+    support: full
+seealso:
+  - module: portal.stt.gpu_node_info
+  - module: portal.stt.gpu_host_info
+"""
+
+EXAMPLES = r"""
+- name: GPU nodes are known
+  portal.stt.gpu_node_info:
+  register: gpu
+
+- name: What the labels do not tell is read from the driver
+  portal.stt.gpu_node_probe:
+    nodes: "{{ gpu.nodes }}"
+    namespace: gpu-probe
+    image: debian:12-slim
+  register: probed
+
+- name: The image runs on every GPU node
+  portal.stt.cuda_preflight:
+    image: "{{ image.image }}"
+    nodes: "{{ probed.nodes }}"
+"""
+
+RETURN = r"""
+nodes:
+  description: The nodes, in the order given. Of those that were asked, RV(nodes[].source) is V(nvidia-smi).
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+findings:
+  description: What was found, for M(portal.stt.report).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - check: gpu.probe
+      status: ok
+      subject: node gpu-node-1
+      message: its driver says Tesla-T4, driver 570.195.03, CUDA 12.8.
+      remedy: ""
+      evidence: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+
+from ..module_utils._cluster import connect
+from ..module_utils._findings import CollectionError, Finding, Status, fail
+from ..module_utils._gpu_nodes import GpuNode
+from ..module_utils._gpu_probe import DOUBTS, Probe, ask
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **AUTH_ARG_SPEC,
+            "nodes": {"type": "list", "elements": "dict", "required": True},
+            "namespace": {"type": "str", "required": True},
+            "image": {"type": "str", "required": True},
+            "runtime_class": {"type": "str", "default": ""},
+            "seconds": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    probe = Probe(params["namespace"], params["image"], params["seconds"], params["runtime_class"])
+    findings: list[Finding] = []
+    nodes: list[GpuNode] = []
+    try:
+        cluster = connect(module)
+        for node in map(GpuNode.from_result, params["nodes"]):
+            if module.check_mode or not DOUBTS.intersection(node.problems):
+                nodes.append(node)
+                continue
+            asked = ask(cluster, node, probe)
+            nodes.append(asked)
+            findings.append(Finding("gpu.probe", Status.OK, f"node {node.name}", f"its driver says {asked.card}."))
+    except CollectionError as error:
+        error.result["nodes"] = [node.as_result() for node in nodes]
+        fail(module, error, findings)
+    module.exit_json(
+        changed=False,
+        nodes=[node.as_result() for node in nodes],
+        findings=[finding.as_result() for finding in findings],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""References, tags and image configurations, without a registry."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from ansible_collections.portal.stt.plugins.module_utils._oci import (
+    ManifestError,
+    ReferenceInvalidError,
+    choose,
+    credentials,
+    parse_reference,
+    parse_tag,
+    platforms,
+    proposals,
+    read_image,
+    variants_of,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+DIGEST = "sha256:" + "a" * 64
+SPEACHES = [
+    *("0.8.2-cuda", "0.8.3-cpu", "0.8.3-cuda", "0.8.3-cuda-12.4.1", "0.8.3-cuda-12.6.3", "0.9.0-rc.2-cuda"),
+    *("0.9.0-rc.3-cpu", "0.9.0-rc.3-cuda", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cuda-12.6.3"),
+    *("latest-cpu", "latest-cuda", "latest-cuda-12.4.1", "master-cuda", "sha-24f209c"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("debian", ("docker.io", "library/debian", "latest", "")),
+        ("debian:12", ("docker.io", "library/debian", "12", "")),
+        ("nvidia/cuda:12.6.3-base", ("docker.io", "nvidia/cuda", "12.6.3-base", "")),
+        ("ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda", ("ghcr.io", "speaches-ai/speaches", "0.9.0-rc.3-cuda", "")),
+        ("localhost/a", ("localhost", "a", "latest", "")),
+        ("localhost:5000/a:b", ("localhost:5000", "a", "b", "")),
+        ("10.77.0.1:5000/a/b", ("10.77.0.1:5000", "a/b", "latest", "")),
+        (f"ghcr.io/a/b@{DIGEST}", ("ghcr.io", "a/b", "", DIGEST)),
+        (f"ghcr.io/a/b:c@{DIGEST}", ("ghcr.io", "a/b", "c", DIGEST)),
+    ],
+)
+def test_reference(text: str, parts: tuple[str, str, str, str]) -> None:
+    found = parse_reference(text)
+    assert (found.registry, found.repository, found.tag, found.digest) == parts
+
+
+@pytest.mark.parametrize(
+    "text", ["", "A", "a/B", "a:", "a@sha256:1", "a b", "https://ghcr.io/a", "ghcr.io/", "a:b:c", "é"]
+)
+def test_no_reference(text: str) -> None:
+    with pytest.raises(ReferenceInvalidError, match="this is no image reference"):
+        parse_reference(text)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_reference_or_is_not(text: str) -> None:
+    try:
+        found = parse_reference(text)
+    except ReferenceInvalidError:
+        return
+    assert parse_reference(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "variant", "family", "moving"),
+    [
+        ("0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3", "cuda-12.6.3", "cuda", False),
+        ("0.9.0-rc.3-cuda", "0.9.0-rc.3", "cuda", "cuda", False),
+        ("v1.2.3", "1.2.3", "", "", False),
+        ("1.2-alpine3.20", "1.2", "alpine3.20", "alpine", True),
+        ("1", "1", "", "", True),
+        ("latest", "latest", "", "", True),
+        ("latest-cuda", "latest", "cuda", "cuda", True),
+        ("sha-24f209c", "", "sha-24f209c", "sha", True),
+    ],
+)
+def test_tag(text: str, version: str, variant: str, family: str, moving: bool) -> None:
+    found = parse_tag(text)
+    assert (found.version, found.variant, found.family, found.moving) == (version, variant, family, moving)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "likely"),
+    [
+        ("0.9.0-rc.4-cuda", ["0.9.0-rc.3-cuda", "0.9.0-rc.2-cuda", "0.8.3-cuda"]),
+        ("0.9.0-rc.3-cuda-12.6.4", ["0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cuda"]),
+        ("0.9.0-rc.3-gpu", ["0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cuda"]),
+        ("nonsense", ["0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cpu"]),
+    ],
+)
+def test_proposals(wanted: str, likely: list[str]) -> None:
+    assert proposals(wanted, SPEACHES) == likely
+
+
+@pytest.mark.parametrize(
+    ("wanted", "variants"),
+    [
+        ("0.9.0-rc.3-cuda", ["0.9.0-rc.3-cuda", "0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1"]),
+        ("0.8.3-cuda-12.4.1", ["0.8.3-cuda-12.4.1", "0.8.3-cuda", "0.8.3-cuda-12.6.3"]),
+        ("latest-cuda", ["latest-cuda", "latest-cuda-12.4.1"]),
+        ("0.9.0-rc.3-cpu", ["0.9.0-rc.3-cpu"]),
+        ("7.7.7", []),
+    ],
+)
+def test_variants(wanted: str, variants: list[str]) -> None:
+    assert variants_of(wanted, SPEACHES) == variants
+
+
+def entry(architecture: str, os: str = "linux", **more: str) -> dict[str, Any]:
+    return {"digest": f"sha256:{architecture}", "platform": {"os": os, "architecture": architecture, **more}}
+
+
+def test_platforms_leave_attestations_out() -> None:
+    index = {"manifests": [entry("unknown", "unknown"), entry("amd64"), entry("arm64", variant="v8"), {"digest": "x"}]}
+    assert platforms(index) == {"linux/amd64": "sha256:amd64", "linux/arm64/v8": "sha256:arm64"}
+    assert platforms({"manifests": None}) == {}
+
+
+def test_choose() -> None:
+    offered = {"linux/amd64": "sha256:1", "linux/arm64/v8": "sha256:2"}
+    assert choose(offered, "linux/arm64", "image") == "sha256:2"
+    with pytest.raises(ManifestError, match="it is not built for linux/arm, only for linux/amd64, linux/arm64/v8"):
+        choose(offered, "linux/arm", "image")
+
+
+@pytest.mark.parametrize(
+    ("env", "history", "compat"),
+    [
+        pytest.param(["NV_CUDA_COMPAT_PACKAGE=cuda-compat-12-4"], [], "12.4", id="environment-up-to-12.4"),
+        pytest.param([], ["RUN apt-get install cuda-cudart-12-9=1 cuda-compat-12-9 # buildkit"], "12.9", id="history"),
+        pytest.param([], ["RUN apt-get install cuda-cudart-12-9=1 # buildkit"], "", id="history-without"),
+        pytest.param([], ["COPY / /"], None, id="squashed"),
+        pytest.param([], [], None, id="nothing"),
+    ],
+)
+def test_forward_compatibility_package(env: list[str], history: list[str], compat: str | None) -> None:
+    config = {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Env": env},
+        "history": [{"created_by": step} for step in history],
+    }
+    image = read_image(parse_reference("a"), DIGEST, DIGEST, {}, config, [])
+    assert (image.cuda_compat, image.platforms) == (compat, ("linux/amd64",))
+
+
+def test_a_configuration_with_nothing_in_it() -> None:
+    image = read_image(parse_reference("ghcr.io/a/b:1"), DIGEST, DIGEST, {"layers": None}, {"config": None}, [])
+    assert (image.env, image.user, image.labels, image.size) == ({}, "", {}, 0)
+    assert image.pinned == f"ghcr.io/a/b:1@{DIGEST}"
+
+
+LOGIN = {"auth": base64.b64encode(b"alice:sec:ret").decode()}
+
+
+@pytest.mark.parametrize(
+    ("auths", "reference", "login"),
+    [
+        ({"ghcr.io": LOGIN}, "ghcr.io/a/b", ("alice", "sec:ret")),
+        ({"https://ghcr.io/": LOGIN}, "ghcr.io/a/b", ("alice", "sec:ret")),
+        ({"https://ghcr.io/v2/": LOGIN}, "ghcr.io/a/b", ("alice", "sec:ret")),
+        ({"https://index.docker.io/v1/": LOGIN}, "debian", ("alice", "sec:ret")),
+        ({"ghcr.io": {"username": "bob", "password": "p"}}, "ghcr.io/a/b", ("bob", "p")),
+        ({"ghcr.io": {"username": "bob", "password": "p"}, "ghcr.io/a": LOGIN}, "ghcr.io/a/b", ("alice", "sec:ret")),
+        ({"ghcr.io/other": LOGIN}, "ghcr.io/a/b", None),
+        ({"ghcr.io": {}}, "ghcr.io/a/b", None),
+        ({"ghcr.io": {"auth": "%"}}, "ghcr.io/a/b", None),
+        ({"localhost:5000": LOGIN}, "localhost:5000/a", ("alice", "sec:ret")),
+        ({}, "ghcr.io/a/b", None),
+    ],
+)
+def test_credentials(auths: dict[str, Any], reference: str, login: tuple[str, str] | None) -> None:
+    assert credentials({"auths": auths}, parse_reference(reference)) == login
