@@ -1,0 +1,1069 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""Why a rollout does not come to its end: one small rule a cause, the first that applies decides.
+
+A rule reads what was observed and has no clock. It says what it sees, how often it must have been seen (`times`)
+and how long it may last (`patience`) before waiting is pointless; `_rollout.py` keeps the time.
+To add a cause: a rule here, a fixture in tests/unit/test_diagnosis.py, a fault in lab/faults.yml.
+The texts that rules look for are those of Kubernetes 1.36, containerd 1.6, util-linux' mount and CUDA 12.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ._observed import Container, Event, Pod, Seen
+
+LOG_LINES = 8
+NEVER = None
+"""A rule with this patience explains a time-out, and never ends the wait by itself."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why it does not go on.
+
+    cause: identifier, as in docs/rollout.md.
+    what: what happened, one sentence. where: the object it happened to.
+    confidence: ``certain`` when the API said so itself, ``likely`` when it was inferred, ``unknown``.
+    final: waiting is pointless.
+    outside: nothing that the Deployment declares is at fault: going back to an earlier revision does not help.
+    evidence: what the objects, events and logs said, word for word.
+    remedy: what the operator does next.
+    """
+
+    cause: str
+    what: str
+    where: str
+    confidence: str
+    final: bool
+    outside: bool
+    evidence: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Where a rule applies. words: fill in its sentences; times: how often it was seen."""
+
+    where: str
+    evidence: tuple[str, ...]
+    words: Mapping[str, str] = field(default_factory=dict)
+    times: int = 1
+
+
+Look = Callable[[Seen], Hit | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One cause. what, remedy: sentences with {words} of the hit. patience: seconds, or NEVER.
+
+    times: how often it has to be seen before it is final.
+    after_old: not final while a pod of the old revision still holds what the new one waits for.
+    """
+
+    cause: str
+    look: Look
+    what: str
+    remedy: str
+    patience: float | None = 0
+    times: int = 1
+    outside: bool = False
+    after_old: bool = False
+    confidence: str = "certain"
+
+    def apply(self, seen: Seen) -> tuple[Diagnosis, bool] | None:
+        """The diagnosis and whether it would be final once patience is over; None when it does not apply."""
+        hit = self.look(seen)
+        if hit is None:
+            return None
+        ripe = hit.times >= self.times and not (self.after_old and seen.old_pods)
+        diagnosis = Diagnosis(
+            self.cause,
+            self.what.format_map(_Words(hit.words)),
+            hit.where,
+            self.confidence,
+            False,
+            self.outside,
+            hit.evidence,
+            self.remedy.format_map(_Words(hit.words)),
+        )
+        return diagnosis, ripe
+
+
+class _Words(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+# How rules look. Each returns a Look.
+
+PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")
+
+
+def waiting(reasons: tuple[str, ...], pattern: str = "") -> Look:
+    """A container waits for one of these reasons, with such a message."""
+
+    def look(seen: Seen) -> Hit | None:
+        for pod, container in _containers(seen):
+            if container.state == "waiting" and container.reason in reasons:
+                said = _essence(container.message)
+                found = re.search(pattern, said, re.IGNORECASE)
+                if found:
+                    return Hit(_at(pod), (f"{container.reason}: {said}",), _words(container, found))
+        return None
+
+    return look
+
+
+def refused(pattern: str) -> Look:
+    """No pod appears: the API server refuses to create it."""
+
+    def look(seen: Seen) -> Hit | None:
+        if seen.pods:
+            return None
+        said = ""
+        if seen.current and (failure := seen.current.conditions.get("ReplicaFailure")) and failure.status == "True":
+            said = failure.message
+        events = [e for e in seen.events if e.reason == "FailedCreate" and not e.kind == "Pod"]
+        said = said or (events[-1].message if events else "")
+        found = re.search(pattern, said, re.IGNORECASE | re.DOTALL) if said else None
+        if not found:
+            return None
+        times = max([e.count for e in events], default=1)
+        return Hit(seen.subject, (f"FailedCreate: {_one_line(said)}",), found.groupdict(""), times)
+
+    return look
+
+
+def unscheduled(pattern: str) -> Look:
+    """The scheduler finds no place, in its own words."""
+
+    def look(seen: Seen) -> Hit | None:
+        for pod in seen.pods:
+            place = pod.conditions.get("PodScheduled")
+            if place is None or place.status != "False" or pod.node:
+                continue
+            said = re.split(r"\s*(?:no new claims to deallocate, )?preemption:", place.message)[0].strip(" .,")
+            found = re.search(pattern, said, re.IGNORECASE)
+            if found:
+                words = {"selector": _selector(pod), **found.groupdict("")}
+                return Hit(_at(pod), (f"scheduler: {said}", *_node_lines(seen)), words)
+        return None
+
+    return look
+
+
+def happened(reason: str, pattern: str, kinds: tuple[str, ...] = ("Pod",)) -> Look:
+    """An event about a pod that is not ready yet (or about one of `kinds`)."""
+
+    def look(seen: Seen) -> Hit | None:
+        open_pods = {pod.uid: pod for pod in seen.pods if not pod.ready}
+        for event in reversed(seen.events):
+            if event.reason != reason or event.kind not in kinds:
+                continue
+            if event.kind == "Pod" and event.uid not in open_pods:
+                continue
+            said = _essence(event.message)
+            found = re.search(pattern, said, re.IGNORECASE | re.DOTALL)
+            if found:
+                where = _at(open_pods[event.uid]) if event.kind == "Pod" else f"{event.kind} {event.name}"
+                words = {"volume": _volume(event.message), **_mount(event.message), **found.groupdict("")}
+                return Hit(where, (f"{event.reason}: {said}",), words, event.count)
+        return None
+
+    return look
+
+
+def mounting(pattern: str) -> Look:
+    """The kubelet cannot mount a volume, and no container has started since."""
+    told = happened("FailedMount", pattern)
+
+    def look(seen: Seen) -> Hit | None:
+        started = any(c.state != "waiting" or c.restarts for _, c in _containers(seen) if c.state)
+        return None if started else told(seen)
+
+    return look
+
+
+def ended(test: Callable[[Container], bool], log: str = "", message: str = "") -> Look:
+    """A container ended in such a way and is not ready; `log`, `message`: what its last lines or status say."""
+
+    def look(seen: Seen) -> Hit | None:
+        for pod, container in _containers(seen):
+            if container.exit is None or container.ready or not test(container):
+                continue
+            lines = seen.logs.get((pod.uid, container.name), ())
+            in_log = re.search(log, "\n".join(lines), re.IGNORECASE)
+            in_status = re.search(message, container.exit.message, re.IGNORECASE | re.DOTALL)
+            if in_log and in_status:
+                words = _words(container, in_log) | in_status.groupdict("")
+                return Hit(_at(pod), _exit_lines(container, lines), words, _times_ended(seen, container))
+        return None
+
+    return look
+
+
+def logged(pattern: str) -> Look:
+    """The log of a container that has failed, or fails its startup probe, says so."""
+
+    def look(seen: Seen) -> Hit | None:
+        failing = {e.uid for e in seen.events if e.reason == "Unhealthy"}
+        for pod, container in _containers(seen):
+            lines = seen.logs.get((pod.uid, container.name), ())
+            if container.ready or not (container.exit or pod.uid in failing):
+                continue
+            for line in reversed(lines):
+                found = re.search(pattern, line, re.IGNORECASE)
+                if found:
+                    neighbours = tuple(f"holds a GPU: {who}" for who in seen.neighbours or () if pod.node in who)
+                    evidence = (f"log: {line.strip()}", *neighbours)
+                    return Hit(_at(pod), evidence, _words(container, found), _times_ended(seen, container))
+        return None
+
+    return look
+
+
+def killed_by(probe: str) -> Look:
+    """The kubelet kills a container because a probe fails."""
+
+    def look(seen: Seen) -> Hit | None:
+        for event in reversed(seen.events):
+            if event.reason == "Killing" and f"failed {probe} probe" in event.message:
+                pod = next((p for p in seen.pods if p.uid == event.uid), None)
+                if pod is None or pod.ready:
+                    continue
+                said = _probe_words(seen.events, pod, probe)
+                lines = [line for c in pod.containers for line in seen.logs.get((pod.uid, c.name), ())]
+                evidence = (f"{probe} probe: {said}", event.message, *_log_lines(lines))
+                return Hit(_at(pod), evidence, {"said": said, **_words(pod.containers[0])}, event.count)
+        return None
+
+    return look
+
+
+def unhealthy(probe: str, *, started: bool) -> Look:
+    """A probe fails and the container still runs."""
+
+    def look(seen: Seen) -> Hit | None:
+        for pod, container in _containers(seen):
+            if container.state == "running" and not container.ready and container.started == started:
+                said = _probe_words(seen.events, pod, probe)
+                if said:
+                    return Hit(_at(pod), (f"{probe} probe: {said}",), {"said": said, **_words(container)})
+        return None
+
+    return look
+
+
+def lost_node(seen: Seen) -> Hit | None:
+    for pod in seen.pods:
+        node = seen.nodes.get(pod.node)
+        if node and node.ready.status != "True" and not (pod.ready and node.ready.status == "False"):
+            said = f"Ready={node.ready.status}: {node.ready.reason}: {node.ready.message}"
+            return Hit(f"node {node.name}", (said,), {"node": node.name})
+    return None
+
+
+def evicted(seen: Seen) -> Hit | None:
+    pods = [pod for pod in seen.pods if pod.phase == "Failed" and pod.reason == "Evicted"]
+    return Hit(_at(pods[-1]), tuple(f"Evicted: {pod.message}" for pod in pods), {}, len(pods)) if pods else None
+
+
+def rejected(seen: Seen) -> Hit | None:
+    pods = [
+        pod for pod in seen.pods if pod.phase == "Failed" and pod.reason and not any(c.state for c in pod.containers)
+    ]
+    if not pods:
+        return None
+    return Hit(_at(pods[-1]), (f"{pods[-1].reason}: {pods[-1].message}",), {"reason": pods[-1].reason}, len(pods))
+
+
+def preempted(seen: Seen) -> Hit | None:
+    events = [e for e in seen.events if e.reason == "Preempted"]
+    waits = any(p.conditions.get("PodScheduled") and not p.node for p in seen.pods) or not seen.pods
+    return Hit(f"pod {events[-1].name}", (f"Preempted: {events[-1].message}",)) if events and waits else None
+
+
+def gpu_missing(test: Callable[[int, int], bool]) -> Look:
+    """Too few GPUs for the pod; `test` gets the largest number a node has, and the number asked for."""
+    told = unscheduled(r"Insufficient (?P<resource>\S*/(?:gpu|mig)\S*|\S+\.\S+/\S+)")
+
+    def look(seen: Seen) -> Hit | None:
+        hit = told(seen)
+        if hit is None or not seen.nodes:
+            return None
+        name = hit.words["resource"].rstrip(".,")
+        wanted = max((_number(c.limits.get(name, "0")) for _, c in _containers(seen)), default=0)
+        most = max((_number(node.allocatable.get(name, "0")) for node in seen.nodes.values()), default=0)
+        if not test(most, wanted):
+            return None
+        words = {**hit.words, "resource": name, "most": str(most), "wanted": str(wanted)}
+        holders = tuple(f"holds {name}: {who}" for who in seen.neighbours or ())
+        return Hit(hit.where, (*hit.evidence, *holders), words)
+
+    return look
+
+
+def claim_event(pattern: str) -> Look:
+    """A claim stays unbound, and the volume controller says why."""
+
+    def look(seen: Seen) -> Hit | None:
+        for event in reversed(seen.events):
+            claim = seen.claims.get(event.name)
+            if event.kind == "PersistentVolumeClaim" and claim and claim.phase != "Bound":
+                found = re.search(pattern, event.message, re.IGNORECASE)
+                if found:
+                    words = {"claim": claim.name, "volume": claim.volume or "?", **found.groupdict("")}
+                    return Hit(f"PersistentVolumeClaim {claim.name}", (f"{event.reason}: {event.message}",), words)
+        return None
+
+    return look
+
+
+def seed_said(seen: Seen) -> Hit | None:
+    """A pod left an explanation of its own (JSON with error, cause and remedy) as termination message."""
+    for pod, container in reversed(list(_containers(seen))):
+        if container.exit and container.exit.code and container.exit.message.startswith("{"):
+            try:
+                told = json.loads(container.exit.message)
+            except ValueError:
+                continue
+            if isinstance(told, dict) and told.get("error"):
+                cause = str(told.get("cause", ""))
+                words = {"said": str(told["error"]).rstrip("."), "do": str(told.get("remedy", ""))}
+                failures = seen.job.failed if seen.job else 1
+                passing = container.exit.code in PASSING
+                return Hit(_at(pod), (f"cause: {cause}",) if cause else (), words, failures if passing else 99)
+    return None
+
+
+PASSING = (10, 14, 23, 30, 70, 143)
+"""Exit statuses of the seed script after which another try may succeed (hub, volume I/O, stopped)."""
+
+
+def job_failed(reason: str) -> Look:
+    """The Job's controller gave up."""
+
+    def look(seen: Seen) -> Hit | None:
+        failed = seen.job.conditions.get("Failed") if seen.job else None
+        if failed is None or failed.status != "True" or (reason and failed.reason != reason):
+            return None
+        lines = [line for p in seen.pods for c in p.containers for line in seen.logs.get((p.uid, c.name), ())]
+        return Hit(seen.subject, (f"{failed.reason}: {failed.message}", *_log_lines(lines)))
+
+    return look
+
+
+def overdue(seen: Seen) -> Hit | None:
+    state = seen.deployment.conditions.get("Progressing") if seen.deployment else None
+    if state is None or state.reason != "ProgressDeadlineExceeded":
+        return None
+    busy = any(c.state == "running" and not c.started for _, c in _containers(seen))
+    pulling = any(c.state == "waiting" and c.reason == "ContainerCreating" for _, c in _containers(seen))
+    return None if busy or pulling else Hit(seen.subject, (f"{state.reason}: {state.message}",))
+
+
+def paused(seen: Seen) -> Hit | None:
+    if seen.deployment and seen.deployment.paused:
+        return Hit(seen.subject, ("spec.paused: true",))
+    return Hit(seen.subject, ("spec.suspend: true",)) if seen.job and seen.job.suspended else None
+
+
+def unobserved(seen: Seen) -> Hit | None:
+    if seen.deployment is None or seen.deployment.observed >= seen.deployment.generation:
+        return None
+    return Hit(seen.subject, (f"generation {seen.deployment.generation}, observed {seen.deployment.observed}",))
+
+
+def unplaced(seen: Seen) -> Hit | None:
+    pods = [pod for pod in seen.pods if not pod.node and "PodScheduled" not in pod.conditions and not pod.deleting]
+    return Hit(_at(pods[0]), ("the pod has no PodScheduled condition",)) if pods else None
+
+
+def creating(seen: Seen) -> Hit | None:
+    for pod in seen.pods:
+        if pod.node and not pod.ready and all(c.state in ("", "waiting") for c in pod.containers):
+            told = [f"{e.reason}: {_one_line(e.message)}" for e in seen.events if e.uid == pod.uid]
+            return Hit(_at(pod), tuple(told[-3:]), {"node": pod.node})
+    return None
+
+
+def leaving(seen: Seen) -> Hit | None:
+    pods = [pod for pod in seen.old_pods if pod.deleting]
+    return Hit(_at(pods[0]), ("it has been told to stop",)) if pods else None
+
+
+# What the words of a hit are made of.
+
+
+def _containers(seen: Seen) -> Iterator[tuple[Pod, Container]]:
+    return ((pod, container) for pod in seen.pods if not pod.deleting for container in pod.containers)
+
+
+def _at(pod: Pod) -> str:
+    return f"pod {pod.name} on node {pod.node}" if pod.node else f"pod {pod.name}"
+
+
+def _words(container: Container, found: re.Match[str] | None = None) -> dict[str, str]:
+    ended = container.exit
+    return {
+        "container": container.name,
+        "image": container.image,
+        "limit": container.limits.get("memory", "none"),
+        "code": str(ended.code) if ended else "?",
+        **(found.groupdict("") if found else {}),
+    }
+
+
+def _essence(message: str) -> str:
+    """A kubelet's message in one line: without the mount command and the back-off's preamble."""
+    message = re.sub(r'^Back-off pulling image "[^"]*": ', "", message)
+    if "Output: " in message:
+        message = message.split("Output: ", 1)[1]
+    return _one_line(message)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())[:600]
+
+
+def _volume(message: str) -> str:
+    found = re.search(r'for volume "([^"]+)"', message)
+    return found[1] if found else "?"
+
+
+def _mount(message: str) -> dict[str, str]:
+    found = re.search(r"Mounting arguments:.* (?P<server>[^\s:]+):(?P<path>/\S*) /", message)
+    return found.groupdict() if found else {}
+
+
+def _selector(pod: Pod) -> str:
+    return ",".join(f"{name}={value}" for name, value in pod.selector.items()) or "none"
+
+
+def _node_lines(seen: Seen) -> tuple[str, ...]:
+    return tuple(
+        f"node {node.name}: "
+        + ("cordoned; " if node.unschedulable else "")
+        + f"taints {', '.join(node.taints) or 'none'}"
+        for node in list(seen.nodes.values())[:5]
+    )
+
+
+def _number(quantity: str) -> int:
+    found = re.fullmatch(r"(\d+)(k?)", quantity)
+    return int(found[1]) * (1000 if found[2] else 1) if found else 0
+
+
+def _probe_words(events: tuple[Event, ...], pod: Pod, probe: str) -> str:
+    said = [e.message for e in events if e.uid == pod.uid and e.reason == "Unhealthy"]
+    start = f"{probe.capitalize()} probe failed: "
+    words = [_one_line(message[len(start) :]) for message in said if message.startswith(start)]
+    return words[-1] if words else ""
+
+
+def _log_lines(lines: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"log: {line.rstrip()}" for line in list(lines)[-LOG_LINES:] if line.strip())
+
+
+def _exit_lines(container: Container, lines: tuple[str, ...]) -> tuple[str, ...]:
+    ended = container.exit
+    assert ended is not None
+    said = f": {_one_line(ended.message)}" if ended.message else ""
+    again = f", restarted {container.restarts} times" if container.restarts else ""
+    return (
+        f"container {container.name} ended with {ended.reason or 'exit'} {ended.code}{said}{again}",
+        *_log_lines(lines),
+    )
+
+
+def _times_ended(seen: Seen, container: Container) -> int:
+    """How often the container has ended: restarts, and the end that has not been followed by one yet."""
+    if seen.job:
+        return sum(1 for _, c in _containers(seen) if c.exit)
+    return container.restarts + (1 if container.state == "terminated" else 0)
+
+
+def _failed(container: Container) -> bool:
+    return container.exit is not None and container.exit.code != 0
+
+
+# The rules, from causes that explain others to those that are explained by others.
+
+_REGISTRY = r"connection refused|no such host|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|misbehaving|connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d"
+_PROBE_REMEDY = "Look at the log above; give a slow start more time with speaches_startup_seconds."
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "node-lost",
+        lost_node,
+        "Node {node} is not ready: its kubelet does not report, or its container runtime is down.",
+        "Look at the machine (is it up, does kubelet run?), then run again.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
+        "paused",
+        paused,
+        "It is paused: its controller does nothing.",
+        "Resume it (kubectl rollout resume), or find out who paused it.",
+        patience=2,
+        outside=True,
+    ),
+    # No pod appears.
+    Rule(
+        "quota-exceeded",
+        refused(
+            r"exceeded quota: (?P<quota>[^,]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<most>\S+)"
+        ),
+        "Quota {quota} allows {most}, {used} is used, and the pod asks for {asked}.",
+        "Raise the ResourceQuota or lower speaches_resources.",
+        patience=2,
+        after_old=True,
+    ),
+    Rule(
+        "quota-needs-limits",
+        refused(r"failed quota: (?P<quota>[^:]+): must specify (?P<fields>.+)"),
+        "Quota {quota} wants every container to set {fields}.",
+        "Set them in speaches_resources, or give the namespace a LimitRange with defaults.",
+        patience=2,
+    ),
+    Rule(
+        "priority-class-missing",
+        refused(r"no PriorityClass with name (?P<name>\S+) was found"),
+        "The cluster has no PriorityClass {name}.",
+        "Create it, or set speaches_gpu.priority_class to one that is there.",
+        patience=2,
+    ),
+    Rule(
+        "runtime-class-missing",
+        refused(r"RuntimeClass(?:\.node\.k8s\.io)? \"(?P<name>[^\"]+)\" not found"),
+        "The cluster has no RuntimeClass {name}.",
+        "Create it (the GPU Operator does), or unset speaches_gpu.runtime_class.",
+        patience=2,
+    ),
+    Rule(
+        "pod-security-denied",
+        refused(r"violates PodSecurity \"(?P<level>[^\"]+)\": (?P<why>.+)"),
+        "Pod Security ({level}) refuses the pod: {why}.",
+        "Make the pod fit the level, or label the namespace with a lower pod-security.kubernetes.io/enforce.",
+        patience=2,
+    ),
+    Rule(
+        "limit-range",
+        refused(r"(?P<why>(?:maximum|minimum) .+ per (?:Container|Pod) is [^,]+, but (?:limit|request) is [^.\]]+)"),
+        "The namespace's LimitRange refuses the pod: {why}.",
+        "Change speaches_resources or the LimitRange.",
+        patience=2,
+    ),
+    Rule(
+        "webhook-unreachable",
+        refused(r"failed calling webhook \"(?P<name>[^\"]+)\": (?P<why>.+)"),
+        "Admission webhook {name} does not answer: {why}.",
+        "Bring the webhook's own pods back (its failurePolicy is Fail), then run again.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
+        "webhook-denied",
+        refused(r"admission webhook \"(?P<name>[^\"]+)\" denied the request: (?P<why>.+)"),
+        "Admission webhook {name} refuses the pod: {why}",
+        "Change what it names, or ask whoever owns the policy for an exception.",
+        patience=2,
+        times=2,
+    ),
+    Rule(
+        "service-account-missing",
+        refused(r"error looking up service account (?P<name>\S+):"),
+        "The service account {name} is not there.",
+        "Create it; the controller manager makes the default one, so look whether that runs.",
+        patience=10,
+    ),
+    Rule(
+        "pod-refused",
+        refused(r"(?P<why>.+)"),
+        "The API server refuses to create the pod: {why}",
+        "Correct what the message names.",
+        patience=10,
+    ),
+    # No node takes it.
+    Rule(
+        "claim-missing",
+        unscheduled(r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" not found"),
+        "The PersistentVolumeClaim {claim} is not there.",
+        "Run the deploy play: it makes the claim. If somebody removes it, find out who.",
+        patience=2,
+    ),
+    Rule(
+        "volume-bound-elsewhere",
+        claim_event(r"already bound to a different claim|bound to (?:a )?different|VolumeMismatch|different claim"),
+        "PersistentVolume {volume} belongs to another claim than {claim}.",
+        "Remove spec.claimRef from the volume if the old claim is gone, or give speaches_volume another name.",
+        patience=2,
+    ),
+    Rule(
+        "claim-mismatch",
+        claim_event(
+            r"(?P<why>(?:requested PV is too small|access ?modes?|storage ?class(?:Name)?s? .*(?:match|mismatch)|volumeMode).*)"
+        ),
+        "Claim {claim} and volume {volume} do not fit together: {why}",
+        "Make size, access modes and storage class of both the same (speaches_volume).",
+        patience=2,
+    ),
+    Rule(
+        "claim-unbound",
+        unscheduled(r"unbound immediate PersistentVolumeClaims"),
+        "The PersistentVolumeClaim is not bound to a volume.",
+        "Look at the claim: is its volume there, of the same size, class and access mode?",
+        patience=20,
+    ),
+    Rule(
+        "gpu-not-advertised",
+        gpu_missing(lambda most, wanted: most == 0),
+        "No node offers {resource} any more: the device plugin or the driver is down.",
+        "Look at the GPU Operator's pods (driver, device plugin) on the GPU node.",
+        patience=30,
+        outside=True,
+    ),
+    Rule(
+        "gpu-insufficient",
+        gpu_missing(lambda most, wanted: 0 < most < wanted),
+        "The pod asks for {wanted} {resource}, and no node has more than {most}.",
+        "Lower speaches_gpu.count, or raise the time-slicing replicas.",
+        patience=0,
+    ),
+    Rule(
+        "gpu-taken",
+        gpu_missing(lambda most, wanted: most >= wanted),
+        "All {resource} are taken by other pods.",
+        "Scale one of them down, give portal-stt a higher priority class, or add time-slicing replicas.",
+        patience=30,
+        outside=True,
+        after_old=True,
+    ),
+    Rule(
+        "resources-insufficient",
+        unscheduled(r"Insufficient (?P<resource>memory|cpu|ephemeral-storage|pods)"),
+        "No GPU node has enough {resource} left.",
+        "Lower speaches_resources, or free some on the node.",
+        patience=30,
+        after_old=True,
+    ),
+    Rule(
+        "node-cordoned",
+        unscheduled(r"node\(s\) were unschedulable"),
+        "The node is cordoned.",
+        "kubectl uncordon it when its maintenance is over, then run again.",
+        patience=30,
+        outside=True,
+    ),
+    Rule(
+        "taint-not-tolerated",
+        unscheduled(r"untolerated taint"),
+        "The node has a taint that the pod does not tolerate.",
+        "Add the taint to speaches_gpu.tolerations, or remove it from the node.",
+        patience=5,
+    ),
+    Rule(
+        "no-gpu-node",
+        unscheduled(r"didn't match Pod's node affinity/selector"),
+        "No node has the labels {selector}.",
+        "Correct speaches_gpu.node_selector, or see why GPU feature discovery does not label the node.",
+        patience=2,
+    ),
+    Rule(
+        "unschedulable",
+        unscheduled(r"(?P<why>.+)"),
+        "The scheduler finds no node: {why}.",
+        "Read its sentence: each node is counted with its reason.",
+        patience=60,
+    ),
+    Rule(
+        "preempted",
+        preempted,
+        "A pod of higher priority took its place.",
+        "Give portal-stt a higher priority class, or make room.",
+        patience=30,
+        outside=True,
+    ),
+    Rule(
+        "evicted",
+        evicted,
+        "The node evicts the pod: it runs short of something.",
+        "Free what the message names on the node (disk, memory), then run again.",
+        times=2,
+        outside=True,
+    ),
+    Rule(
+        "rejected-by-node",
+        rejected,
+        "The kubelet rejects the pod: {reason}.",
+        "Look at the node's device plugin and at what it says of its resources.",
+        times=3,
+        outside=True,
+    ),
+    # The image does not come.
+    Rule(
+        "image-name-invalid",
+        waiting(("InvalidImageName", "ErrInvalidImageName")),
+        "{image} is not an image name.",
+        "Correct speaches_image: registry/repository:tag, in lower case.",
+    ),
+    Rule(
+        "image-never-pulled",
+        waiting(("ErrImageNeverPull",)),
+        "{image} is not on the node, and imagePullPolicy is Never.",
+        "Load the image onto the node, or let it be pulled.",
+    ),
+    Rule(
+        "disk-full",
+        waiting(PULL, r"no space left on device"),
+        "{image} does not fit on the node's disk.",
+        "Free space for the container runtime on the node.",
+        patience=2,
+    ),
+    Rule(
+        "registry-unauthorised",
+        waiting(PULL, r"\b40[13]\b|unauthorized|authorization failed|access denied|denied:|insufficient_scope"),
+        "The registry does not let the node pull {image}.",
+        "Set speaches_registry.pull_secret to a Secret that may, and check the spelling of the repository.",
+    ),
+    Rule(
+        "registry-rate-limited",
+        waiting(PULL, r"\b429\b|toomanyrequests|rate limit"),
+        "The registry's limit of pulls is reached.",
+        "Wait, pull with an account (speaches_registry.pull_secret), or use a mirror.",
+        patience=180,
+        outside=True,
+    ),
+    Rule(
+        "registry-tls",
+        waiting(PULL, r"x509|certificate|server gave HTTP response to HTTPS client"),
+        "The node does not trust the registry of {image}.",
+        "Give the container runtime the registry's CA, or configure it as plain HTTP.",
+    ),
+    Rule(
+        "registry-unreachable",
+        waiting(PULL, _REGISTRY),
+        "The node cannot reach the registry of {image}.",
+        "Check name resolution and the route from the node to the registry, or use a mirror.",
+        patience=90,
+    ),
+    Rule(
+        "image-platform",
+        waiting(PULL, r"no match for platform|exec format"),
+        "{image} is not made for this node's processor.",
+        "Choose an image for it.",
+    ),
+    Rule(
+        "image-missing",
+        waiting(PULL, r"not found|manifest unknown|does not exist"),
+        "The registry has no {image}.",
+        "Correct the tag or digest in speaches_image; preflight lists what a registry has.",
+    ),
+    Rule(
+        "image-not-pulled",
+        waiting(PULL, r"."),
+        "{image} cannot be pulled.",
+        "Read the runtime's words.",
+        patience=90,
+    ),
+    # The volume does not come.
+    Rule(
+        "nfs-directory-missing",
+        mounting(r"mount\.nfs\S*: .*No such file or directory"),
+        "The NFS server {server} exports the volume's path, but has no directory {path}.",
+        "Run the storage play: it makes the directory.",
+    ),
+    Rule(
+        "nfs-access-denied",
+        mounting(r"access denied by server"),
+        "The NFS server {server} refuses to let the node mount {path}: it is not exported to it, or is not there.",
+        "Run the storage play, and compare `exportfs -s` on the server with speaches_volume.",
+        times=2,
+    ),
+    Rule(
+        "nfs-version",
+        mounting(r"protocol not supported|requested NFS version|incorrect mount option"),
+        "The NFS server {server} and the mount options of the volume do not go together.",
+        "Compare nfsvers in speaches_volume.mount_options with /proc/fs/nfsd/versions on the server.",
+    ),
+    Rule(
+        "nfs-client-missing",
+        mounting(r"bad option|need a /sbin/mount|unknown filesystem type"),
+        "The node cannot mount NFS: its mount helper is missing.",
+        "Install nfs-common on the node.",
+        outside=True,
+    ),
+    Rule(
+        "nfs-unreachable",
+        mounting(
+            r"connection refused|no route to host|timed out|network is unreachable|host is down|failed to resolve"
+        ),
+        "The NFS server {server} does not answer the node.",
+        "See whether the server runs and the address in speaches_volume.server is right.",
+        patience=60,
+    ),
+    Rule(
+        "csi-driver-missing",
+        mounting(r"driver name (?P<driver>\S+) not found in the list of registered CSI drivers"),
+        "The node has no CSI driver {driver}.",
+        "Install the driver, or unset speaches_volume.driver: the volume is then mounted by the kubelet.",
+        patience=20,
+    ),
+    Rule(
+        "configuration-missing",
+        mounting(r"(?P<what>(?:configmap|secret) \"[^\"]+\") not found|(?P<key>references non-existent \S+ key: \S+)"),
+        "The pod mounts something that is not there: {what}{key}.",
+        "Run the deploy play: it makes it. If somebody removes it, find out who.",
+        patience=2,
+    ),
+    Rule(
+        "volume-not-mounted",
+        mounting(r"."),
+        "The kubelet cannot mount volume {volume}.",
+        "Read the node's words.",
+        patience=90,
+    ),
+    Rule(
+        "sandbox-failed",
+        happened("FailedCreatePodSandBox", r"."),
+        "The node cannot set up the pod's network or sandbox.",
+        "Look at the network plugin and the container runtime on the node.",
+        patience=60,
+        outside=True,
+    ),
+    # The container does not start.
+    Rule(
+        "configuration-missing",
+        waiting(("CreateContainerConfigError",), r"(?P<what>.*(?:not found|couldn't find key).*)"),
+        "The container's environment names something that is not there: {what}.",
+        "Run the deploy play: it makes it. If somebody removes it, find out who.",
+        patience=2,
+    ),
+    Rule(
+        "container-refused",
+        waiting(("CreateContainerConfigError", "CreateContainerError"), r"(?P<why>.+)"),
+        "The node cannot make the container: {why}.",
+        "Correct what the message names.",
+        patience=5,
+    ),
+    Rule(
+        "cuda-requirement",
+        ended(_failed, message=r"requirement error: (?P<why>[^\n]+?)(?::? unknown)?$"),
+        "The node's driver does not meet what the image asks for: {why}.",
+        "Run preflight: it names the image variant that fits this driver.",
+    ),
+    Rule(
+        "gpu-runtime",
+        ended(
+            _failed,
+            message=r"(?P<why>nvidia-container-cli[^\n]+|could not select device driver[^\n]*|libnvidia-ml[^\n]*)",
+        ),
+        "NVIDIA's container runtime cannot give the container its GPU: {why}.",
+        "Look at the driver on the node (nvidia-smi) and at the GPU Operator's pods.",
+        outside=True,
+    ),
+    Rule(
+        "bad-command",
+        ended(lambda c: c.exit is not None and c.exit.reason in ("StartError", "ContainerCannotRun")),
+        "Container {container} cannot be started.",
+        "Correct its command: the runtime's words name the file.",
+    ),
+    Rule(
+        "oom-killed",
+        ended(lambda c: c.exit is not None and c.exit.reason == "OOMKilled"),
+        "Container {container} used more memory than its limit of {limit} and was killed.",
+        "Raise speaches_resources.memory_limit: the model is in main memory once while it loads.",
+    ),
+    Rule(
+        "cuda-driver-insufficient",
+        logged(r"driver version is insufficient|cudaErrorInsufficientDriver"),
+        "The node's driver is too old for the image's CUDA.",
+        "Run preflight: it names the image variant that fits this driver.",
+    ),
+    Rule(
+        "cuda-no-kernel",
+        logged(r"no kernel image is available|cudaErrorNoKernelImageForDevice"),
+        "The image has no code for this GPU's architecture.",
+        "Run preflight, and choose a variant of the image for this card.",
+    ),
+    Rule(
+        "cuda-out-of-memory",
+        logged(r"CUDA (?:failed with error )?out of memory|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED"),
+        "The card has too little memory left for the model.",
+        "See who sits on the card (verify lists it) and make room, or take a smaller model or WHISPER__COMPUTE_TYPE=int8.",
+        times=2,
+    ),
+    Rule(
+        "cuda-library-missing",
+        logged(
+            r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)|Library (?P<name>\S+) is not found"
+        ),
+        "The container lacks a CUDA library: {library}{name}.",
+        "Choose an image with CUDA (tag ends in -cuda), and see that the node's runtime is NVIDIA's.",
+    ),
+    Rule(
+        "cuda-no-device",
+        logged(r"no CUDA-capable device|cudaErrorNoDevice|CUDA driver initialization failed"),
+        "The container sees no GPU.",
+        "See that speaches_gpu.count is at least 1 and the node's runtime is NVIDIA's (speaches_gpu.runtime_class).",
+    ),
+    Rule(
+        "hub-unreachable",
+        ended(
+            lambda c: c.exit is not None and c.exit.code == 3,
+            log=r"huggingface|hf\.co|OfflineModeIsEnabled|LocalEntryNotFound|Max retries exceeded|Name or service not known|Temporary failure in name resolution",
+        ),
+        "The server asks the model hub when it starts, does not reach it, and ends (exit status 3).",
+        "Use speaches_model_source: seeded, which starts without the hub; or let the pod reach it.",
+        times=2,
+        confidence="likely",
+    ),
+    Rule(
+        "seed-failed",
+        seed_said,
+        "{said}.",
+        "{do}",
+        times=4,
+    ),
+    Rule(
+        "liveness-kills",
+        killed_by("liveness"),
+        "The liveness probe fails and the kubelet restarts container {container}: {said}",
+        "See why the server does not answer (log above); a busy server needs a longer timeout.",
+        times=2,
+    ),
+    Rule(
+        "startup-never-passed",
+        killed_by("startup"),
+        "The startup probe never passed in its time; its last words: {said}",
+        _PROBE_REMEDY,
+    ),
+    Rule(
+        "container-exits",
+        ended(lambda c: c.exit is not None and c.exit.code == 0 and c.exit.reason == "Completed"),
+        "Container {container} ends by itself with exit status 0.",
+        "A server must stay: correct its command.",
+        times=2,
+    ),
+    Rule(
+        "crash-loop",
+        ended(_failed),
+        "Container {container} ends with exit status {code} each time it starts.",
+        "Look at its last words above.",
+        times=3,
+    ),
+    Rule(
+        "job-deadline",
+        job_failed("DeadlineExceeded"),
+        "The Job's activeDeadlineSeconds are over.",
+        "Give it more time, or see what keeps it.",
+    ),
+    Rule(
+        "job-failed",
+        job_failed(""),
+        "The Job has failed.",
+        "Look at its last words above.",
+    ),
+    # Nothing is wrong yet, but it does not come to an end.
+    Rule(
+        "startup-failing",
+        unhealthy("startup", started=False),
+        "The startup probe does not pass yet; its last words: {said}",
+        _PROBE_REMEDY,
+        patience=NEVER,
+    ),
+    Rule(
+        "not-ready",
+        unhealthy("readiness", started=True),
+        "The container runs and its readiness probe fails: {said}",
+        "See what the probe asks for, and the server's log.",
+        patience=180,
+    ),
+    Rule(
+        "deadline",
+        overdue,
+        "The Deployment made no progress within its progressDeadlineSeconds.",
+        "Look at its pods and events.",
+        confidence="likely",
+    ),
+    Rule(
+        "controller-silent",
+        unobserved,
+        "The Deployment's controller does not react to the change.",
+        "See whether kube-controller-manager runs.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
+        "scheduler-silent",
+        unplaced,
+        "The scheduler does not react to the pod.",
+        "See whether kube-scheduler runs, and whether spec.schedulerName is right.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
+        "old-pod-stays",
+        leaving,
+        "The pod of the old revision does not stop.",
+        "Look at the node it is on, and at the pod's finalizers.",
+        patience=NEVER,
+        outside=True,
+    ),
+    Rule(
+        "creating",
+        creating,
+        "The kubelet on {node} is still preparing the pod: image, volume or network.",
+        "A mount that hangs says nothing for minutes: see whether the NFS server answers the node.",
+        patience=NEVER,
+        confidence="likely",
+    ),
+)
+
+
+def diagnose(seen: Seen) -> tuple[Diagnosis, Rule, bool] | None:
+    """The first cause that applies, its rule, and whether it is final once the rule's patience is over."""
+    for rule in RULES:
+        applied = rule.apply(seen)
+        if applied:
+            return applied[0], rule, applied[1]
+    return None
+
+
+def unknown(seen: Seen) -> Diagnosis:
+    """No rule applies: the raw facts, in the order in which one would look at them."""
+    facts: list[str] = []
+    if seen.deployment:
+        d = seen.deployment
+        facts.append(f"Deployment: {d.updated} of {d.wanted} updated, {d.available} available, {d.replicas} in all")
+        facts += [f"Deployment {name}={c.status}: {c.message}" for name, c in d.conditions.items()]
+    for pod in (*seen.pods, *seen.old_pods):
+        facts.append(
+            f"{_at(pod)}: {pod.phase}{' (stopping)' if pod.deleting else ''} {pod.reason} {pod.message}".rstrip()
+        )
+        facts += [
+            f"container {c.name}: {c.state or 'not reported'} {c.reason} {c.message}".rstrip() for c in pod.containers
+        ]
+    facts += [
+        f"{e.kind} {e.name}: {e.reason} x{e.count}: {_one_line(e.message)}" for e in seen.events if e.type != "Normal"
+    ]
+    logs = [line for lines in seen.logs.values() for line in lines]
+    return Diagnosis(
+        "unknown",
+        "It is not complete, and nothing observed says why.",
+        seen.subject,
+        "unknown",
+        False,
+        False,
+        (*facts[:25], *_log_lines(logs)),
+        "Look at the objects that the lines above name.",
+    )

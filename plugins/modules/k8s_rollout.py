@@ -1,0 +1,164 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: k8s_rollout
+short_description: Watches a rollout to its end, and says why it does not come to one
+version_added: 0.1.0
+author: the portal.stt maintainers (@portal-stt)
+description:
+  - Watches a Deployment until its newest revision is complete (observed, all replicas updated and available, the pods
+    of the old revision gone), or a Job until it has succeeded. It does not poll.
+  - Prints a line for each change while it waits, and passes the log of a Job's pods on.
+  - Fails as soon as waiting is pointless, with cause, evidence and remedy. What may pass by itself is given time.
+    The causes are listed in docs/rollout.md.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+options:
+  namespace:
+    description: Namespace of the Deployment or Job.
+    type: str
+    required: true
+  name:
+    description: Name of the Deployment. Exactly one of O(name) and O(job) is given.
+    type: str
+  job:
+    description: Name of the Job.
+    type: str
+  timeout:
+    description: Seconds after which the rollout counts as failed, whatever the state.
+    type: int
+    default: 900
+  progress:
+    description: Whether to print a line for each change while waiting. The lines are in RV(progress) in any case.
+    type: bool
+    default: true
+  rollback:
+    description:
+      - Whether to bring back the revision that served before, when there is one and the cause is not outside of the
+        Deployment. The task fails in any case.
+    type: bool
+    default: true
+  progress_to:
+    description: Named pipe that each line is written to as it happens. The action plugin sets it.
+    type: path
+requirements:
+  - kubernetes.core collection
+attributes:
+  check_mode:
+    description: Says what it would wait for; the Deployment or Job need not be there yet.
+    support: full
+  diff_mode:
+    description: Nothing to show.
+    support: none
+  idempotent:
+    description: Watching a complete rollout changes nothing.
+    support: full
+seealso:
+  - module: portal.stt.k8s_apply
+"""
+
+EXAMPLES = r"""
+- name: The server is ready
+  portal.stt.k8s_rollout:
+    namespace: portal-stt
+    name: portal-stt
+
+- name: The seed Job has put the model on the volume
+  portal.stt.k8s_rollout:
+    namespace: portal-stt
+    job: portal-stt-seed-1f2e3d4c5b
+    timeout: 3600
+
+- name: A Deployment of somebody else is ready, quietly, and stays as it is
+  portal.stt.k8s_rollout:
+    kubeconfig: ~/.kube/homelab
+    namespace: frigate
+    name: frigate
+    progress: false
+    rollback: false
+"""
+
+RETURN = r"""
+status:
+  description: V(complete), V(failed), or in check mode V(planned).
+  returned: always
+  type: str
+  sample: complete
+diagnosis:
+  description: Why it failed.
+  returned: failure
+  type: dict
+progress:
+  description: A line for each change, with the seconds since the watch began.
+  returned: always
+  type: list
+  elements: str
+seconds:
+  description: How long the watch took.
+  returned: always
+  type: float
+  sample: 12.4
+rolled_back:
+  description: Whether an earlier revision was brought back.
+  returned: always
+  type: bool
+  sample: false
+findings:
+  description: What was found, for M(portal.stt.report).
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+
+from ..module_utils._cluster import connect
+from ..module_utils._findings import CollectionError, fail
+from ..module_utils._follow import Target
+from ..module_utils._rollout_result import Reporter, watch
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **AUTH_ARG_SPEC,
+            "namespace": {"type": "str", "required": True},
+            "name": {"type": "str"},
+            "job": {"type": "str"},
+            "timeout": {"type": "int", "default": 900},
+            "progress": {"type": "bool", "default": True},
+            "rollback": {"type": "bool", "default": True},
+            "progress_to": {"type": "path"},
+        },
+        mutually_exclusive=[("name", "job")],
+        required_one_of=[("name", "job")],
+        supports_check_mode=True,
+    )
+    params = module.params
+    target = Target("Job" if params["job"] else "Deployment", params["namespace"], params["job"] or params["name"])
+    with Reporter(params["progress_to"]) as reporter:
+        try:
+            result = watch(
+                connect(module),
+                target,
+                timeout=params["timeout"],
+                rollback=params["rollback"],
+                check_mode=module.check_mode,
+                reporter=reporter,
+            )
+        except CollectionError as error:
+            error.result.setdefault("status", "failed")
+            error.result.update(progress=reporter.lines, seconds=reporter.seconds)
+            error.result.setdefault("rolled_back", False)
+            fail(module, error)
+    module.exit_json(**result, progress=reporter.lines, seconds=reporter.seconds)
+
+
+if __name__ == "__main__":
+    main()
