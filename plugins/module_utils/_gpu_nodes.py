@@ -559,7 +559,7 @@ def _driver(labels: Mapping[str, str], device: GpuNode | None) -> tuple[str, str
     if not cuda:
         branch = driver.split(".")[0]
         cuda = BRANCH_CUDA.get(int(branch), "") if branch.isdecimal() else ""
-        source += ", CUDA version by the driver's branch"
+        source += ", CUDA version by the driver's branch" if cuda else ""
     return driver, cuda, source
 
 

@@ -147,7 +147,7 @@ def test_a_node_of_today() -> None:
             {"cuda.driver-version.full": "999.1.2"},
             "999.1.2",
             "",
-            "gpu-feature-discovery, CUDA version by the driver's branch",
+            "gpu-feature-discovery",
             (),
             id="a-branch-of-the-future",
         ),
@@ -347,8 +347,8 @@ def test_no_node_at_all() -> None:
     (found,) = findings([], "nvidia.com/gpu.present=true")
     assert (found.status, f"{found.subject}: {found.message} {found.remedy}") == (
         Status.REFUSED,
-        "nodes with nvidia.com/gpu.present=true: there are none: no pod that asks for a GPU could run. Label the GPU nodes "
-        "(the GPU Operator does: nvidia.com/gpu.present=true), or name another label.",
+        "nodes with nvidia.com/gpu.present=true: there are none: no pod that asks for a GPU could run. Label the GPU "
+        "nodes (the GPU Operator does: nvidia.com/gpu.present=true), or name another label.",
     )
 
 
@@ -416,8 +416,8 @@ def test_unlike_cards() -> None:
 
 def test_nvidia_smi_without_a_driver() -> None:
     said = (
-        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
-        "driver is installed and running.\n"
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+        "NVIDIA driver is installed and running.\n"
     )
     with pytest.raises(DriverUnreadableError) as caught:
         read_cards(said, make("gpu-1"))

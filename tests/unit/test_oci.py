@@ -89,7 +89,7 @@ def test_tag(text: str, version: str, variant: str, family: str, moving: bool) -
         ("0.9.0-rc.4-cuda", ["0.9.0-rc.3-cuda", "0.9.0-rc.2-cuda", "0.8.3-cuda"]),
         ("0.9.0-rc.3-cuda-12.6.4", ["0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cuda"]),
         ("0.9.0-rc.3-gpu", ["0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cuda"]),
-        ("nonsense", ["0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cpu"]),
+        ("nonsense", ["0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1", "0.9.0-rc.3-cuda"]),
     ],
 )
 def test_proposals(wanted: str, likely: list[str]) -> None:
