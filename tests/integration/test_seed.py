@@ -146,8 +146,8 @@ class Volume:
         return self.finish(self.start(pin, local, **env))
 
     def partial(self) -> int:
-        """Bytes of the one file that is being downloaded."""
-        return sum(path.stat().st_size for path in (self.repo / "blobs").glob("*.incomplete"))
+        """Bytes of model.bin, while it is being downloaded."""
+        return sum(path.stat().st_size for path in (self.repo / "blobs").glob(f"{'?' * 64}.incomplete"))
 
 
 @pytest.fixture
@@ -187,6 +187,23 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
         str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns)
         for path in [folder, *folder.rglob("*")]
     }  # fmt: skip
+
+
+# ---- the stand-in answers huggingface_hub's own calls
+
+
+def test_what_the_server_asks_at_its_start(hub: HubStandIn, tmp_path: Path) -> None:
+    """Speaches v0.9.0-rc.3 with PRELOAD_MODELS (executors/whisper.py): list_models, then snapshot_download."""
+    api = huggingface_hub.HfApi(endpoint=hub.endpoint, token=False)
+    (listed,) = api.list_models(filter=["ctranslate2", "automatic-speech-recognition"], cardData=True)
+    assert listed.id == MODEL
+    assert listed.created_at
+    assert listed.card_data
+    assert listed.card_data.library_name == "ctranslate2"
+    folder = api.snapshot_download(MODEL, cache_dir=tmp_path, allow_patterns=["*.json", "model.bin", "README.md"])
+    assert Path(folder).name == NEW
+    assert sorted(os.listdir(folder)) == sorted(set(hub.models[MODEL][NEW]) - {"flax_model.msgpack"})
+    assert (Path(folder) / "model.bin").stat().st_size == SIZE
 
 
 # ---- what it does

@@ -103,11 +103,11 @@ def _post(model: str, clip: bytes, env: Mapping[str, str]) -> str:
         except (OSError, urllib.error.URLError) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
-                raise Cold(f"{model}: no answer within {timeout_s:.0f} s: still loading, or stuck.") from error
+                raise Cold(f"{model}: no answer within {timeout_s:g} s: still loading, or stuck.") from error
             if not isinstance(reason, ConnectionRefusedError):
                 raise Cold(f"{model}: the server broke the connection off ({reason}): see its log.") from error
             if time.monotonic() >= give_up:
-                raise Cold(f"the server does not listen yet (connection refused for {wait_s:.0f} s).") from error
+                raise Cold(f"the server does not listen yet (connection refused for {wait_s:g} s).") from error
             time.sleep(0.25)
 
 

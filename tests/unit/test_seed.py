@@ -1,0 +1,326 @@
+"""Decisions of seed.py: what is asked for, what an error means, who holds the lock, what an archive holds."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def load(name: str) -> ModuleType:
+    """A script of the role as a module."""
+    spec = importlib.util.spec_from_file_location(f"speaches_{name}", ROOT / f"roles/speaches/files/{name}.py")
+    assert spec
+    assert spec.loader
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+seed: Any = load("seed")
+
+
+# ---- SEED_MODELS
+
+
+def test_wanted_models() -> None:
+    text = '[{"model": "a/b"}, {"model": "c/d.e", "revision": "v1"}, {"model": "f/g", "revision": "", "local": "/x"}]'
+    assert seed.wanted_models(text) == [
+        seed.Wanted("a/b"),
+        seed.Wanted("c/d.e", "v1"),
+        seed.Wanted("f/g", None, "/x"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)."),
+        ("[]", "ValueError: no entry."),
+        ('{"model": "a/b"}', "TypeError: string indices must be integers, not 'str'."),
+        ('[{"revision": "x"}]', "KeyError: 'model'."),
+        ('[{"model": "b"}]', 'ValueError: bad entry {"model": "b"}.'),
+        ('[{"model": "../b"}]', 'ValueError: bad entry {"model": "../b"}.'),
+        ('[{"model": "a/b--c"}]', 'ValueError: bad entry {"model": "a/b--c"}.'),
+        ('[{"model": "a/b", "revison": "x"}]', 'ValueError: bad entry {"model": "a/b", "revison": "x"}.'),
+    ],
+)
+def test_bad_wanted_models(text: str, cause: str) -> None:
+    with pytest.raises(seed.Fault) as refused:
+        seed.wanted_models(text)
+    assert (refused.value.code, refused.value.error, refused.value.cause, refused.value.remedy) == (
+        2,
+        "SEED_MODELS is not a list of models.",
+        cause,
+        'Write it as [{"model": "org/name", "revision": "commit or null"}].',
+    )
+
+
+# ---- whole runs that end before the hub
+
+
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **env: str) -> tuple[int, dict[str, Any]]:
+    monkeypatch.setattr(seed.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(seed.os, "umask", lambda _: 0)
+    env = {"HF_HUB_CACHE": str(tmp_path), "SEED_RESULT": str(tmp_path / "result")} | env
+    return seed.main(env), json.loads((tmp_path / "result").read_text())
+
+
+def test_a_bad_endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert run(monkeypatch, tmp_path, HF_ENDPOINT="hub.lan", SEED_MODELS="[]") == (
+        2,
+        {
+            "models": [],
+            "error": "HF_ENDPOINT is not an address of a hub: hub.lan.",
+            "cause": "It has to begin with http:// or https://.",
+            "remedy": "Leave it unset for https://huggingface.co.",
+            "code": 2,
+        },
+    )
+
+
+def test_a_defect_is_told_in_one_line_without_the_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise LookupError("hf_secret is odd")
+
+    monkeypatch.setattr(seed, "seed", broken)
+    code, result = run(monkeypatch, tmp_path, SEED_MODELS='[{"model": "a/b"}]', HF_TOKEN="hf_secret\n")
+    line = broken.__code__.co_firstlineno + 1
+    assert (code, result["error"]) == (
+        70,
+        f"The seed script met what it does not know: LookupError: *** is odd (line {line}).",
+    )
+    assert "hf_secret" not in capsys.readouterr().out
+
+
+# ---- errors of the volume
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "error"),
+    [
+        (errno.ENOSPC, 20, "The volume is full. {at} could not be written: No space left on device."),
+        (errno.EDQUOT, 20, "The volume is full. {at} could not be written: Disk quota exceeded."),
+        (errno.EROFS, 21, "The volume is read-only: {at} could not be written."),
+        (
+            errno.EACCES,
+            22,
+            "User 5 (group 6) may not use {at}: {parent} belongs to {owner}, mode 0750.",
+        ),
+        (errno.EIO, 23, "The volume fails at {at}: Input/output error."),
+        (errno.ESTALE, 23, "The volume fails at {at}: Stale file handle."),
+        (errno.ETIMEDOUT, 23, "The volume fails at {at}: Connection timed out."),
+    ],
+)
+def test_errors_of_the_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, error: str
+) -> None:
+    monkeypatch.setattr(seed.os, "getuid", lambda: 5)
+    monkeypatch.setattr(seed.os, "getgid", lambda: 6)
+    tmp_path.chmod(0o750)
+    at = tmp_path / "blobs" / "x"
+    with pytest.raises(seed.Fault) as fault, seed._volume(tmp_path / "elsewhere"):
+        raise OSError(number, os.strerror(number), str(at))
+    owner = f"{tmp_path.stat().st_uid}:{tmp_path.stat().st_gid}"
+    assert (fault.value.code, fault.value.error) == (code, error.format(at=at, parent=tmp_path, owner=owner))
+
+
+# ---- errors of the network
+
+
+class ReadTimeout(Exception):
+    """Named as both HTTP libraries name theirs."""
+
+
+class SSLCertVerificationError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "is unreachable: its name does not resolve"),
+        (ConnectionRefusedError(111, "refused"), "is unreachable: connection refused"),
+        (TimeoutError("timed out"), "is unreachable: no answer within 10 s"),
+        (ReadTimeout(), "is unreachable: no answer within 10 s"),
+        (OSError(errno.ENETUNREACH, "x"), "is unreachable: network is unreachable"),
+        (OSError(errno.EHOSTUNREACH, "x"), "is unreachable: no route to host"),
+        (SSLCertVerificationError("self-signed\nmore"), "is unreachable: TLS fails (self-signed)"),
+        (OSError("Consistency check failed: …"), "sends fewer bytes than the file has"),
+        (ConnectionResetError(104, "reset"), "broke the connection off (ConnectionError)"),
+    ],
+)
+def test_reasons_of_the_network(cause: Exception, reason: str) -> None:
+    error = ConnectionError("wrapped")
+    error.__cause__ = cause
+    assert seed._network_reason(error) == reason
+
+
+# ---- the lock
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(seed, "time", clock)
+    return clock
+
+
+def holder(host: str, pid: int) -> str:
+    return json.dumps({"host": host, "pid": pid, "run": "1"})
+
+
+def test_a_lock_without_heartbeat_is_taken_over(
+    tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(holder("pod-that-is-gone", 1))
+    with seed._lock(lock, "a/b"):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+    assert not lock.exists()
+    assert clock.now == seed.STALE_S + 1
+    assert capsys.readouterr().out == (
+        f"seed: a/b: another run is at work on it, waiting: {holder('pod-that-is-gone', 1)}\n"
+        "seed: a/b: the other run is gone, taking over\n"
+    )
+
+
+def test_a_lock_with_heartbeat_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(holder("another-pod", 1))
+
+    class Beating(Clock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if self.now < 300:
+                os.utime(lock, ns=(0, int(self.now)))
+            else:
+                lock.unlink(missing_ok=True)
+
+    beating = Beating()
+    monkeypatch.setattr(seed, "time", beating)
+    with seed._lock(lock, "a/b"):
+        assert beating.now == 300
+
+
+def test_a_lock_that_another_run_took_over_is_left_to_it(tmp_path: Path, clock: Clock) -> None:
+    lock = tmp_path / "lock"
+    with seed._lock(lock, "a/b"):
+        lock.write_text(holder("another-pod", 1))
+    assert lock.read_text() == holder("another-pod", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "dead"),
+    [
+        (holder(socket.gethostname(), os.getpid()), True),  # a restarted container has the same process id
+        (holder(socket.gethostname(), os.getppid()), False),
+        (holder(socket.gethostname(), 2**22 + 1), True),
+        (holder("elsewhere", 2**22 + 1), False),
+        ("", False),
+        ("[]", False),
+    ],
+)
+def test_is_dead(text: str, dead: bool) -> None:
+    assert seed._is_dead(text) is dead
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("digest", "intact"),
+    [
+        ("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", True),  # sha256sum
+        ("b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0", True),  # git hash-object
+        ("0" * 64, False),
+        ("0" * 40, False),
+    ],
+)
+def test_intact(tmp_path: Path, digest: str, intact: bool) -> None:
+    (tmp_path / "file").write_text("hello")
+    assert seed._intact(tmp_path / "file", seed.File("file", 5, digest)) is intact
+    assert not seed._intact(tmp_path / "file", seed.File("file", 6, digest))
+    assert not seed._intact(tmp_path / "none", seed.File("file", 5, digest))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["model.bin", "config.json", "notes.txt"], ["model.bin", "config.json"]),
+        (["./model.bin", "./vocabulary.txt"], ["./model.bin", "./vocabulary.txt"]),
+        (["a/b/model.bin", "a/b/README.md", "a/README.md", "README.md"], ["a/b/model.bin", "a/b/README.md"]),
+        (["one/model.bin", "one/config.json", "two/model.bin"], ["one/model.bin", "one/config.json"]),
+        (["config.json"], []),
+    ],
+)
+def test_files_beside_the_model(names: list[str], found: list[str]) -> None:
+    assert seed._beside_model(names) == found
+
+
+@pytest.mark.parametrize(
+    ("card", "lacking"),
+    [
+        ("---\nlibrary_name: ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n", None),
+        ("---\r\ntags:\r\n- ctranslate2\r\n- automatic-speech-recognition\r\n---\r\n", None),
+        ("---\npipeline_tag: automatic-speech-recognition\n---\nctranslate2", "ctranslate2"),
+        ("ctranslate2 automatic-speech-recognition", "ctranslate2 and automatic-speech-recognition"),
+        ("", "ctranslate2 and automatic-speech-recognition"),
+    ],
+)
+def test_cards(tmp_path: Path, card: str, lacking: str | None) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_bytes(card.encode())
+    if lacking is None:
+        seed._check_card("a/b", readme)
+        return
+    with pytest.raises(seed.Fault) as fault:
+        seed._check_card("a/b", readme)
+    assert fault.value.error == f"a/b cannot be served: the card in README.md does not say {lacking}."
+
+
+# ---- progress
+
+
+def test_progress(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = seed.Progress("a/b", files=6, bytes=1_628_000_000)
+    for _ in range(5):
+        progress.finish(seed.File("x", 1_000_000, ""))
+    progress.part, progress.received = 807_300_000, 86_200_000
+    clock.now = 2
+    progress.print()
+    for clock.now in range(4, 26, 2):
+        progress.print()  # a stalled download is told now and then
+    progress.verifying = "verifying model.bin: 3 of 1623 MB"
+    progress.print()
+    assert capsys.readouterr().out.splitlines() == [
+        "seed: a/b: 5/6 files, 812.3 of 1628.0 MB (49 %) on the volume, 43.1 MB/s",
+        "seed: a/b: 5/6 files, 812.3 of 1628.0 MB (49 %) on the volume, 0.0 MB/s",
+        "seed: a/b: 5/6 files, 812.3 of 1628.0 MB (49 %) on the volume, 0.0 MB/s",
+        "seed: a/b: 5/6 files, 812.3 of 1628.0 MB (49 %) on the volume, verifying model.bin: 3 of 1623 MB",
+    ]
