@@ -178,7 +178,7 @@ def main() -> int:
                 nodes(given.file)
             else:
                 return 0 if status() else 1
-    except LabError as error:
+    except (RuntimeError, OSError) as error:  # LabError, and what requests raises
         print(f"lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

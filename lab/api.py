@@ -24,7 +24,8 @@ def call(method: str, path: str, body: object = None, *, accept: tuple[int, ...]
         _threads.session.cert = (str(PKI / "admin.crt"), str(PKI / "admin.key"))
         _threads.session.verify = str(PKI / "ca.crt")
         _threads.session.trust_env = False
-    answer = _threads.session.request(method, API + path, json=body, params=query, timeout=60)
+    headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else None
+    answer = _threads.session.request(method, API + path, json=body, params=query, headers=headers, timeout=60)
     if answer.status_code >= 400 and answer.status_code not in accept:
         message = answer.json().get("message", answer.text) if "json" in answer.headers["Content-Type"] else answer.text
         raise LabError(f"The API server refused {method} {path}: {message}")

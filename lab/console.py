@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class LabError(Exception):
+class LabError(RuntimeError):
     """Something that the lab needs is missing or failed. The message says what, where and what to do."""
 
 

@@ -7,7 +7,7 @@ from lab.binaries import find
 from lab.certificates import API, KUBECONFIG, PKI
 from lab.network import HOST, SERVICES
 from lab.paths import STATE
-from lab.processes import Service, answers
+from lab.processes import Argv, Service, answers
 
 _ETCD = "http://127.0.0.1:2379"
 _FAST = ["--kube-api-qps=500", "--kube-api-burst=1000"]
@@ -25,7 +25,7 @@ def up() -> None:
 
 
 def _etcd() -> Service:
-    argv = [
+    argv: Argv = [
         find("etcd"),
         f"--data-dir={STATE / 'etcd'}",
         f"--listen-client-urls={_ETCD}",
@@ -38,7 +38,7 @@ def _etcd() -> Service:
 
 
 def _apiserver() -> Service:
-    argv = [
+    argv: Argv = [
         find("kube-apiserver"),
         f"--etcd-servers={_ETCD}",
         "--bind-address=0.0.0.0",
@@ -62,7 +62,7 @@ def _apiserver() -> Service:
 
 
 def _controller_manager() -> Service:
-    argv = [
+    argv: Argv = [
         find("kube-controller-manager"),
         f"--kubeconfig={KUBECONFIG}",
         f"--service-account-private-key-file={PKI / 'service-accounts.key'}",
@@ -81,5 +81,5 @@ def _controller_manager() -> Service:
 
 
 def _scheduler() -> Service:
-    argv = [find("kube-scheduler"), f"--kubeconfig={KUBECONFIG}", "--leader-elect=false", *_FAST]
+    argv: Argv = [find("kube-scheduler"), f"--kubeconfig={KUBECONFIG}", "--leader-elect=false", *_FAST]
     return Service("kube-scheduler", argv, answers("https://127.0.0.1:10259/healthz"))

@@ -19,6 +19,8 @@ from lab.paths import ROOT, STATE
 LOGS = STATE / "logs"
 _RECORDS = STATE / "services"
 
+Argv = Sequence[str | Path]
+
 
 @dataclass(frozen=True)
 class Service:
@@ -29,7 +31,7 @@ class Service:
     """
 
     name: str
-    argv: Sequence[str | Path]
+    argv: Argv
     ready: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60

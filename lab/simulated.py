@@ -22,12 +22,14 @@ from lab.certificates import KUBECONFIG, PKI
 from lab.console import LabError
 from lab.network import HOST, SIMULATED_PODS
 from lab.paths import ROOT, STATE
-from lab.processes import Service, answers
+from lab.processes import Argv, Service, answers
 
 FILES = ROOT / "lab" / "nodes"
 _STAGES = ROOT / "lab" / "stages"
 _MARK = "lab.portal-stt/simulated"
 _PORT = 10247
+_THREADS = 8
+_PLATFORM = {"arch": "amd64", "os": "linux"}
 _CONDITIONS = {
     "MemoryPressure": "KubeletHasSufficientMemory",
     "DiskPressure": "KubeletHasNoDiskPressure",
@@ -70,7 +72,7 @@ def up() -> None:
     if changed:
         configuration.write_text(stages)
         processes.stop("kwok")
-    argv = [
+    argv: Argv = [
         find("kwok"),
         f"--kubeconfig={KUBECONFIG}",
         f"--config={configuration}",
@@ -94,9 +96,10 @@ def replace(file: Path | None) -> int:
     """
     nodes = [node for declared in (read(file) if file else []) for node in expand(declared)]
     with network.inside():
-        api.call("DELETE", "/api/v1/nodes", labelSelector=_MARK)
-        _forget_pods()
-        with ThreadPoolExecutor(16) as pool:
+        before = [_name(node) for node in api.call("GET", "/api/v1/nodes", labelSelector=_MARK)["items"]]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(lambda name: api.call("DELETE", f"/api/v1/nodes/{name}", accept=(404,)), before))
+            _forget_pods()
             list(pool.map(lambda node: api.call("POST", "/api/v1/nodes", node), nodes))
     return len(nodes)
 
@@ -133,8 +136,7 @@ def _node(declared: Declared, name: str) -> dict[str, Any]:
     labels = {
         _MARK: "true",
         "kubernetes.io/hostname": name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "amd64",
+        **{f"{prefix}kubernetes.io/{key}": value for prefix in ("", "beta.") for key, value in _PLATFORM.items()},
         **(_gpu_labels(declared) if declared.product else {}),
         **declared.extra_labels,
     }
@@ -230,8 +232,12 @@ def _gpu_labels(declared: Declared) -> dict[str, str]:
 
 def _forget_pods() -> None:
     """Pods of nodes that are gone would stay until the garbage collector comes by."""
-    nodes = {node["metadata"]["name"] for node in api.call("GET", "/api/v1/nodes")["items"]}
+    nodes = {_name(node) for node in api.call("GET", "/api/v1/nodes")["items"]}
     for pod in api.call("GET", "/api/v1/pods")["items"]:
         if pod["spec"].get("nodeName") not in {None, *nodes}:
-            path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+            path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{_name(pod)}"
             api.call("DELETE", path, accept=(404,), gracePeriodSeconds="0")
+
+
+def _name(item: dict[str, Any]) -> str:
+    return str(item["metadata"]["name"])
