@@ -8,18 +8,19 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import binaries, images
+from lab.console import LabError, say
 from lab.paths import CACHE
 
 HERE = Path(__file__).resolve().parent
 STORE = CACHE / "node"
 
 PACKAGES = (
-    "catatonit",  # its pause mode is the pods' pause container
     "containerd",
     "containernetworking-plugins",
     "initramfs-tools",
@@ -43,9 +44,14 @@ IDLE_UNITS = (
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "getty-static.service",
     "getty@tty1.service",
     "nfs-blkmap.service",
+    "serial-getty@ttyS0.service",
+    "systemd-networkd-wait-online.service",
     "systemd-pstore.service",
+    "systemd-tmpfiles-clean.timer",
+    "systemd-update-utmp.service",
 )
 """Units that only cost a guest which lives for minutes."""
 
@@ -74,34 +80,36 @@ class Disk:
         return self.folder / "initrd.img"
 
 
-def build(suite: str, kubelet: Path, archives: Sequence[Path]) -> Disk:
-    """The disk for Debian ``suite`` with ``kubelet`` and the OCI ``archives`` preloaded, from the cache if it is there."""
+def build(suite: str) -> Disk:
+    """The disk for Debian `suite`, from the cache if nothing that goes into it has changed.
+
+    Raises LabError when a tool is missing or fails.
+    """
     STORE.mkdir(parents=True, exist_ok=True)
+    kubelet, base = binaries.find("kubelet"), images.base_archive()
     key = _digest(
         suite,
-        *PACKAGES,
-        *IDLE_UNITS,
-        *_tree(HERE),
+        *_tree(HERE, "disk.py", "preload.sh", "initramfs/**/*", "rootfs/**/*"),
         hashlib.sha256(kubelet.read_bytes()).hexdigest(),
-        *(_manifest_digest(archive) for archive in archives),
+        _manifest_digest(base),
     )
     disk = Disk(STORE / f"disk-{suite}-{key}")
     with _locked():
         if not disk.folder.exists():
-            _make(disk, _rootfs(suite), kubelet, archives)
+            _make(disk, _rootfs(suite), kubelet, base)
             _forget_others(f"disk-{suite}-*", disk.folder)
     return disk
 
 
 def _rootfs(suite: str) -> Path:
     """A tar of Debian ``suite`` with the node's packages, nothing of ours in it yet."""
-    key = _digest(suite, *PACKAGES, *_tree(HERE / "initramfs"))
+    key = _digest(suite, *PACKAGES, *_tree(HERE, "initramfs/**/*"))
     archive = STORE / f"rootfs-{suite}-{key}.tar"
     if archive.exists():
         return archive
     say(f"building Debian {suite}'s root file system for the node (a minute or two, once)")
     partial = archive.with_name("partial.tar")
-    run(
+    _run(
         "mmdebstrap",
         "--quiet",
         "--variant=apt",
@@ -121,28 +129,38 @@ def _rootfs(suite: str) -> Path:
 
 def _mirrors(suite: str) -> list[str]:
     """The host's own Debian mirrors as apt sources of ``suite``; none (mmdebstrap's default) where it has none."""
-    targets = run("apt-get", "indextargets", "--format=$(LABEL) $(SITE)", "Created-By: Packages")
+    targets = _run("apt-get", "indextargets", "--format=$(LABEL) $(SITE)", "Created-By: Packages")
     suites = {"Debian": suite, "Debian-Security": f"{suite}-security"}
     known = dict(line.rsplit(" ", 1) for line in targets.splitlines())
     return [f"deb {known[label]} {of} main" for label, of in suites.items() if label in known]
 
 
-def _make(disk: Disk, rootfs: Path, kubelet: Path, archives: Sequence[Path]) -> None:
-    say("making the node's disk image")
+def _make(disk: Disk, rootfs: Path, kubelet: Path, base: Path) -> None:
+    say("making the node's disk image (half a minute, once)")
     with tempfile.TemporaryDirectory(prefix="making-", dir=STORE) as scratch:
         root, made = Path(scratch, "root"), Disk(Path(scratch, "disk"))
         root.mkdir(mode=0o755)
         made.folder.mkdir()
-        run("tar", "--extract", "--file", rootfs, "--directory", root, "--numeric-owner", "--xattrs", "--same-permissions")
+        _run(
+            "tar",
+            "--extract",
+            "--file",
+            rootfs,
+            "--directory",
+            root,
+            "--numeric-owner",
+            "--xattrs",
+            "--same-permissions",
+        )
         shutil.copytree(HERE / "rootfs", root, dirs_exist_ok=True)
         shutil.copy(kubelet, root / "usr/local/bin/kubelet")
         for secret in root.glob("etc/ssh/ssh_host_*"):  # each lab brings its own
             secret.unlink()
         (root / "etc/lab").mkdir()
         (root / "srv/nfs-ssd").mkdir()
-        run("chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "kubelet")
-        run("chroot", root, "systemctl", "--quiet", "mask", *IDLE_UNITS)
-        _preload(root, archives)
+        _run("chroot", root, "systemctl", "--quiet", "enable", "systemd-networkd", "kubelet")
+        _run("chroot", root, "systemctl", "--quiet", "mask", *IDLE_UNITS)
+        _preload(root, base)
         shutil.copy(next(root.glob("boot/vmlinuz-*")), made.kernel)
         shutil.copy(next(root.glob("boot/initrd.img-*")), made.initrd)
         _file_system(made.root, "8G", "root", "-O", "^has_journal", "-d", root)
@@ -150,17 +168,17 @@ def _make(disk: Disk, rootfs: Path, kubelet: Path, archives: Sequence[Path]) -> 
         made.folder.rename(disk.folder)
 
 
-def _preload(root: Path, archives: Sequence[Path]) -> None:
-    images = root / "images"
-    images.mkdir()
-    for archive in archives:
-        shutil.copy(archive, images)
-    run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", HERE / "preload.sh", root)
-    shutil.rmtree(images)
+def _preload(root: Path, base: Path) -> None:
+    """The lower layer of the speech server's image is in containerd's store, unpacked."""
+    archives = root / "images"
+    archives.mkdir()
+    shutil.copy(base, archives / "base.tar")
+    _run("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", HERE / "preload.sh", root)
+    shutil.rmtree(archives)
 
 
 def _file_system(image: Path, size: str, label: str, *options: str | Path) -> None:
-    run("mkfs.ext4", "-q", "-L", label, "-E", "lazy_itable_init=1,nodiscard", *options, image, size)
+    _run("mkfs.ext4", "-q", "-L", label, "-E", "lazy_itable_init=1,nodiscard", *options, image, size)
 
 
 def _manifest_digest(archive: Path) -> str:
@@ -171,11 +189,10 @@ def _manifest_digest(archive: Path) -> str:
         return hashlib.sha256(index.read()).hexdigest()
 
 
-def _tree(folder: Path) -> Iterator[str]:
-    """Name, mode and content of every file below ``folder``."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix != ".pyc":
-            yield f"{path.relative_to(folder)} {path.stat().st_mode:o} {path.read_text()}"
+def _tree(folder: Path, *patterns: str) -> Iterator[str]:
+    """Name, mode and content of every file in `folder` that fits one of the patterns."""
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file()):
+        yield f"{path.relative_to(folder)} {path.stat().st_mode:o} {path.read_text()}"
 
 
 def _digest(*parts: str) -> str:
@@ -196,12 +213,14 @@ def _forget_others(pattern: str, keep: Path) -> None:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+def _run(*command: str | Path) -> str:
+    """Standard output of a command; LabError with its standard error when it fails or is missing."""
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise LabError(f"{words[0]} is missing. Install it: apt-get install mmdebstrap e2fsprogs") from error
     if done.returncode:
-        raise RuntimeError(f"{command} failed: {done.stderr[-3000:]}")
+        end = "\n".join(f"    {line}" for line in done.stderr.splitlines()[-12:])
+        raise LabError(f"`{' '.join(words[:3])} …` failed while the node's disk was made:\n{end}")
     return done.stdout
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
