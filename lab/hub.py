@@ -59,6 +59,8 @@ class Faults:
     cut_after: int = 0
     """The next `cuts` bodies of large files break off after that many bytes."""
     cuts: int = 0
+    stall_after: int = 0
+    """Bodies of large files stop after that many bytes, for as long as this is set; 0 is never."""
     wrong_bytes: bool = False
     """The first byte of every large body is another one."""
     ignore_range: bool = False
@@ -356,6 +358,8 @@ class HubStandIn:
         with file.path.open("rb") as content:
             content.seek(start)
             while start + sent < end:
+                while file.large and 0 < self.faults.stall_after <= sent:
+                    await asyncio.sleep(0.02)
                 chunk = content.read(min(CHUNK, end - start - sent))
                 if self.faults.wrong_bytes and file.large and start + sent == 0:
                     chunk = bytes([chunk[0] ^ 1]) + chunk[1:]

@@ -343,9 +343,9 @@ def test_the_model_loads_without_the_hub(python: str, tmp_path: Path) -> None:
 
 
 def test_a_killed_download_goes_on(volume: Volume, hub: HubStandIn) -> None:
-    hub.set(bytes_per_s=8_000_000)
+    hub.set(stall_after=SIZE // 2)  # nothing on its way in the network's buffers when the kill comes
     killed = volume.start()
-    until(lambda: volume.partial() > SIZE / 2, killed)
+    until(lambda: volume.partial() > SIZE / 2 - (1 << 20), killed)
     killed.kill()
     killed.communicate()
     here = volume.partial()
@@ -357,7 +357,7 @@ def test_a_killed_download_goes_on(volume: Volume, hub: HubStandIn) -> None:
     assert f"seed: {MODEL}: model.bin: {here / 1e6:.1f} of 12.0 MB are here already\n" in done.output
     assert hub.stats.ranges == [f"bytes={here}-"]
     repeated = hub.stats.total - sum(path.stat().st_size for path in volume.snapshot(NEW).iterdir())
-    assert repeated < 2 << 20, f"{repeated} bytes came twice"
+    assert repeated < 1 << 20, f"{repeated} bytes came twice"
 
 
 def test_stopped_by_kubernetes(disk: Volume, hub: HubStandIn) -> None:

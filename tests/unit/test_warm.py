@@ -88,7 +88,7 @@ def run(env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
     """Exit status and the one line, without the seconds."""
     code = warm.main(env)
     (line,) = capsys.readouterr().out.splitlines()
-    return code, re.sub(r"in \d+\.\d s", "in N s", line)
+    return code, re.sub(r"\bin \d+\.\d s", "in N s", line)
 
 
 def test_warm(server: Server, env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
