@@ -128,11 +128,12 @@ def refused(pattern: str) -> Look:
     def look(seen: Seen) -> Hit | None:
         if seen.pods:
             return None
-        said = ""
-        if seen.current and (failure := seen.current.conditions.get("ReplicaFailure")) and failure.status == "True":
-            said = failure.message
-        events = [e for e in seen.events if e.reason == "FailedCreate" and not e.kind == "Pod"]
-        said = said or (events[-1].message if events else "")
+        events = [e for e in seen.events if e.reason == "FailedCreate" and e.kind != "Pod"]
+        failure = seen.current.conditions.get("ReplicaFailure") if seen.current else None
+        if seen.job:
+            said = events[-1].message if events else ""
+        else:
+            said = failure.message if failure and failure.status == "True" else ""
         found = re.search(pattern, said, re.IGNORECASE | re.DOTALL) if said else None
         if not found:
             return None
@@ -260,6 +261,11 @@ def unhealthy(probe: str, *, started: bool) -> Look:
         return None
 
     return look
+
+
+def gone(seen: Seen) -> Hit | None:
+    """The awaited object is not there any more."""
+    return Hit(seen.subject, ()) if seen.deployment is None and seen.job is None else None
 
 
 def lost_node(seen: Seen) -> Hit | None:
@@ -497,10 +503,30 @@ def _failed(container: Container) -> bool:
 
 # The rules, from causes that explain others to those that are explained by others.
 
-_REGISTRY = r"connection refused|no such host|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|misbehaving|connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d"
+_REGISTRY = (
+    r"connection refused|no such host|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|misbehaving|"
+    r"connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d"
+)
+_HUB = (
+    r"huggingface|hf\.co|OfflineModeIsEnabled|LocalEntryNotFound|Max retries exceeded|Name or service not known|"
+    r"Temporary failure in name resolution"
+)
+_QUOTA = r"(?P<quota>[^,]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<most>\S+)"
+_MISFIT = r"requested PV is too small|access ?modes?|storage ?class(?:Name)?s? .*(?:match|mismatch)|volumeMode"
+_LIMITS = r"(?:maximum|minimum) .+ per (?:Container|Pod) is [^,]+, but (?:limit|request) is [^.\]]+"
+_NVIDIA = r"nvidia-container-cli[^\n]+|could not select device driver[^\n]*|libnvidia-ml[^\n]*"
+_SHARED = r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)"
 _PROBE_REMEDY = "Look at the log above; give a slow start more time with speaches_startup_seconds."
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "gone",
+        gone,
+        "It was deleted while it was watched.",
+        "Find out who deletes it, then run again.",
+        patience=2,
+        outside=True,
+    ),
     Rule(
         "node-lost",
         lost_node,
@@ -558,7 +584,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "limit-range",
-        refused(r"(?P<why>(?:maximum|minimum) .+ per (?:Container|Pod) is [^,]+, but (?:limit|request) is [^.\]]+)"),
+        refused(rf"(?P<why>{_LIMITS})"),
         "The namespace's LimitRange refuses the pod: {why}.",
         "Change speaches_resources or the LimitRange.",
         patience=2,
@@ -610,9 +636,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "claim-mismatch",
-        claim_event(
-            r"(?P<why>(?:requested PV is too small|access ?modes?|storage ?class(?:Name)?s? .*(?:match|mismatch)|volumeMode).*)"
-        ),
+        claim_event(rf"(?P<why>(?:{_MISFIT}).*)"),
         "Claim {claim} and volume {volume} do not fit together: {why}",
         "Make size, access modes and storage class of both the same (speaches_volume).",
         patience=2,
@@ -863,10 +887,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "gpu-runtime",
-        ended(
-            _failed,
-            message=r"(?P<why>nvidia-container-cli[^\n]+|could not select device driver[^\n]*|libnvidia-ml[^\n]*)",
-        ),
+        ended(_failed, message=rf"(?P<why>{_NVIDIA})"),
         "NVIDIA's container runtime cannot give the container its GPU: {why}.",
         "Look at the driver on the node (nvidia-smi) and at the GPU Operator's pods.",
         outside=True,
@@ -899,14 +920,12 @@ RULES: tuple[Rule, ...] = (
         "cuda-out-of-memory",
         logged(r"CUDA (?:failed with error )?out of memory|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED"),
         "The card has too little memory left for the model.",
-        "See who sits on the card (verify lists it) and make room, or take a smaller model or WHISPER__COMPUTE_TYPE=int8.",
+        "Make room on the card (verify lists who sits there), or use a smaller model or WHISPER__COMPUTE_TYPE=int8.",
         times=2,
     ),
     Rule(
         "cuda-library-missing",
-        logged(
-            r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)|Library (?P<name>\S+) is not found"
-        ),
+        logged(rf"{_SHARED}|Library (?P<name>\S+) is not found"),
         "The container lacks a CUDA library: {library}{name}.",
         "Choose an image with CUDA (tag ends in -cuda), and see that the node's runtime is NVIDIA's.",
     ),
@@ -920,7 +939,7 @@ RULES: tuple[Rule, ...] = (
         "hub-unreachable",
         ended(
             lambda c: c.exit is not None and c.exit.code == 3,
-            log=r"huggingface|hf\.co|OfflineModeIsEnabled|LocalEntryNotFound|Max retries exceeded|Name or service not known|Temporary failure in name resolution",
+            log=_HUB,
         ),
         "The server asks the model hub when it starts, does not reach it, and ends (exit status 3).",
         "Use speaches_model_source: seeded, which starts without the hub; or let the pod reach it.",

@@ -205,8 +205,10 @@ def _conditions(status: Object) -> dict[str, Condition]:
     return {raw["type"]: condition(raw) for raw in status.get("conditions") or ()}
 
 
-def _owner(meta: Object) -> str:
-    return next((o["uid"] for o in meta.get("ownerReferences") or () if o.get("controller")), "")
+def owner(raw: Object) -> str:
+    """The uid of the controller that an object belongs to, or empty."""
+    owners = raw["metadata"].get("ownerReferences") or ()
+    return next((one["uid"] for one in owners if one.get("controller")), "")
 
 
 def pod(raw: Object) -> Pod:
@@ -217,7 +219,7 @@ def pod(raw: Object) -> Pod:
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
-        owner=_owner(meta),
+        owner=owner(raw),
         node=spec.get("nodeName") or "",
         phase=status.get("phase") or "",
         reason=status.get("reason") or "",

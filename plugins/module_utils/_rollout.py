@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
-from ._diagnosis import Diagnosis, diagnose, unknown
-from ._observed import ReplicaSet, Seen
+from ._diagnosis import NEVER, Diagnosis, diagnose, unknown
+from ._observed import Pod, ReplicaSet, Seen
 
 FLICKER_SECONDS = 10.0
 """A cause that is out of sight for less than this is still the same one: states change between two tries."""
+
+FRESH_SECONDS = 30.0
+"""A pod younger than this was made for this run."""
 
 QUIET_SECONDS = 30.0
 """After so long without a line, one says what is being waited for."""
@@ -70,12 +74,12 @@ def advance(memory: Memory, seen: Seen, now: float, deadline: float) -> Step:
     first = causes.get(rule.cause, (now, now))[0]
     causes[rule.cause] = (first, now)
     memory = replace(memory, causes=causes)
-    left = None if rule.patience is None or not ripe else first + rule.patience - now
+    left = None if rule.patience is NEVER or not ripe else first + rule.patience - now
     if left is not None and left <= 0:
         return Step(memory, tuple(lines), Verdict.FAILED, replace(diagnosis, final=True))
     if now >= deadline:
         return Step(memory, tuple(lines), Verdict.FAILED, diagnosis)
-    if rule.patience is not None:
+    if rule.patience is not NEVER:
         key = f"{rule.cause} {diagnosis.what}"
         if key not in memory.said:
             memory = replace(memory, said=memory.said | {key})
@@ -120,6 +124,21 @@ def earlier(seen: Seen, at_first: Seen) -> ReplicaSet | None:
     ready = {pod.owner for pod in at_first.old_pods if pod.ready}
     served = [one for one in seen.revisions if one.uid in ready and (not seen.current or one.uid != seen.current.uid)]
     return max(served, key=lambda one: one.revision, default=None)
+
+
+def leftovers(seen: Seen, now: datetime) -> tuple[Pod, ...]:
+    """Pods of the current revision that had failed before the watch began; `now` with a time zone.
+
+    Their back-off has grown up to minutes, and their status tells of a cause that may be gone.
+    """
+    found = diagnose(seen)
+    if found is None or found[1].patience is NEVER:
+        return ()
+    return tuple(
+        pod
+        for pod in seen.pods
+        if pod.node and not pod.ready and (now - datetime.fromisoformat(pod.created)).total_seconds() > FRESH_SECONDS
+    )
 
 
 def remarks(seen: Seen) -> Iterator[tuple[str, str]]:

@@ -121,7 +121,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, fail
 from ..module_utils._follow import Target
-from ..module_utils._rollout_result import Reporter, watch
+from ..module_utils._rollout_task import Reporter, Task
 
 
 def main() -> None:
@@ -143,21 +143,23 @@ def main() -> None:
     params = module.params
     target = Target("Job" if params["job"] else "Deployment", params["namespace"], params["job"] or params["name"])
     with Reporter(params["progress_to"]) as reporter:
+        task = None
         try:
-            result = watch(
-                connect(module),
-                target,
-                timeout=params["timeout"],
-                rollback=params["rollback"],
-                check_mode=module.check_mode,
-                reporter=reporter,
-            )
+            task = Task(connect(module), target, reporter)
+            if module.check_mode:
+                result = task.plan()
+            else:
+                result = task.run(timeout=params["timeout"], rollback=params["rollback"])
         except CollectionError as error:
             error.result.setdefault("status", "failed")
-            error.result.update(progress=reporter.lines, seconds=reporter.seconds)
-            error.result.setdefault("rolled_back", False)
-            fail(module, error)
-    module.exit_json(**result, progress=reporter.lines, seconds=reporter.seconds)
+            error.result.update(
+                progress=reporter.lines,
+                seconds=reporter.seconds,
+                changed=bool(task and task.changed),
+                rolled_back=bool(task and task.rolled_back),
+            )
+            fail(module, error, task.findings if task else None)
+        module.exit_json(**result, progress=reporter.lines, seconds=reporter.seconds)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,247 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""What `k8s_rollout` does from beginning to end: a fresh start, the watch, the mark of success or the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from ._cluster import Cluster, ClusterError
+from ._diagnosis import Diagnosis
+from ._findings import Finding, Status
+from ._follow import Follower, Gone, Outcome, RolloutError, Target
+from ._observed import SERVED, Object, ReplicaSet, Seen
+from ._rollback import MANAGER, earlier_manifest, job_manifest
+from ._rollout import Verdict, earlier, leftovers
+
+RETRIED = "portal-stt/retried"
+"""Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
+
+DELETE_SECONDS = 30.0
+_LATER = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class Reporter:
+    """Collects the lines of progress, and writes each into a named pipe, if one is given, as it happens."""
+
+    def __init__(self, pipe: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start = clock()
+        self._pipe = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK) if pipe else None
+        self.lines: list[str] = []
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pipe is not None:
+            os.close(self._pipe)
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning, to a tenth."""
+        return round(self._clock() - self._start, 1)
+
+    def say(self, text: str) -> None:
+        """Raises Gone when nobody reads the pipe any more."""
+        line = f"{self.seconds:5.1f} s  {text}"
+        self.lines.append(line)
+        if self._pipe is not None:
+            try:
+                os.write(self._pipe, line.encode() + b"\n")
+            except BlockingIOError:
+                pass  # a reader so slow misses a line; it is in the result
+            except BrokenPipeError:
+                raise Gone from None
+
+    def present(self) -> bool:
+        """Whether the pipe's reader is there; without a pipe nobody can tell."""
+        if self._pipe is None:
+            return True
+        poll = select.poll()
+        poll.register(self._pipe, 0)
+        return not any(flags & select.POLLERR for _, flags in poll.poll(0))
+
+
+class Task:
+    """One call of `k8s_rollout`. `changed` says whether it has changed anything so far."""
+
+    def __init__(self, cluster: Cluster, target: Target, reporter: Reporter) -> None:
+        self._cluster, self._target, self._reporter = cluster, target, reporter
+        self.changed = False
+        self.rolled_back = False
+        self.findings: list[Finding] = []
+
+    def plan(self) -> dict[str, Any]:
+        """The result in check mode. Raises ClusterError."""
+        there = self._cluster.find(self._target.path) is not None
+        would = (
+            "would be watched until it is complete." if there else "is not there yet; it would be watched once applied."
+        )
+        return self._result("planned", would)
+
+    def run(self, *, timeout: float, rollback: bool) -> dict[str, Any]:
+        """The result of a rollout that is complete. Raises RolloutError after one that has failed, ClusterError."""
+        try:
+            return self._run(timeout, rollback)
+        except Gone:
+            raise RolloutError(
+                self._target.subject,
+                "the run that waited for it has ended.",
+                "Run again: the cluster has gone on by itself, and it is taken up where it is.",
+                status="failed",
+            ) from None
+
+    def _run(self, timeout: float, rollback: bool) -> dict[str, Any]:
+        outcome = self._follow(self._present_object(), timeout)
+        if outcome.verdict is Verdict.COMPLETE:
+            self._mark(outcome.last)
+            return self._result("complete", _success(outcome))
+        diagnosis = outcome.diagnosis
+        assert diagnosis is not None
+        back = self._go_back(outcome, diagnosis, timeout) if rollback and self._target.kind == "Deployment" else ""
+        raise failure(diagnosis, timeout, back)
+
+    def _present_object(self) -> Object:
+        raw = self._cluster.find(self._target.path)
+        if raw is None:
+            raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
+        if self._target.kind == "Job" and _has_failed(raw):
+            return self._anew(raw)
+        return raw
+
+    def _follow(self, raw: Object, timeout: float) -> Outcome:
+        reporter = self._reporter
+        follower = Follower(
+            self._cluster, self._target, reporter.say, present=reporter.present, begin=self._start_afresh
+        )
+        return follower.run(raw, timeout)
+
+    def _anew(self, job: Object) -> Object:
+        """A Job stays failed for ever: the same one again, so that the answer is about now."""
+        self._reporter.say(f"Job {self._target.name}: had failed before this run began, is made anew")
+        self.changed = True
+        self._cluster.request("DELETE", self._target.path, query={"propagationPolicy": "Background"})
+        end = time.monotonic() + DELETE_SECONDS
+        while self._cluster.find(self._target.path) is not None:
+            if time.monotonic() > end:
+                raise RolloutError(self._target.subject, "it cannot be deleted.", "Look at its finalizers.")
+            time.sleep(0.2)
+        return self._cluster.apply(self._target.path, job_manifest(job), field_manager=MANAGER)
+
+    def _start_afresh(self, seen: Seen) -> None:
+        """What had failed before this run began is tried again at once, so that the answer is about now."""
+        if self._target.kind != "Deployment":
+            return
+        for pod in leftovers(seen, datetime.now(UTC)):
+            self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
+            self._cluster.request("DELETE", f"{self._target.core('pods')}/{pod.name}")
+            self.changed = True
+        if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
+            self._annotate(seen.current, RETRIED)
+
+    def _mark(self, seen: Seen) -> None:
+        """The ReplicaSet says that it has served, unless it is the one that says so already."""
+        current = seen.current
+        if current is None or (current.served and current.served == max(one.served for one in seen.revisions)):
+            return
+        try:
+            self._annotate(current, SERVED)
+        except ClusterError as error:
+            self.findings.append(
+                Finding(
+                    "rollout.mark",
+                    Status.WARNING,
+                    f"ReplicaSet {self._target.namespace}/{current.name}",
+                    f"cannot be marked as one that has served: {error.message}",
+                    "Allow patch on replicasets: a later rollback goes back to the revision that is marked.",
+                )
+            )
+
+    def _annotate(self, revision: ReplicaSet, name: str) -> None:
+        value = datetime.now(UTC).strftime(_LATER)
+        self._cluster.request(
+            "PATCH",
+            f"{self._target.replica_sets}/{revision.name}",
+            query={"fieldManager": MANAGER},
+            body=json.dumps({"metadata": {"annotations": {name: value}}}).encode(),
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+        self.changed = True
+
+    def _go_back(self, outcome: Outcome, diagnosis: Diagnosis, timeout: float) -> str:
+        """Brings the earlier revision back and watches it; a sentence about that, empty when there was none."""
+        revision = earlier(outcome.last, outcome.first)
+        if revision is None:
+            return ""
+        if diagnosis.outside:
+            return f"Revision {revision.revision} was not brought back: it would fail in the same way."
+        say = self._reporter.say
+        say(f"failed: {diagnosis.what}")
+        say(f"revision {revision.revision} comes back")
+        subject = f"{self._target.subject}, revision {revision.revision}"
+        try:
+            raw = self._cluster.get(self._target.path)
+            manifest = earlier_manifest(raw, revision)
+            applied = self._cluster.apply(self._target.path, manifest, field_manager=MANAGER, force=True)
+            self.changed = self.rolled_back = True
+            again = self._follow(applied, timeout)
+        except ClusterError as error:
+            self.findings.append(Finding("rollout.rollback", Status.REFUSED, subject, error.message, error.remedy))
+            return f"Revision {revision.revision} cannot be brought back: {error.message}"
+        if again.verdict is Verdict.COMPLETE:
+            with contextlib.suppress(ClusterError):
+                self._mark(again.last)
+            said = f"Revision {revision.revision} is back and serves, after {again.seconds:.0f} s."
+            self.findings.append(Finding("rollout.rollback", Status.WARNING, subject, "is back and serves."))
+            return said
+        assert again.diagnosis is not None
+        what, remedy = again.diagnosis.what, again.diagnosis.remedy
+        self.findings.append(
+            Finding("rollout.rollback", Status.REFUSED, subject, what, remedy, again.diagnosis.evidence)
+        )
+        return f"Revision {revision.revision} is back and does not serve either: {what}"
+
+    def _result(self, status: str, message: str) -> dict[str, Any]:
+        line = Finding("rollout", Status.OK, self._target.subject, message)
+        findings = [one.as_result() for one in (line, *self.findings)]
+        return {"changed": self.changed, "status": status, "rolled_back": False, "findings": findings}
+
+
+def _has_failed(job: Object) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Failed" and one["status"] == "True" for one in conditions)
+
+
+def _success(outcome: Outcome) -> str:
+    seen = outcome.last
+    if seen.deployment is None or seen.current is None:
+        return "has succeeded."
+    count = seen.deployment.wanted
+    return f"revision {seen.current.revision} is complete: {count} of {count} ready."
+
+
+def failure(diagnosis: Diagnosis, timeout: float, back: str) -> RolloutError:
+    """The error that a failed rollout ends in. back: what was done about it, one sentence or none."""
+    what = diagnosis.what if diagnosis.final else f"Not complete after {timeout:.0f} s. {diagnosis.what}"
+    return RolloutError(
+        diagnosis.where,
+        f"{what} {back}".rstrip(),
+        diagnosis.remedy,
+        evidence=diagnosis.evidence,
+        status="failed",
+        diagnosis={**asdict(diagnosis), "evidence": list(diagnosis.evidence)},
+    )
