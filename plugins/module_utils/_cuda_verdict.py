@@ -494,7 +494,8 @@ def _unlisted(host: Host) -> Iterator[str]:
 
 def _compat_note(image: CudaImage, host: Host) -> Iterator[str]:
     brand = host.device.brand if host.device else None
-    if image.compat and (brand is None or brand in _DATA_CENTRE):
+    listed = (host.driver or "").split(".")[0] in _FORWARD_BRANCHES
+    if image.compat and listed and (brand is None or brand in _DATA_CENTRE):
         yield (
             f"the image holds cuda-compat {image.compat}: where the container toolkit puts it in place (1.17.5 or "
             "newer), that limit is gone on a data-centre card."

@@ -154,9 +154,13 @@ class GpuNode:
         for name in ("brands", "taints", "problems"):
             known[name] = tuple(str(value) for value in known.get(name, ()))
         for name in ("driver", "cuda", "compute_capability"):
-            known[name] = str(known.get(name, ""))
+            known[name] = _readable(str(known.get(name, "")))
         node = cls(**known)
-        return node if node.brands else replace(node, brands=possible_brands(node.product))
+        return replace(
+            node,
+            brands=node.brands or possible_brands(node.product),
+            cuda=node.cuda or _branch_cuda(node.driver),
+        )
 
 
 @dataclass(frozen=True)
@@ -544,23 +548,33 @@ def _untolerated(taints: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapp
 def _driver(labels: Mapping[str, str], device: GpuNode | None) -> tuple[str, str, str]:
     """Driver, its CUDA version, and where they come from: the first source that knows the driver."""
     new = (_label(labels, "cuda.driver-version.full"), _label(labels, "cuda.runtime-version.full"))
+    slices = (device.driver, device.cuda) if device else ("", "")
     old = (
         _version(labels, "cuda.driver.major", "cuda.driver.minor", "cuda.driver.rev"),
         _version(labels, "cuda.runtime.major", "cuda.runtime.minor"),
     )
-    if new[0]:
-        source, (driver, cuda) = "gpu-feature-discovery", new
-    elif device and device.driver:
-        source, driver, cuda = "ResourceSlice", device.driver, device.cuda
-    elif old[0]:
-        source, (driver, cuda) = "gpu-feature-discovery before 0.15", old
-    else:
-        return "", new[1] or old[1], ""
-    if not cuda:
-        branch = driver.split(".")[0]
-        cuda = BRANCH_CUDA.get(int(branch), "") if branch.isdecimal() else ""
-        source += ", CUDA version by the driver's branch" if cuda else ""
-    return driver, cuda, source
+    for source, versions in (
+        ("gpu-feature-discovery", new),
+        ("ResourceSlice", slices),
+        ("gpu-feature-discovery before 0.15", old),
+    ):
+        driver, cuda = map(_readable, versions)
+        if driver and cuda:
+            return driver, cuda, source
+        if driver:
+            cuda = _branch_cuda(driver)
+            return driver, cuda, f"{source}, CUDA version by the driver's branch" if cuda else source
+    return "", next(filter(None, map(_readable, (new[1], slices[1], old[1]))), ""), ""
+
+
+def _branch_cuda(driver: str) -> str:
+    branch = driver.split(".")[0]
+    return BRANCH_CUDA.get(int(branch), "") if branch.isdecimal() else ""
+
+
+def _readable(version: str) -> str:
+    """The version, or nothing where it is none that the runtime could compare."""
+    return version if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})*", version) else ""
 
 
 def _sharing(labels: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ from ansible_collections.portal.stt.plugins.module_utils._oci import (
     read_image,
     variants_of,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 DIGEST = "sha256:" + "a" * 64
@@ -56,6 +56,7 @@ def test_no_reference(text: str) -> None:
         parse_reference(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_reference_or_is_not(text: str) -> None:
     try:

@@ -16,7 +16,7 @@ from ansible_collections.portal.stt.plugins.module_utils._requirement import (
     major_minor,
     requirements,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vectors import SAMPLE, Vector, load
@@ -206,6 +206,7 @@ HOSTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(ANY | LIKELY, HOSTS)
 def test_nothing_but_its_own_error_comes_out(expression: str, host: Host) -> None:
     try:
@@ -215,6 +216,7 @@ def test_nothing_but_its_own_error_comes_out(expression: str, host: Host) -> Non
     assert outcome.satisfied != bool(outcome.message)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["CUDA_VERSION", "NVIDIA_REQUIRE_CUDA", "NVIDIA_REQUIRE_X"]) | ANY, ANY | LIKELY)
 )
@@ -223,6 +225,7 @@ def test_nor_out_of_an_environment(env: dict[str, str]) -> None:
         gate(env, T4)
 
 
+@settings(deadline=None)
 @given(LIKELY, LIKELY)
 def test_more_alternatives_never_refuse(first: str, second: str) -> None:
     """What a first term satisfies, no later term takes away."""

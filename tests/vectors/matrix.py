@@ -44,7 +44,13 @@ def image(variant: str, cuda: str) -> CudaImage:
     env = {"CUDA_VERSION": cuda, "NVIDIA_REQUIRE_CUDA": require[cuda]} if cuda else {}
     tag = f"{TAG}-{variant}"
     return CudaImage.from_result(
-        {"reference": f"ghcr.io/speaches-ai/speaches:{tag}", "tag": tag, "env": env, "platforms": ["linux/amd64"]}
+        {
+            "reference": f"ghcr.io/speaches-ai/speaches:{tag}",
+            "tag": tag,
+            "env": env,
+            "platforms": ["linux/amd64"],
+            "cuda_compat": ".".join(cuda.split(".")[:2]),  # nvidia/cuda images install cuda-compat of their version
+        }
     )
 
 
