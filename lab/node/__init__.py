@@ -39,16 +39,17 @@ def start() -> None:
 
     Raises LabError with the end of the console and of the kubelet's journal when it does not get there.
     """
-    began = time.monotonic()
     image = build()
     if not _CONFIGURATION.exists():
         _write_configuration()
     service = machine.service(NAME, image, _CONFIGURATION)
-    say(f"booting with {'KVM' if 'kvm' in service.argv else 'an emulated CPU'}, console in {service.log}")
-    processes.start([service])
-    say(f"SSH answers after {time.monotonic() - began:.1f} s")
-    _wait_until_ready()
-    say(f"Ready after {time.monotonic() - began:.1f} s")
+    with disk.alone("boot"):
+        began = time.monotonic()
+        say(f"booting with {'KVM' if 'kvm' in service.argv else 'an emulated CPU'}, console in {service.log}")
+        processes.start([service])
+        say(f"SSH answers after {time.monotonic() - began:.1f} s")
+        _wait_until_ready()
+        say(f"Ready after {time.monotonic() - began:.1f} s")
 
 
 def stop() -> None:

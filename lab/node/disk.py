@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import inspect
 import shutil
 import subprocess
 import tarfile
@@ -85,16 +86,18 @@ def build(suite: str) -> Disk:
 
     Raises LabError when a tool is missing or fails.
     """
-    STORE.mkdir(parents=True, exist_ok=True)
     kubelet, base = binaries.find("kubelet"), images.base_archive()
     key = _digest(
         suite,
-        *_tree(HERE, "disk.py", "preload.sh", "initramfs/**/*", "rootfs/**/*"),
+        *PACKAGES,
+        *IDLE_UNITS,
+        *map(inspect.getsource, (_make, _preload)),
+        *_tree(HERE, "preload.sh", "initramfs/**/*", "rootfs/**/*"),
         hashlib.sha256(kubelet.read_bytes()).hexdigest(),
         _manifest_digest(base),
     )
     disk = Disk(STORE / f"disk-{suite}-{key}")
-    with _locked():
+    with alone("build"):
         if not disk.folder.exists():
             _make(disk, _rootfs(suite), kubelet, base)
             _forget_others(f"disk-{suite}-*", disk.folder)
@@ -200,9 +203,10 @@ def _digest(*parts: str) -> str:
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
-    """One build at a time: labs side by side share the cache."""
-    with (STORE / "lock").open("w") as lock:
+def alone(at: str) -> Iterator[None]:
+    """One lab of this machine at a time, so that several do not starve each other."""
+    STORE.mkdir(parents=True, exist_ok=True)
+    with (STORE / f"{at}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
