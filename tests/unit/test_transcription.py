@@ -1,0 +1,551 @@
+"""Clips, the form they are sent in, what is made of the answers, and what is said of each refusal."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import threading
+import wave
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from email import message_from_bytes
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.portal.stt.plugins.module_utils import _transcription
+from ansible_collections.portal.stt.plugins.module_utils._cluster import ClusterError
+from ansible_collections.portal.stt.plugins.module_utils._findings import Status
+from ansible_collections.portal.stt.plugins.module_utils._transcription import (
+    Clip,
+    Heard,
+    Plan,
+    RefusedError,
+    Report,
+    SpeechError,
+    Upload,
+    directly,
+    form,
+    judge,
+    listen,
+    normalise,
+    read_clips,
+    through_cluster,
+)
+from ansible_collections.portal.stt.plugins.modules import transcription_check
+
+MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
+TEXT = "Turn on the light."
+MODELS = json.dumps({"object": "list", "data": [{"id": "Systran/faster-whisper-base"}]}).encode()
+
+
+def sound(seconds: float = 2.0) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(2)
+        recording.setframerate(8000)
+        recording.writeframes(bytes(int(16000 * seconds)))
+    return file.getvalue()
+
+
+ENGLISH = Clip("light", "light.wav", sound(), TEXT, "en")
+BULGARIAN = Clip("bg", "bg.wav", sound(1), "Моля, отворете прозореца.", "bg", response_format="verbose_json")
+
+
+class Server:
+    """Answers in order, and keeps what it was asked. A number is a refusal with that status."""
+
+    def __init__(self, *answers: bytes | RefusedError, models: bytes | RefusedError = MODELS) -> None:
+        self.answers, self.asked = itertools.chain([models], answers), list[tuple[str, str]]()
+
+    def send(self, method: str, path: str, upload: Upload | None) -> bytes:
+        self.asked.append((method, path))
+        answer = next(self.answers)
+        if isinstance(answer, RefusedError):
+            raise answer
+        return answer
+
+
+def ticks(*seconds: float) -> Any:
+    """A clock by which each request takes so long."""
+    moments = itertools.accumulate(itertools.chain.from_iterable((0.0, second) for second in seconds))
+    return lambda: next(moments)
+
+
+def heard(text: str, **more: object) -> bytes:
+    return json.dumps({"text": text} | more).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("Please open the window!", "en", "please open the window"),
+        ("  Don\N{RIGHT SINGLE QUOTATION MARK}t,   don't ", "en", "dont dont"),
+        ("forty-two: 42", "en", "forty two 42"),
+        ("Моля, отворете ПРОЗОРЕЦА.", "bg", "моля отворете прозореца"),
+        ("\u0438\u0306", "bg", "й"),
+        ("Straße", "de", "strasse"),
+        ("„Добър ден“ \N{EN DASH} каза той…", "", "добър ден каза той"),
+        ("你好, 世界", "zh", "你 好 世 界"),
+        ("...", "en", ""),
+    ],
+)
+def test_normalise(text: str, language: str, expected: str) -> None:
+    assert normalise(text, language) == expected
+
+
+@pytest.mark.parametrize("name", ["light.wav", "свет.wav", 'a"b.wav'])
+def test_form_is_binary_multipart(name: str) -> None:
+    clip = Clip("c", name, bytes(range(256)) + b"\r\n--", "x", "bg", "Лампа", "verbose_json")
+    upload = form(clip, MODEL)
+    message = message_from_bytes(f"Content-Type: {upload.content_type}\r\n\r\n".encode() + upload.body)
+    parts = {part.get_param("name", header="content-disposition"): part for part in message.walk()}
+    assert {name: parts[name].get_payload(decode=True) for name in ("model", "language", "response_format")} == {
+        "model": MODEL.encode(),
+        "language": b"bg",
+        "response_format": b"verbose_json",
+    }
+    assert parts["prompt"].get_payload(decode=True) == "Лампа".encode()
+    assert "content-transfer-encoding" not in parts["file"]
+    assert clip.audio in upload.body
+
+
+def test_form_leaves_out_what_is_not_given() -> None:
+    body = form(Clip("c", "c.flac", b"x", "x"), MODEL).body
+    assert b'name="language"' not in body
+    assert b'name="prompt"' not in body
+
+
+def test_listen() -> None:
+    server = Server(*[heard(TEXT)] * 3, heard("Мола, отворете прозореца!", language="bg", duration=2.5))
+    report = listen([ENGLISH, BULGARIAN], Plan(MODEL, requests=3), server.send, ticks(0.5, 0.4, 0.6, 0.7))
+    assert server.asked == [("GET", "/v1/models"), *[("POST", "/v1/audio/transcriptions")] * 4]
+    assert report.as_result() == {
+        "clips": [
+            {
+                "clip": "light",
+                "language": "en",
+                "text": TEXT,
+                "expected": TEXT,
+                "wer": 0.0,
+                "cer": 0.0,
+                "seconds": [0.5, 0.4, 0.6],
+                "duration": 2.0,
+            },
+            {
+                "clip": "bg",
+                "language": "bg",
+                "text": "Мола, отворете прозореца!",
+                "expected": "Моля, отворете прозореца.",
+                "wer": 0.3333,
+                "cer": 0.0435,
+                "seconds": [0.7],
+                "duration": 2.5,
+            },
+        ],
+        "first_seconds": 0.5,
+        "median_seconds": 0.5,
+        "rtf": 0.25,
+        "warm": True,
+        "concurrent": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "factor", "warm"),
+    [
+        ((0.48, 0.4, 0.4, 0.4), 1.2, True),
+        ((0.49, 0.4, 0.4, 0.4), 1.2, False),
+        ((0.49, 0.4, 0.4, 0.4), 1.5, True),
+        ((8.2, 0.7, 0.7, 0.7), 1.2, False),
+        ((0.3, 0.4, 0.4, 0.4), 1.2, True),
+        ((0.7, 0.4, 0.4, 0.75), 1.2, True),  # one of the later ones was as slow: the machine, not the model
+    ],
+)
+def test_warm(seconds: tuple[float, ...], factor: float, warm: bool) -> None:
+    plan = Plan(MODEL, warm_factor=factor)
+    report = listen([ENGLISH], plan, Server(*[heard(TEXT)] * 4).send, ticks(*seconds))
+    assert report.warm is warm
+
+
+def test_at_once() -> None:
+    """Requests that are sent at once are in flight together."""
+    gate = threading.Barrier(4)
+    server = Server(*[heard(TEXT)] * 6)
+    lock = threading.Lock()
+
+    def send(method: str, path: str, upload: Upload | None) -> bytes:
+        if len(server.asked) > 2:
+            gate.wait(10)
+        with lock:
+            return server.send(method, path, upload)
+
+    report = listen([ENGLISH], Plan(MODEL, requests=2, concurrency=4), send, lambda: 0.0)
+    assert report.concurrent == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_findings() -> None:
+    plan = Plan(MODEL, requests=2, concurrency=2)
+    clips = [ENGLISH, BULGARIAN]
+    answers = [heard(TEXT), heard(TEXT), heard("Мола, отворете прозореца!"), heard(TEXT), heard(TEXT)]
+    report = listen(clips, plan, Server(*answers).send, ticks(8.2, 0.7, 0.7, 0.9, 0.9))
+    subject = f"model {MODEL}"
+    assert [finding.as_result() for finding in judge(report, clips, plan)][:3] == [
+        {
+            "check": "speech.text",
+            "status": "ok",
+            "subject": "clip light",
+            "message": "heard right: WER 0.00, CER 0.00.",
+            "remedy": "",
+            "evidence": ["expected: Turn on the light.", "heard:    Turn on the light."],
+        },
+        {
+            "check": "speech.text",
+            "status": "refused",
+            "subject": "clip bg",
+            "message": "heard wrong: WER 0.33, CER 0.04, and at most WER 0.20 passes.",
+            "remedy": "Compare the two texts: take a larger model, set the clip's language or prompt, or raise max_wer "
+            "if this is as good as the model gets.",
+            "evidence": ["expected: Моля, отворете прозореца.", "heard:    Мола, отворете прозореца!"],
+        },
+        {
+            "check": "speech.warm",
+            "status": "refused",
+            "subject": subject,
+            "message": "cold: the first request took 8.20 s, later ones 0.70 s (median), and at most 1.2 times that "
+            "passes.",
+            "remedy": "The model was not in memory, or the machine was busy: run again to tell. If it is cold after "
+            "each restart, keep the startup probe that transcribes, and STT_MODEL_TTL=-1.",
+            "evidence": [],
+        },
+    ]
+
+
+HEARD = Heard("light", "en", TEXT, TEXT, 0.0, 0.0, (0.5, 0.5), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("report", "check", "message"),
+    [
+        (
+            Report((HEARD,), 0.5, 0.5, 0.25, True, ()),
+            "speech.warm",
+            "warm: the first request took 0.50 s, later ones 0.50 s (median).",
+        ),
+        (
+            Report((HEARD,), 0.5, 0.5, 0.25, True, ()),
+            "speech.speed",
+            "a request takes 0.50 s, 0.25 of the clip's own length (real-time factor).",
+        ),
+        (Report((HEARD,), 0.5, 0.5, 0.0, True, ()), "speech.speed", "a request takes 0.50 s."),
+        (
+            Report((HEARD,), 0.5, 0.5, 0.25, True, (0.5, 0.9)),
+            "speech.speed",
+            "a request takes 0.50 s, 0.25 of the clip's own length (real-time factor); of 2 at once, the last one "
+            "0.90 s.",
+        ),
+        (
+            Report((replace(HEARD, wer=0.2, cer=0.1),), 0.5, 0.5, 0.25, True, ()),
+            "speech.text",
+            "heard well enough: WER 0.20, CER 0.10.",
+        ),
+    ],
+)
+def test_good_findings(report: Report, check: str, message: str) -> None:
+    findings = judge(report, [ENGLISH], Plan(MODEL, concurrency=2))
+    assert {finding.status for finding in findings} == {Status.OK}
+    assert [finding.message for finding in findings if finding.check == check] == [message]
+
+
+def test_cold_is_a_warning_where_it_is_allowed() -> None:
+    plan = Plan(MODEL, requests=2, require_warm=False)
+    report = listen([ENGLISH], plan, Server(heard(TEXT), heard(TEXT)).send, ticks(8, 1))
+    assert [one.status for one in judge(report, [ENGLISH], plan)] == [Status.OK, Status.WARNING, Status.OK]
+
+
+SERVER_LOG = (
+    "Look at the server's log. A model that does not load, a language code that Whisper does not know and "
+    "30 seconds or more without speech all end like this."
+)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        pytest.param(
+            RefusedError(404, f"Model '{MODEL}' is not installed locally. You can download …"),
+            f"clip light: model {MODEL} is not on the server's volume; there: Systran/faster-whisper-base. "
+            "Correct the model's name, or let the deploy play seed it.",
+            id="model missing",
+        ),
+        pytest.param(
+            RefusedError(404, "Not Found"),
+            "clip light: HTTP 404: Not Found. Nothing there speaks OpenAI's transcription API: correct url, or service "
+            "and port.",
+            id="another server",
+        ),
+        pytest.param(
+            RefusedError(403, "Invalid API key. The provided API key is incorrect."),
+            "clip light: HTTP 403: Invalid API key. The provided API key is incorrect. Give the right server_api_key, "
+            "together with url: the API server's proxy takes the Authorization header away.",
+            id="key",
+        ),
+        pytest.param(
+            RefusedError(415, "Failed to decode audio."),
+            "clip light: HTTP 415: Failed to decode audio. Give the clip in a format that FFmpeg decodes, such as WAV, "
+            "FLAC, MP3 or Ogg.",
+            id="not decodable",
+        ),
+        pytest.param(
+            RefusedError(422, "body.model: Field required"),
+            "clip light: HTTP 422: body.model: Field required. Correct the clip's response_format, or the model's "
+            "name.",
+            id="form",
+        ),
+        pytest.param(
+            RefusedError(500, "Internal Server Error"),
+            f"clip light: HTTP 500: Internal Server Error. {SERVER_LOG}",
+            id="crash",
+        ),
+        pytest.param(
+            RefusedError(502, "Bad Gateway"), f"clip light: HTTP 502: Bad Gateway. {SERVER_LOG}", id="gateway"
+        ),
+        pytest.param(
+            RefusedError(0, "http://stt:8000 does not answer: timed out"),
+            "clip light: http://stt:8000 does not answer: timed out. Check the address, and that this machine may "
+            "reach it (NetworkPolicy, firewall).",
+            id="no answer",
+        ),
+        pytest.param(
+            RefusedError(503, 'no endpoints available for service "portal-stt"', by_cluster=True),
+            'clip light: HTTP 503: no endpoints available for service "portal-stt". No pod behind the Service is '
+            "Ready: look at the pods, or run the deploy play, which waits and explains.",
+            id="no endpoints",
+        ),
+        pytest.param(
+            RefusedError(404, 'services "portal-stt" not found', by_cluster=True),
+            'clip light: HTTP 404: services "portal-stt" not found. Correct namespace, service and port, or run the '
+            "deploy play first.",
+            id="no service",
+        ),
+        pytest.param(
+            RefusedError(403, "cannot create resource", by_cluster=True),
+            "clip light: HTTP 403: cannot create resource. Give the account `get` and `create` on services/proxy in "
+            "this namespace, as playbooks/rbac.yml does.",
+            id="rights",
+        ),
+    ],
+)
+def test_refusals(refusal: RefusedError, message: str) -> None:
+    with pytest.raises(SpeechError) as raised:
+        listen([ENGLISH], Plan(MODEL), Server(refusal).send, ticks(1))
+    assert str(raised.value) == message
+    assert raised.value.finding.check == "speech.answer"
+
+
+def test_refused_before_any_clip() -> None:
+    server = Server(models=RefusedError(403, "API key required."))
+    with pytest.raises(SpeechError) as raised:
+        listen([ENGLISH], Plan(MODEL), server.send, ticks())
+    assert (raised.value.subject, server.asked) == ("GET /v1/models", [("GET", "/v1/models")])
+
+
+def test_answer_of_something_else() -> None:
+    with pytest.raises(SpeechError) as raised:
+        listen([ENGLISH], Plan(MODEL, requests=2), Server(b"<html>", b"<html>").send, ticks(1, 1))
+    assert str(raised.value) == (
+        "clip light: the answer has no text in it: '<html>'. Something other than a transcription API answers at this "
+        "address: correct url, or service and port."
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            {"path": "missing.wav", "text": "x"},
+            "clip missing: {folder}/missing.wav cannot be read: No such file or directory. Clips are read where the "
+            "module runs, by default on the controller: correct the path.",
+        ),
+        ({"path": "empty.wav", "text": "x"}, "clip empty: {folder}/empty.wav is empty. Give a clip of speech."),
+        (
+            {"path": "ok.wav", "text": "…", "name": "mute"},
+            "clip mute: its text has no word in it, so nothing could be compared. Write in `text` what is said in the "
+            "clip.",
+        ),
+        (None, "clips: none is given, so nothing can be proved. Give at least one clip with its text."),
+    ],
+)
+def test_clips_refused(tmp_path: Path, option: dict[str, str] | None, message: str) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "ok.wav").write_bytes(sound())
+    options: list[dict[str, str]] = [option | {"path": str(tmp_path / option["path"])}] if option else []
+    with pytest.raises(SpeechError) as raised:
+        read_clips(options, 0.2)
+    assert str(raised.value) == message.format(folder=tmp_path)
+
+
+def test_clips_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"sound")
+    options = [{"path": str(path), "text": "x", "language": "BG", "max_wer": 0.0}, {"path": str(path), "text": "y"}]
+    assert read_clips(options, 0.3) == [
+        Clip("a", "a.wav", b"sound", "x", "bg", max_wer=0.0),
+        Clip("a", "a.wav", b"sound", "y", "", max_wer=0.3),
+    ]
+
+
+def test_jiwer_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_transcription, "JIWER_MISSING", ImportError("No module named 'jiwer'"))
+    with pytest.raises(SpeechError) as raised:
+        read_clips([], 0.2)
+    assert str(raised.value) == (
+        "controller: the Python library jiwer is missing: No module named 'jiwer'. Install it: pip install jiwer."
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"requests": 1}, "option requests: 1 is too small. Set 2 or more."),
+        ({"concurrency": 0}, "option concurrency: 0 is too small. Set 1 or more."),
+        ({"warm_factor": 0.9}, "option warm_factor: 0.9 is too small. Set 1 or more."),
+    ],
+)
+def test_plan_refused(numbers: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpeechError) as raised:
+        Plan(MODEL, **numbers)
+    assert str(raised.value) == message
+
+
+class Cluster:
+    """Refuses with an error, or answers, and keeps the request."""
+
+    def __init__(self, error: ClusterError | None = None) -> None:
+        self.error = error
+
+    def request(self, method: str, path: str, **given: Any) -> bytes:
+        self.asked = (method, path, given)
+        if self.error:
+            raise self.error
+        return b"{}"
+
+
+def test_through_cluster() -> None:
+    cluster = Cluster()
+    send = through_cluster(cluster, "portal-stt", "stt", "http", 120)  # type: ignore[arg-type]
+    assert send("POST", "/v1/audio/transcriptions", Upload(b"body", "multipart/form-data; boundary=x")) == b"{}"
+    assert cluster.asked == (
+        "POST",
+        "/api/v1/namespaces/portal-stt/services/stt:http/proxy/v1/audio/transcriptions",
+        {"body": b"body", "headers": {"Content-Type": "multipart/form-data; boundary=x"}, "timeout": 120},
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "body", "refused"),
+    [
+        (404, 'services "x" not found.', {"kind": "Status"}, (404, 'services "x" not found.', True)),
+        (0, "it does not answer: timed out.", {}, (0, "it does not answer: timed out.", True)),
+        (415, "HTTP status 415 for …", {"detail": "Failed to decode audio."}, (415, "Failed to decode audio.", False)),
+        (500, "Internal Server Error.", {"message": "Internal Server Error"}, (500, "Internal Server Error", False)),
+    ],
+)
+def test_refused_through_cluster(
+    status: int, message: str, body: Mapping[str, Any], refused: tuple[int, str, bool]
+) -> None:
+    """The API server's own refusals are Status objects; the speech server's are not."""
+    error = ClusterError("API server", message, "", status=status, body=dict(body))
+    with pytest.raises(RefusedError) as raised:
+        through_cluster(Cluster(error), "n", "s", "http", 1)("GET", "/health", None)  # type: ignore[arg-type]
+    assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == refused
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A server on this machine: one model, one text, and a key where the path says so."""
+
+    def do_GET(self) -> None:
+        self.answer(200, MODELS)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers["Authorization"] == "Bearer wrong":
+            self.answer(422, b'{"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}')
+        else:
+            self.answer(200, heard(TEXT))
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Not on the terminal."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_directly(url: str) -> None:
+    upload = form(ENGLISH, MODEL)
+    assert directly(url, "", 5)("POST", "/v1/audio/transcriptions", upload) == heard(TEXT)
+    with pytest.raises(RefusedError) as raised:
+        directly(url, "wrong", 5)("POST", "/v1/audio/transcriptions", upload)
+    assert (raised.value.status, raised.value.detail) == (422, "body.model: Field required")
+
+
+def test_directly_without_a_server() -> None:
+    with pytest.raises(RefusedError) as raised:
+        directly("http://127.0.0.1:9", "", 5)("GET", "/v1/models", None)
+    assert (raised.value.status, raised.value.detail) == (
+        0,
+        "http://127.0.0.1:9 does not answer: [Errno 111] Connection refused",
+    )
+
+
+def run(capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
+    with patch_module_args(options), pytest.raises(SystemExit):
+        transcription_check.main()
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_module(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], check_mode: bool) -> None:
+    (tmp_path / "light.wav").write_bytes(sound())
+    clip = {"path": str(tmp_path / "light.wav"), "text": "Turn off the light."}
+    options = {"url": url, "model": MODEL, "warm_factor": 1000, "_ansible_check_mode": check_mode}
+    passed = run(capsys, clips=[clip | {"max_wer": 0.3}], **options)
+    assert (passed["changed"], passed["clips"][0]["wer"], passed["warm"]) == (False, 0.25, True)
+    failed = run(capsys, clips=[clip], **options)
+    assert failed["failed"] is True
+    assert failed["clips"][0]["text"] == TEXT
+    assert [finding["status"] for finding in failed["findings"]] == ["refused", "ok", "ok"]
+    assert failed["msg"] == (
+        "clip light: heard wrong: WER 0.25, CER 0.11, and at most WER 0.20 passes.\n"
+        "  expected: Turn off the light.\n"
+        "  heard:    Turn on the light.\n"
+        "Compare the two texts: take a larger model, set the clip's language or prompt, or raise max_wer if this is as "
+        "good as the model gets."
+    )
+
+
+def test_module_refuses_a_key_that_cannot_arrive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "light.wav").write_bytes(sound())
+    clips = [{"path": str(tmp_path / "light.wav"), "text": TEXT}]
+    failed = run(capsys, model=MODEL, clips=clips, server_api_key="sesame")
+    assert failed["msg"] == (
+        "service portal-stt/portal-stt: server_api_key cannot reach the server through the API server's proxy, which "
+        "takes the Authorization header away. Set url to an address of the server itself."
+    )
+    assert [finding["check"] for finding in failed["findings"]] == ["speech.answer"]
