@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ._observed import Container, Event, Pod, Seen
+from ._observed import Container, Event, Node, Pod, Seen
 
 LOG_LINES = 8
 NEVER = None
@@ -143,13 +143,19 @@ def refused(pattern: str) -> Look:
     return look
 
 
-def unscheduled(pattern: str) -> Look:
-    """The scheduler finds no place, in its own words."""
+def unscheduled(pattern: str, which: Callable[[list[Node]], bool] = lambda nodes: True, *, blind: bool = True) -> Look:
+    """The scheduler finds no place, in its own words.
+
+    Those count every node of the cluster. `which` gets the nodes that the pod's selector asks for, and says whether
+    the words are about them; `blind` is the answer where nodes could not be looked up.
+    """
 
     def look(seen: Seen) -> Hit | None:
         for pod in seen.pods:
             place = pod.conditions.get("PodScheduled")
             if place is None or place.status != "False" or pod.node:
+                continue
+            if not (blind if seen.neighbours is None else which(list(seen.nodes.values()))):
                 continue
             said = re.split(r"\s*(?:no new claims to deallocate, )?preemption:", place.message)[0].strip(" .,")
             found = re.search(pattern, said, re.IGNORECASE)
@@ -505,7 +511,8 @@ def _failed(container: Container) -> bool:
 
 _REGISTRY = (
     r"connection refused|no such host|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|misbehaving|"
-    r"connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d"
+    r"connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d|"
+    r"\b5\d\d (?:internal|bad gateway|service unavailable|gateway timeout)"
 )
 _HUB = (
     r"huggingface|hf\.co|OfflineModeIsEnabled|LocalEntryNotFound|Max retries exceeded|Name or service not known|"
@@ -524,7 +531,7 @@ RULES: tuple[Rule, ...] = (
         gone,
         "It was deleted while it was watched.",
         "Find out who deletes it, then run again.",
-        patience=2,
+        patience=1.5,
         outside=True,
     ),
     Rule(
@@ -540,7 +547,7 @@ RULES: tuple[Rule, ...] = (
         paused,
         "It is paused: its controller does nothing.",
         "Resume it (kubectl rollout resume), or find out who paused it.",
-        patience=2,
+        patience=1.5,
         outside=True,
     ),
     # No pod appears.
@@ -551,7 +558,7 @@ RULES: tuple[Rule, ...] = (
         ),
         "Quota {quota} allows {most}, {used} is used, and the pod asks for {asked}.",
         "Raise the ResourceQuota or lower speaches_resources.",
-        patience=2,
+        patience=1.5,
         after_old=True,
     ),
     Rule(
@@ -559,35 +566,35 @@ RULES: tuple[Rule, ...] = (
         refused(r"failed quota: (?P<quota>[^:]+): must specify (?P<fields>.+)"),
         "Quota {quota} wants every container to set {fields}.",
         "Set them in speaches_resources, or give the namespace a LimitRange with defaults.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "priority-class-missing",
         refused(r"no PriorityClass with name (?P<name>\S+) was found"),
         "The cluster has no PriorityClass {name}.",
         "Create it, or set speaches_gpu.priority_class to one that is there.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "runtime-class-missing",
         refused(r"RuntimeClass(?:\.node\.k8s\.io)? \"(?P<name>[^\"]+)\" not found"),
         "The cluster has no RuntimeClass {name}.",
         "Create it (the GPU Operator does), or unset speaches_gpu.runtime_class.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "pod-security-denied",
         refused(r"violates PodSecurity \"(?P<level>[^\"]+)\": (?P<why>.+)"),
         "Pod Security ({level}) refuses the pod: {why}.",
         "Make the pod fit the level, or label the namespace with a lower pod-security.kubernetes.io/enforce.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "limit-range",
         refused(rf"(?P<why>{_LIMITS})"),
         "The namespace's LimitRange refuses the pod: {why}.",
         "Change speaches_resources or the LimitRange.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "webhook-unreachable",
@@ -598,26 +605,27 @@ RULES: tuple[Rule, ...] = (
         outside=True,
     ),
     Rule(
-        "webhook-denied",
-        refused(r"admission webhook \"(?P<name>[^\"]+)\" denied the request: (?P<why>.+)"),
-        "Admission webhook {name} refuses the pod: {why}",
+        "policy-denied",
+        refused(
+            r"(?:admission webhook|ValidatingAdmissionPolicy) ['\"](?P<name>[^'\"]+)['\"].* denied (?:the )?request: (?P<why>.+)"
+        ),
+        "The cluster's policy {name} refuses the pod: {why}",
         "Change what it names, or ask whoever owns the policy for an exception.",
-        patience=2,
-        times=2,
+        patience=1.5,
     ),
     Rule(
         "service-account-missing",
         refused(r"error looking up service account (?P<name>\S+):"),
         "The service account {name} is not there.",
         "Create it; the controller manager makes the default one, so look whether that runs.",
-        patience=10,
+        patience=2,
     ),
     Rule(
         "pod-refused",
         refused(r"(?P<why>.+)"),
         "The API server refuses to create the pod: {why}",
         "Correct what the message names.",
-        patience=10,
+        patience=2,
     ),
     # No node takes it.
     Rule(
@@ -625,21 +633,21 @@ RULES: tuple[Rule, ...] = (
         unscheduled(r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" not found"),
         "The PersistentVolumeClaim {claim} is not there.",
         "Run the deploy play: it makes the claim. If somebody removes it, find out who.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "volume-bound-elsewhere",
         claim_event(r"already bound to a different claim|bound to (?:a )?different|VolumeMismatch|different claim"),
         "PersistentVolume {volume} belongs to another claim than {claim}.",
         "Remove spec.claimRef from the volume if the old claim is gone, or give speaches_volume another name.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "claim-mismatch",
         claim_event(rf"(?P<why>(?:{_MISFIT}).*)"),
         "Claim {claim} and volume {volume} do not fit together: {why}",
         "Make size, access modes and storage class of both the same (speaches_volume).",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "claim-unbound",
@@ -681,8 +689,27 @@ RULES: tuple[Rule, ...] = (
         after_old=True,
     ),
     Rule(
+        "no-gpu-node",
+        unscheduled(r"didn't match Pod's node affinity/selector|no nodes available", lambda nodes: not nodes),
+        "No node has the labels {selector}.",
+        "Correct speaches_gpu.node_selector, or see why GPU feature discovery does not label the node.",
+        patience=1.5,
+    ),
+    Rule(
+        "node-not-ready",
+        unscheduled(
+            r"untolerated taint",
+            lambda nodes: bool(nodes) and all(node.ready.status != "True" for node in nodes),
+            blind=False,
+        ),
+        "No node that the pod may go to is ready.",
+        "Look at the machine (is it up, does kubelet run?), then run again.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
         "node-cordoned",
-        unscheduled(r"node\(s\) were unschedulable"),
+        unscheduled(r"node\(s\) were unschedulable", lambda nodes: any(node.unschedulable for node in nodes)),
         "The node is cordoned.",
         "kubectl uncordon it when its maintenance is over, then run again.",
         patience=30,
@@ -693,14 +720,7 @@ RULES: tuple[Rule, ...] = (
         unscheduled(r"untolerated taint"),
         "The node has a taint that the pod does not tolerate.",
         "Add the taint to speaches_gpu.tolerations, or remove it from the node.",
-        patience=5,
-    ),
-    Rule(
-        "no-gpu-node",
-        unscheduled(r"didn't match Pod's node affinity/selector"),
-        "No node has the labels {selector}.",
-        "Correct speaches_gpu.node_selector, or see why GPU feature discovery does not label the node.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "unschedulable",
@@ -751,7 +771,7 @@ RULES: tuple[Rule, ...] = (
         waiting(PULL, r"no space left on device"),
         "{image} does not fit on the node's disk.",
         "Free space for the container runtime on the node.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "registry-unauthorised",
@@ -847,7 +867,7 @@ RULES: tuple[Rule, ...] = (
         mounting(r"(?P<what>(?:configmap|secret) \"[^\"]+\") not found|(?P<key>references non-existent \S+ key: \S+)"),
         "The pod mounts something that is not there: {what}{key}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "volume-not-mounted",
@@ -870,14 +890,14 @@ RULES: tuple[Rule, ...] = (
         waiting(("CreateContainerConfigError",), r"(?P<what>.*(?:not found|couldn't find key).*)"),
         "The container's environment names something that is not there: {what}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
-        patience=2,
+        patience=1.5,
     ),
     Rule(
         "container-refused",
         waiting(("CreateContainerConfigError", "CreateContainerError"), r"(?P<why>.+)"),
         "The node cannot make the container: {why}.",
         "Correct what the message names.",
-        patience=5,
+        patience=1.5,
     ),
     Rule(
         "cuda-requirement",

@@ -18,6 +18,9 @@ from ._observed import Pod, ReplicaSet, Seen
 FLICKER_SECONDS = 10.0
 """A cause that is out of sight for less than this is still the same one: states change between two tries."""
 
+SETTLED_SECONDS = 2.0
+"""A cause that may pass is worth a line when it has lasted so long."""
+
 FRESH_SECONDS = 30.0
 """A pod younger than this was made for this run."""
 
@@ -79,12 +82,15 @@ def advance(memory: Memory, seen: Seen, now: float, deadline: float) -> Step:
         return Step(memory, tuple(lines), Verdict.FAILED, replace(diagnosis, final=True))
     if now >= deadline:
         return Step(memory, tuple(lines), Verdict.FAILED, diagnosis)
+    wake = min(deadline - now, left if left is not None else QUIET_SECONDS)
     if rule.patience is not NEVER:
         key = f"{rule.cause} {diagnosis.what}"
-        if key not in memory.said:
+        if key not in memory.said and now - first >= SETTLED_SECONDS:
             memory = replace(memory, said=memory.said | {key})
             lines.append(f"{diagnosis.where}: not final yet: {diagnosis.what}")
-    return _wait(memory, lines, diagnosis.what, now, min(deadline - now, left if left is not None else QUIET_SECONDS))
+        elif key not in memory.said:
+            wake = min(wake, first + SETTLED_SECONDS - now)
+    return _wait(memory, lines, diagnosis.what, now, wake)
 
 
 def _wait(memory: Memory, lines: list[str], doing: str, now: float, wake: float) -> Step:

@@ -1,0 +1,198 @@
+"""Injects a fault of the lab's table and lets k8s_rollout's own code explain it, with a clock beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any, cast
+
+from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, connect
+from ansible_collections.portal.stt.plugins.module_utils._follow import RolloutError, Target
+from ansible_collections.portal.stt.plugins.module_utils._rollback import MANAGER
+from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
+
+from lab import api, images, node, simulated
+from lab.faults import SIMULATED, Fault, Manifest, table
+
+PLURALS = {"ResourceQuota": "resourcequotas", "ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
+AT_ONCE = {"node": 5, "cluster": 6, "replay": 6}
+"""Faults injected at the same time: a node that is emulated starts containers slowly."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What k8s_rollout said about a fault. after_s: seconds from the sign of the fault to the answer.
+
+    total_s: seconds from the change of the Deployment to the answer.
+    """
+
+    cause: str
+    final: bool
+    message: str
+    after_s: float
+    total_s: float
+    rolled_back: bool
+    served_again: bool
+    progress: tuple[str, ...]
+
+
+class Witness(Cluster):
+    """A cluster that notes when an object first shows the sign of a fault."""
+
+    def look_for(self, sign: str, times: int) -> None:
+        self._sign, self._left, self._known = re.compile(sign), times, set[str]()
+        self.shown: float | None = None
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        answer = super().get(path, query)
+        for one in answer.get("items") or ():
+            self._note(one)
+        return answer
+
+    def watch(self, *args: Any, **kwargs: Any) -> Iterator[dict[str, Any]]:
+        for event in super().watch(*args, **kwargs):
+            self._note(event["object"])
+            yield event
+
+    def _note(self, one: Mapping[str, Any]) -> None:
+        version = f"{one['metadata'].get('uid')} {one['metadata'].get('resourceVersion')}"
+        if self.shown is None and version not in self._known and self._sign.search(json.dumps(one, sort_keys=True)):
+            self._known.add(version)
+            self._left -= 1
+            if self._left <= 0:
+                self.shown = time.monotonic()
+
+
+class TimedReporter(Reporter):
+    """Notes when the answer was there, which is before a rollback."""
+
+    answered: float | None = None
+
+    def say(self, text: str) -> None:
+        if text.startswith("failed: ") and self.answered is None:
+            self.answered = time.monotonic()
+        super().say(text)
+
+
+def cluster(kind: type[Cluster] = Cluster) -> Cluster:
+    """Access to the lab's cluster, as the module gets it."""
+    module = SimpleNamespace(params={"kubeconfig": os.environ["K8S_AUTH_KUBECONFIG"]})
+    made = connect(cast(Any, module))
+    made.__class__ = kind
+    return made
+
+
+def path(one: Manifest) -> str:
+    """Where an object is in the API."""
+    version, meta = one["apiVersion"], one["metadata"]
+    plural = PLURALS.get(one["kind"], f"{one['kind'].lower()}s")
+    group = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    place = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
+    return f"{group}{place}/{plural}/{meta['name']}"
+
+
+def apply(access: Cluster, one: Manifest) -> None:
+    access.apply(path(one), one, field_manager=MANAGER)
+
+
+def explain(fault: Fault) -> Explained:
+    """Injects the fault and waits for the answer. What it made is gone afterwards."""
+    access = cast(Witness, cluster(Witness))
+    access.look_for(fault.sign, fault.signs)
+    target = Target("Deployment", fault.namespace, "stt")
+    try:
+        if fault.own_node:
+            for one in simulated.expand(fault.own_node):
+                api.call("POST", "/api/v1/nodes", one)
+        surroundings = fault.surroundings()
+        apply(access, surroundings[0])
+        _wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
+        for one in surroundings[1:]:
+            apply(access, one)
+        if fault.serves:
+            apply(access, fault.healthy())
+            Task(access, target, Reporter()).run(timeout=240, rollback=False)
+        start = time.monotonic()
+        apply(access, fault.faulty())
+        if fault.waiting or fault.terminated:
+            Thread(target=_replay, args=(access, fault), daemon=True).start()
+        return _answer(access, target, fault, start)
+    finally:
+        _remove(access, fault)
+
+
+def _answer(access: Witness, target: Target, fault: Fault, start: float) -> Explained:
+    reporter = TimedReporter()
+    task = Task(access, target, reporter)
+    try:
+        task.run(timeout=fault.timeout, rollback=True)
+    except RolloutError as error:
+        answered = reporter.answered or time.monotonic()
+        told = error.result["diagnosis"]
+        return Explained(
+            told["cause"],
+            told["final"],
+            str(error),
+            answered - (access.shown or float("nan")),
+            answered - start,
+            task.rolled_back,
+            "is back and serves" in error.message,
+            tuple(reporter.lines),
+        )
+    raise AssertionError(f"{fault.name}: the rollout was found complete:\n" + "\n".join(reporter.lines))
+
+
+def _replay(access: Cluster, fault: Fault) -> None:
+    pods = f"/api/v1/namespaces/{fault.namespace}/pods"
+
+    def placed() -> str:
+        return next((p["metadata"]["name"] for p in access.get(pods)["items"] if p["spec"].get("nodeName")), "")
+
+    _wait(lambda: bool(placed()))
+    api.call("PATCH", f"{pods}/{placed()}/status", {"status": fault.status(images.BASE)})
+
+
+def _wait(done: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def _remove(access: Cluster, fault: Fault) -> None:
+    for one in (*fault.surroundings(), *(simulated.expand(fault.own_node) if fault.own_node else ())):
+        if "namespace" not in one["metadata"]:
+            api.call("DELETE", path(one), accept=(404,))
+
+
+def explain_all(at: str) -> dict[str, Explained | BaseException]:
+    """All faults of one place, several at a time, by name; an exception where the rollout was not explained."""
+    faults = [fault for fault in table() if fault.at == at]
+    if at != "node" and access_lacks_simulated():
+        for one in simulated.expand(simulated.Declared(name=SIMULATED)):
+            api.call("POST", "/api/v1/nodes", one)
+
+    def one(fault: Fault) -> Explained | BaseException:
+        try:
+            return explain(fault)
+        except (Exception, AssertionError) as error:
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE[at]) as pool:
+        return dict(zip([fault.name for fault in faults], pool.map(one, faults), strict=True))
+
+
+def access_lacks_simulated() -> bool:
+    return not any(one["metadata"]["name"] == SIMULATED for one in api.call("GET", "/api/v1/nodes")["items"])
+
+
+def node_is_there() -> bool:
+    """Whether the lab runs with its real node."""
+    return any(one["metadata"]["name"] == node.NAME for one in api.call("GET", "/api/v1/nodes")["items"])

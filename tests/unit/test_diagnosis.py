@@ -1,0 +1,401 @@
+"""Causes: what real kubelets, schedulers and API servers said, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.portal.stt.plugins.module_utils import _observed as observed
+from ansible_collections.portal.stt.plugins.module_utils._diagnosis import RULES, diagnose, unknown
+from ansible_collections.portal.stt.plugins.module_utils._observed import Condition, Container, Event, Exit, Seen
+
+CAPTURED = Path(__file__).parent.parent / "fixtures" / "faults"
+
+
+def captured(name: str) -> dict[str, Any]:
+    """A fault as it was captured: pod, events, statusHistory, and logs where there were any."""
+    content: dict[str, Any] = json.loads((CAPTURED / f"{name}.json").read_text())
+    return content
+
+
+def seen_at(content: dict[str, Any], status: dict[str, Any], *, events: bool) -> Seen:
+    """What is observed of a captured pod in one of its statuses."""
+    pod = observed.pod({**content["pod"], "status": status})
+    about = [observed.event(e) for e in content["events"] if e["involvedObject"].get("uid") == pod.uid]
+    log = tuple((content.get("logs") or "").splitlines())
+    return Seen(
+        "Deployment",
+        "faults",
+        "stt",
+        deployment=observed.Deployment("stt", "d", 1, 1, False, 1, 1, 1, 0, {}, {}),
+        current=observed.ReplicaSet("stt-1", "r", 1, "", 0, {}, {}, {}),
+        pods=(pod,),
+        events=tuple(sorted(about, key=lambda event: event.last)) if events else (),
+        logs={(pod.uid, "stt"): log} if log else {},
+    )
+
+
+NFS = "run the storage play"
+WHAT = {
+    "bad-command": ("bad-command", "Container stt cannot be started."),
+    "crash-exit-3": ("crash-loop", "Container stt ends with exit status 3 each time it starts."),
+    "image-denied": (
+        "registry-unauthorised",
+        "The registry does not let the node pull registry.example/stt:denied.",
+    ),
+    "image-name-invalid": ("image-name-invalid", "registry.example/STT:1 is not an image name."),
+    "image-never": (
+        "image-never-pulled",
+        "lab.invalid/absent:1 is not on the node, and imagePullPolicy is Never.",
+    ),
+    "image-registry-dns": (
+        "registry-unreachable",
+        "The node cannot reach the registry of registry-unknown.example/stt:1.",
+    ),
+    "image-registry-down": (
+        "registry-unreachable",
+        "The node cannot reach the registry of registry-down.example/stt:1.",
+    ),
+    "image-tag-missing": ("image-missing", "The registry has no registry.example/stt:no-such-tag."),
+    "liveness-fails": (
+        "liveness-kills",
+        'The liveness probe fails and the kubelet restarts container stt: Get "http://10.77.1.62:8001/health": '
+        "dial tcp 10.77.1.62:8001: connect: connection refused",
+    ),
+    "missing-configmap-volume": (
+        "configuration-missing",
+        'The pod mounts something that is not there: configmap "no-such-cm".',
+    ),
+    "missing-secret": (
+        "configuration-missing",
+        'The container\'s environment names something that is not there: secret "no-such-secret" not found.',
+    ),
+    "nfs-not-exported": (
+        "nfs-access-denied",
+        "The NFS server 10.77.0.2 refuses to let the node mount /srv/nfs-ssd/not-exported: it is not exported to it, "
+        "or is not there.",
+    ),
+    "nfs-path-missing": (
+        "nfs-access-denied",
+        "The NFS server 10.77.0.2 refuses to let the node mount /srv/nfs-ssd/does-not-exist: it is not exported to it, "
+        "or is not there.",
+    ),
+    "nfs-server-refused": ("nfs-unreachable", "The NFS server 10.77.0.1 does not answer the node."),
+    "nfs-server-unreachable": ("nfs-unreachable", "The NFS server 10.77.0.77 does not answer the node."),
+    "nfs-subdir-missing": (
+        "nfs-directory-missing",
+        "The NFS server 10.77.0.2 exports the volume's path, but has no directory /srv/nfs-ssd/portal-stt/missing.",
+    ),
+    "oom-killed": ("oom-killed", "Container stt used more memory than its limit of 64Mi and was killed."),
+    "oom-killed-child": ("oom-killed", "Container stt used more memory than its limit of 64Mi and was killed."),
+    "pvc-missing": ("claim-missing", "The PersistentVolumeClaim no-such-claim is not there."),
+    "pvc-unbound": ("claim-unbound", "The PersistentVolumeClaim is not bound to a volume."),
+    "readiness-fails": (
+        "not-ready",
+        "The container runs and its readiness probe fails: HTTP probe failed with statuscode: 503",
+    ),
+    "readiness-refused": (
+        "not-ready",
+        'The container runs and its readiness probe fails: Get "http://10.77.1.61:8001/health": '
+        "dial tcp 10.77.1.61:8001: connect: connection refused",
+    ),
+    "startup-probe-fails": (
+        "startup-never-passed",
+        "The startup probe never passed in its time; its last words: model not loaded",
+    ),
+    "startup-probe-http-503": (
+        "startup-never-passed",
+        "The startup probe never passed in its time; its last words: HTTP probe failed with statuscode: 503",
+    ),
+    "startup-probe-timeout": (
+        "startup-never-passed",
+        'The startup probe never passed in its time; its last words: command timed out: "/bin/sh -c sleep 30" '
+        "timed out after 2s",
+    ),
+    "unschedulable-gpu": (
+        "unschedulable",
+        "The scheduler finds no node: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+    ),
+    "unschedulable-selector": ("no-gpu-node", "No node has the labels nvidia.com/gpu.present=no."),
+    "unschedulable-taint": ("taint-not-tolerated", "The node has a taint that the pod does not tolerate."),
+}
+
+
+@pytest.mark.parametrize("name", WHAT)
+def test_captured_fault(name: str) -> None:
+    content = captured(name)
+    found = diagnose(seen_at(content, content["pod"]["status"], events=True))
+    assert found is not None
+    diagnosis, _, ripe = found
+    assert (diagnosis.cause, diagnosis.what) == WHAT[name]
+    assert ripe
+    assert diagnosis.remedy
+    assert diagnosis.evidence
+
+
+@pytest.mark.parametrize("name", WHAT)
+def test_nothing_is_said_of_a_pod_before_its_fault(name: str) -> None:
+    """The first statuses of every captured pod are those of a healthy one."""
+    content = captured(name)
+    for step in content["statusHistory"][:4]:
+        if (step["status"].get("containerStatuses") or [{}])[0].get("state", {}).get("waiting", {}).get("message"):
+            break
+        found = diagnose(seen_at(content, step["status"], events=False))
+        placed = [c for c in step["status"].get("conditions", ()) if c["type"] == "PodScheduled"]
+        if placed and placed[0]["status"] == "False":
+            break
+        assert found is None or not found[2] or found[0].cause in ("creating", "scheduler-silent"), found
+
+
+HELD = observed.Node(
+    "gpu-1", Condition("True"), False, ("nvidia.com/gpu=true:NoSchedule",), {}, {"nvidia.com/gpu": "100"}
+)
+
+
+def gpu_wanted(much: str, node: observed.Node) -> Seen:
+    content = captured("unschedulable-gpu")
+    seen = seen_at(content, content["pod"]["status"], events=True)
+    (pod,) = seen.pods
+    pod = replace(pod, containers=(replace(pod.containers[0], limits={"nvidia.com/gpu": much}),))
+    return replace(
+        seen, pods=(pod,), nodes={node.name: node}, neighbours=("frigate/frigate-0: 100 nvidia.com/gpu on gpu-1",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause", "what"),
+    [
+        (
+            gpu_wanted("200", HELD),
+            "gpu-insufficient",
+            "The pod asks for 200 nvidia.com/gpu, and no node has more than 100.",
+        ),
+        (gpu_wanted("1", HELD), "gpu-taken", "All nvidia.com/gpu are taken by other pods."),
+        (
+            gpu_wanted("1", replace(HELD, allocatable={"nvidia.com/gpu": "0"})),
+            "gpu-not-advertised",
+            "No node offers nvidia.com/gpu any more: the device plugin or the driver is down.",
+        ),
+    ],
+)
+def test_which_lack_of_gpus(seen: Seen, cause: str, what: str) -> None:
+    found = diagnose(seen)
+    assert found is not None
+    assert (found[0].cause, found[0].what) == (cause, what)
+    assert "holds nvidia.com/gpu: frigate/frigate-0: 100 nvidia.com/gpu on gpu-1" in found[0].evidence
+
+
+def running(**container: Any) -> Seen:
+    """A pod on gpu-1 with one container."""
+    content = captured("crash-exit-3")
+    seen = seen_at(content, content["statusHistory"][2]["status"], events=False)
+    one = Container("stt", "img:1", **container)
+    return replace(seen, pods=(replace(seen.pods[0], containers=(one,)),), logs={})
+
+
+def with_log(seen: Seen, *lines: str) -> Seen:
+    return replace(seen, logs={(seen.pods[0].uid, "stt"): lines})
+
+
+def with_event(seen: Seen, reason: str, message: str, count: int = 1) -> Seen:
+    pod = seen.pods[0]
+    return replace(seen, events=(Event("Pod", pod.name, pod.uid, "Warning", reason, message, count, "2026"),))
+
+
+def refused(message: str) -> Seen:
+    seen = running()
+    assert seen.current is not None
+    failing = replace(seen.current, conditions={"ReplicaFailure": Condition("True", "FailedCreate", message)})
+    return replace(seen, pods=(), current=failing)
+
+
+def ended(code: int, reason: str = "Error", message: str = "", restarts: int = 0) -> Seen:
+    return running(state="terminated", reason=reason, restarts=restarts, exit=Exit(code, reason, message, "2026"))
+
+
+def pulling(message: str) -> Seen:
+    return running(state="waiting", reason="ErrImagePull", message=message)
+
+
+SEED = {
+    "error": "The hub cannot be reached",
+    "cause": "Name or service not known.",
+    "remedy": "Let the pod reach it.",
+    "code": 10,
+}
+
+
+def seeding(code: int, failed: int) -> Seen:
+    seen = ended(code, message=json.dumps({**SEED, "code": code}))
+    return replace(seen, kind="Job", deployment=None, current=None, job=observed.Job("seed", "j", False, 0, failed, {}))
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause", "what", "ripe"),
+    [
+        (
+            refused('pods "x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3'),
+            "quota-exceeded",
+            "Quota small allows pods=3, pods=3 is used, and the pod asks for pods=1.",
+            True,
+        ),
+        (
+            refused(
+                'Internal error occurred: failed calling webhook "policy.example.com": failed to call webhook: '
+                'Post "https://kyverno.kyverno.svc:443/validate": dial tcp 10.0.0.1:443: connect: connection refused'
+            ),
+            "webhook-unreachable",
+            "Admission webhook policy.example.com does not answer: failed to call webhook: Post "
+            '"https://kyverno.kyverno.svc:443/validate": dial tcp 10.0.0.1:443: connect: connection refused.',
+            True,
+        ),
+        (
+            refused('admission webhook "validate.kyverno.svc-fail" denied the request: no latest tags'),
+            "policy-denied",
+            "The cluster's policy validate.kyverno.svc-fail refuses the pod: no latest tags",
+            True,
+        ),
+        (
+            pulling("failed to copy: unexpected status code 429 Too Many Requests - Server message: toomanyrequests"),
+            "registry-rate-limited",
+            "The registry's limit of pulls is reached.",
+            True,
+        ),
+        (
+            pulling("failed to extract layer: write /var/lib/containerd/x: no space left on device"),
+            "disk-full",
+            "img:1 does not fit on the node's disk.",
+            True,
+        ),
+        (
+            pulling('Head "https://ghcr.io/v2/": tls: failed to verify certificate: x509: signed by unknown authority'),
+            "registry-tls",
+            "The node does not trust the registry of img:1.",
+            True,
+        ),
+        (
+            pulling("unexpected status from HEAD request to https://ghcr.io/v2/x: 503 Service Unavailable"),
+            "registry-unreachable",
+            "The node cannot reach the registry of img:1.",
+            True,
+        ),
+        (
+            ended(
+                128, "StartError", "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.9: unknown"
+            ),
+            "cuda-requirement",
+            "The node's driver does not meet what the image asks for: unsatisfied condition: cuda>=12.9.",
+            True,
+        ),
+        (
+            ended(
+                128, "StartError", "stderr: nvidia-container-cli: initialization error: nvml error: driver not loaded"
+            ),
+            "gpu-runtime",
+            "NVIDIA's container runtime cannot give the container its GPU: nvidia-container-cli: initialization error: "
+            "nvml error: driver not loaded.",
+            True,
+        ),
+        (
+            with_log(ended(1), "RuntimeError: CUDA failed with error out of memory"),
+            "cuda-out-of-memory",
+            "The card has too little memory left for the model.",
+            False,
+        ),
+        (
+            with_log(ended(1), "RuntimeError: Library libcublas.so.12 is not found or cannot be loaded"),
+            "cuda-library-missing",
+            "The container lacks a CUDA library: libcublas.so.12.",
+            True,
+        ),
+        (
+            with_log(ended(3), "requests.exceptions.ConnectionError: host='huggingface.co': Max retries exceeded"),
+            "hub-unreachable",
+            "The server asks the model hub when it starts, does not reach it, and ends (exit status 3).",
+            False,
+        ),
+        (ended(3), "crash-loop", "Container stt ends with exit status 3 each time it starts.", False),
+        (ended(3, restarts=2), "crash-loop", "Container stt ends with exit status 3 each time it starts.", True),
+        (seeding(10, 1), "seed-failed", "The hub cannot be reached.", False),
+        (seeding(12, 1), "seed-failed", "The hub cannot be reached.", True),
+        (
+            with_event(
+                running(state="waiting", reason="ContainerCreating"), "FailedMount", "mount.nfs: Connection timed out"
+            ),
+            "nfs-unreachable",
+            "The NFS server ? does not answer the node.",
+            True,
+        ),
+        (
+            with_event(
+                running(state="waiting", reason="ContainerCreating"),
+                "FailedMount",
+                'MountVolume.MountDevice failed for volume "m" : kubernetes.io/csi: attacher.MountDevice failed to create '
+                "newCsiDriverClient: driver name nfs.csi.k8s.io not found in the list of registered CSI drivers",
+            ),
+            "csi-driver-missing",
+            "The node has no CSI driver nfs.csi.k8s.io.",
+            True,
+        ),
+        (
+            with_event(running(state="running", exit=None), "FailedMount", "mount.nfs: access denied by server", 9),
+            "",
+            "",
+            False,
+        ),
+        (
+            replace(
+                running(state="waiting", reason="ContainerCreating"),
+                nodes={
+                    "gpu-node-1": replace(HELD, name="gpu-node-1", ready=Condition("Unknown", "NodeStatusUnknown", "x"))
+                },
+            ),
+            "node-lost",
+            "Node gpu-node-1 is not ready: its kubelet does not report, or its container runtime is down.",
+            True,
+        ),
+    ],
+)
+def test_what_was_not_captured(seen: Seen, cause: str, what: str, ripe: bool) -> None:
+    found = diagnose(seen)
+    assert ((found[0].cause, found[0].what, found[2]) if found else ("", "", False)) == (cause, what, ripe)
+
+
+def test_gpus_are_not_missed_while_the_old_pod_stops() -> None:
+    seen = gpu_wanted("1", HELD)
+    old = replace(seen.pods[0], uid="old", node="gpu-1", deleting=True)
+    found = diagnose(replace(seen, old_pods=(old,)))
+    assert found is not None
+    assert (found[0].cause, found[2]) == ("gpu-taken", False)
+
+
+def test_the_words_of_a_node_that_the_pod_does_not_ask_for_are_ignored() -> None:
+    """Seen in a cluster with a cordoned node elsewhere: the scheduler counts it before it looks at the selector."""
+    content = captured("unschedulable-selector")
+    seen = seen_at(content, content["pod"]["status"], events=False)
+    said = "0/4 nodes are available: 1 node(s) were unschedulable, 3 node(s) didn't match Pod's node affinity/selector."
+    pod = replace(seen.pods[0], conditions={"PodScheduled": Condition("False", "Unschedulable", said)})
+    found = diagnose(replace(seen, pods=(pod,), nodes={}, neighbours=()))
+    assert found is not None
+    assert found[0].cause == "no-gpu-node"
+
+
+def test_unknown_tells_the_raw_facts_in_order() -> None:
+    told = unknown(with_event(running(state="running"), "Odd", "something odd", 2))
+    assert told.cause == "unknown"
+    assert [line.split(":")[0] for line in told.evidence] == [
+        "Deployment",
+        "pod crash-exit-3 on node gpu-node-1",
+        "container stt",
+        "Pod crash-exit-3",
+    ]
+
+
+def test_every_rule_can_be_read() -> None:
+    for rule in RULES:
+        assert rule.cause == rule.cause.lower()
+        assert rule.what.endswith((".", "}")), rule.cause
+        assert rule.remedy.endswith((".", "}", "?")), rule.cause
