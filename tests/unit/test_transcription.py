@@ -383,7 +383,7 @@ def test_answer_of_something_else() -> None:
 def test_clips_refused(tmp_path: Path, option: dict[str, str] | None, message: str) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "ok.wav").write_bytes(sound())
-    options: list[dict[str, str]] = [option | {"path": str(tmp_path / option["path"])}] if option else []
+    options: list[dict[str, str]] = [{**option, "path": str(tmp_path / option["path"])}] if option is not None else []
     with pytest.raises(SpeechError) as raised:
         read_clips(options, 0.2)
     assert str(raised.value) == message.format(folder=tmp_path)
