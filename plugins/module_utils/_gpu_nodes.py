@@ -262,12 +262,22 @@ def gpu_nodes(
     namespace: where the GPU Operator's driver pods run; empty to leave them alone.
     tolerations: of the pod that is to run there; None to leave taints alone.
 
-    Raises ClusterError.
+    Raises ClusterError, or CollectionError for a selector that the API server cannot read.
     """
+    from ._cluster import ClusterError
+
     operator = _operator(cluster, namespace)
-    return [
-        read_node(node, operator, tolerations) for node in _pages(cluster, "/api/v1/nodes", {"labelSelector": selector})
-    ]
+    pages = _pages(cluster, "/api/v1/nodes", {"labelSelector": selector})
+    try:
+        return [read_node(node, operator, tolerations) for node in pages]
+    except ClusterError as exc:
+        if exc.status != 400:
+            raise
+        raise CollectionError(
+            f"label_selector {selector!r}",
+            f"the API server cannot read it: {exc.message}",
+            "Try it with: kubectl get nodes -l SELECTOR",
+        ) from exc
 
 
 def read_node(
