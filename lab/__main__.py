@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import importlib
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
-from lab import binaries, certificates, controlplane, network, processes, registry, simulated
-from lab.console import LabError, step
+from lab import (
+    binaries,
+    certificates,
+    controlplane,
+    images,
+    network,
+    node,
+    processes,
+    registry,
+    simulated,
+    weights,
+)
+from lab.console import LabError, say, step
+from lab.hub import MODEL
 from lab.paths import CACHE, NAME, STATE
 from lab.processes import Service, answers
 
-SSH_KEY = STATE / "ssh_key"
 
-
-def up(*, node: bool = True) -> None:
+def up(*, with_node: bool = True) -> None:
     """Everything runs; what runs already is left alone."""
-    with step(
-        "programs, image, weights"
-    ):  # what comes from outside comes first: inside the namespace there is no outside
+    # What comes from outside comes first: inside the namespace there is no outside.
+    with step("programs, images, weights"):
         binaries.ensure()
         registry.find()
-        images, weights = _module("lab.images"), _module("lab.weights")
-        if images:
-            images.base_archive()
-        if weights:
-            weights.weights()
+        images.base_archive()
+        weights.weights()
+        if with_node:
+            node.build()
     if network.exists() and not certificates.KUBECONFIG.exists():
         with step("remains of a crashed lab"):
             _clear()
     with step("network"):
-        STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        STATE.mkdir(parents=True, exist_ok=True)
         network.up()
         certificates.ensure()
     with step("control plane"):
@@ -46,15 +52,13 @@ def up(*, node: bool = True) -> None:
         simulated.up()
     with step("registry"):
         registry.up()
-    if images:
-        with step("images"), network.inside():
-            images.publish(registry.ADDRESS)
-    if weights:
-        with step("speech server and hub"):
-            processes.start([_speech(weights), _hub()])
-    if node and (machine := _module("lab.node")) and hasattr(machine, "start"):
+    with step("images"), network.inside():
+        images.publish(registry.ADDRESS)
+    with step("speech server and hub"):
+        processes.start([_speech(), _hub()])
+    if with_node:
         with step("node"):
-            machine.start()
+            node.start()
 
 
 def down() -> None:
@@ -63,7 +67,7 @@ def down() -> None:
         _clear()
 
 
-def status(*, node: bool = True) -> bool:
+def status() -> bool:
     """Prints a line a part; whether all that was started is up."""
     started = processes.records()
     if not network.exists() or not started:
@@ -72,12 +76,12 @@ def status(*, node: bool = True) -> bool:
     for record in started:
         state = f"running since {record.since}" if record.running else "NOT RUNNING"
         print(f"  {record.name:<24} {state}   log: {processes.LOGS / record.name}.log")
-    healthy = all(record.running for record in started)
-    if (machine := _module("lab.node")) and hasattr(machine, "status"):
-        machine.status()
-    if not healthy:
+    running = {record.name for record in started if record.running}
+    if {node.NAME, "kube-apiserver"} <= running:
+        node.status()
+    if len(running) < len(started):
         print("Start what is missing: python -m lab up")
-    return healthy
+    return len(running) == len(started)
 
 
 def run(command: list[str]) -> None:
@@ -87,7 +91,7 @@ def run(command: list[str]) -> None:
         "KUBECONFIG": str(certificates.KUBECONFIG),
         "K8S_AUTH_KUBECONFIG": str(certificates.KUBECONFIG),
         "PORTAL_STT_LAB": NAME,
-        "LAB_SSH_KEY": str(SSH_KEY),
+        "LAB_SSH_KEY": str(node.SSH_KEY),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     with network.inside():
@@ -105,17 +109,15 @@ def nodes(file: str | None) -> None:
 
 
 def _clear() -> None:
-    if (machine := _module("lab.node")) and hasattr(machine, "stop"):
-        machine.stop()
     network.down()
     shutil.rmtree(STATE, ignore_errors=True)
 
 
-def _speech(weights: ModuleType) -> Service:
+def _speech() -> Service:
+    """The stand-in of Speaches; it answers for every simulated pod with port 8000."""
     cache = STATE / "hub"
-    model = "deepdml/faster-whisper-large-v3-turbo-ct2"
-    if not (cache / f"models--{model.replace('/', '--')}").exists():
-        weights.hub_cache(cache, model)
+    if not cache.exists():
+        weights.hub_cache(cache, MODEL)
     environment = {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "STT_MODEL_TTL": "-1"}
     environment |= {"UVICORN_HOST": "0.0.0.0", "UVICORN_PORT": "8000"}
     argv = [sys.executable, "-m", "lab.speech.server"]
@@ -126,21 +128,16 @@ def _hub() -> Service:
     return Service("hub", [sys.executable, "-m", "lab.hub"], answers("http://127.0.0.1:8090/api/models"))
 
 
-def _module(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return None
-
-
 @contextmanager
 def _alone() -> Iterator[None]:
     """One command that changes the lab at a time."""
     STATE.parent.mkdir(parents=True, exist_ok=True)
     with STATE.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another command that works on this lab")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -168,16 +165,16 @@ def main() -> int:
             raise LabError("The lab makes network namespaces and mounts: run it as root.")
         if given.command == "run":
             run(given.argv)
+        if given.command == "status":
+            return 0 if status() else 1
         with _alone():
             if given.command == "up":
                 print(f"lab {NAME!r}: state in {STATE}, cache in {CACHE}", flush=True)
-                up(node=not given.no_node)
+                up(with_node=not given.no_node)
             elif given.command == "down":
                 down()
-            elif given.command == "nodes":
-                nodes(given.file)
             else:
-                return 0 if status() else 1
+                nodes(given.file)
     except (RuntimeError, OSError) as error:  # LabError, and what requests raises
         print(f"lab: {error}", file=sys.stderr)
         return 1

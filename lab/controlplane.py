@@ -69,6 +69,8 @@ def _controller_manager() -> Service:
         f"--root-ca-file={PKI / 'ca.crt'}",
         "--use-service-account-credentials",
         "--leader-elect=false",
+        # On a busy machine thousands of simulated nodes miss the default of 50 s, and flap.
+        "--node-monitor-grace-period=5m",
         *_FAST,
     ]
 

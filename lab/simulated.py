@@ -83,8 +83,8 @@ def up() -> None:
         f"--server-address=0.0.0.0:{_PORT}",
         f"--tls-cert-file={PKI / 'server.crt'}",
         f"--tls-private-key-file={PKI / 'server.key'}",
-        # Renewed every 40 s, just within the controller's 50 s: thousands of nodes are to cost little.
-        "--node-lease-duration-seconds=160",
+        # Renewed every 200 s, within the controller's patience: thousands of nodes are to cost little.
+        "--node-lease-duration-seconds=800",
     ]
     processes.start([Service("kwok", argv, answers(f"https://{HOST}:{_PORT}/healthz"))])
 
