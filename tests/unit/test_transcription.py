@@ -392,7 +392,10 @@ def test_clips_refused(tmp_path: Path, option: dict[str, str] | None, message: s
 def test_clips_read(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"sound")
-    options = [{"path": str(path), "text": "x", "language": "BG", "max_wer": 0.0}, {"path": str(path), "text": "y"}]
+    options: list[dict[str, Any]] = [
+        {"path": str(path), "text": "x", "language": "BG", "max_wer": 0.0},
+        {"path": str(path), "text": "y"},
+    ]
     assert read_clips(options, 0.3) == [
         Clip("a", "a.wav", b"sound", "x", "bg", max_wer=0.0),
         Clip("a", "a.wav", b"sound", "y", "", max_wer=0.3),
