@@ -175,21 +175,21 @@ def _remove(access: Cluster, fault: Fault) -> None:
 def explain_all(at: str) -> dict[str, Explained | BaseException]:
     """All faults of one place, several at a time, by name; an exception where the rollout was not explained."""
     faults = [fault for fault in table() if fault.at == at]
-    if at != "node" and access_lacks_simulated():
-        for one in simulated.expand(simulated.Declared(name=SIMULATED)):
-            api.call("POST", "/api/v1/nodes", one)
+    if at != "node" and _lacks_simulated():
+        for made in simulated.expand(simulated.Declared(name=SIMULATED)):
+            api.call("POST", "/api/v1/nodes", made)
 
-    def one(fault: Fault) -> Explained | BaseException:
+    def attempt(fault: Fault) -> Explained | BaseException:
         try:
             return explain(fault)
         except (Exception, AssertionError) as error:
             return error
 
     with ThreadPoolExecutor(AT_ONCE[at]) as pool:
-        return dict(zip([fault.name for fault in faults], pool.map(one, faults), strict=True))
+        return dict(zip([fault.name for fault in faults], pool.map(attempt, faults), strict=True))
 
 
-def access_lacks_simulated() -> bool:
+def _lacks_simulated() -> bool:
     return not any(one["metadata"]["name"] == SIMULATED for one in api.call("GET", "/api/v1/nodes")["items"])
 
 

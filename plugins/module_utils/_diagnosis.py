@@ -607,7 +607,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "policy-denied",
         refused(
-            r"(?:admission webhook|ValidatingAdmissionPolicy) ['\"](?P<name>[^'\"]+)['\"].* denied (?:the )?request: (?P<why>.+)"
+            r"(?:admission webhook|ValidatingAdmissionPolicy) ['\"](?P<name>[^'\"]+)['\"].* "
+            r"denied (?:the )?request: (?P<why>.+)"
         ),
         "The cluster's policy {name} refuses the pod: {why}",
         "Change what it names, or ask whoever owns the policy for an exception.",

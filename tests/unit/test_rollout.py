@@ -1,0 +1,324 @@
+"""How a rollout stands at a given time, and what brings it back: no cluster, no clock."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.portal.stt.plugins.module_utils import _observed as observed
+from ansible_collections.portal.stt.plugins.module_utils._follow import Target, assemble
+from ansible_collections.portal.stt.plugins.module_utils._observed import Condition, Exit, Pod, ReplicaSet, Seen
+from ansible_collections.portal.stt.plugins.module_utils._rollback import earlier_manifest, job_manifest
+from ansible_collections.portal.stt.plugins.module_utils._rollout import (
+    Memory,
+    Verdict,
+    advance,
+    complete,
+    earlier,
+    leftovers,
+)
+
+CAPTURED = Path(__file__).parent.parent / "fixtures" / "faults"
+READY = observed.Deployment("stt", "d", 2, 2, False, 1, 1, 1, 1, {}, {})
+CURRENT = ReplicaSet("stt-2", "r2", 2, "", 1, {}, {}, {})
+BEFORE = ReplicaSet("stt-1", "r1", 1, "", 0, {}, {}, {})
+
+
+def pod(name: str = "stt-2-a", owner: str = "r2", **other: Any) -> Pod:
+    defaults: dict[str, Any] = {
+        "node": "gpu-1", "phase": "Running", "reason": "", "message": "", "created": "2026-11-24T05:00:00Z",
+        "deleting": False, "ready": True, "conditions": {}, "containers": (), "claims": (), "selector": {},
+    }  # fmt: skip
+    return Pod(name=name, uid=f"uid-{name}", owner=owner, **{**defaults, **other})
+
+
+def seen(**other: Any) -> Seen:
+    defaults: dict[str, Any] = {
+        "deployment": READY, "revisions": (BEFORE, CURRENT), "current": CURRENT, "pods": (pod(),)
+    }  # fmt: skip
+    return Seen("Deployment", "n", "stt", **{**defaults, **other})
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        pytest.param(seen(), True, id="all there"),
+        pytest.param(seen(deployment=replace(READY, observed=1)), False, id="the controller has not seen the change"),
+        pytest.param(seen(deployment=replace(READY, updated=0)), False, id="old pods are available, none is new"),
+        pytest.param(seen(deployment=replace(READY, available=0)), False, id="not available"),
+        pytest.param(seen(deployment=replace(READY, replicas=2)), False, id="an old pod is counted"),
+        pytest.param(seen(old_pods=(pod("stt-1-a", "r1", deleting=True),)), False, id="an old pod still stops"),
+        pytest.param(seen(old_pods=(pod("stt-1-a", "r1", phase="Failed"),)), True, id="an evicted old pod is no pod"),
+        pytest.param(seen(pods=(pod(ready=False),)), False, id="the controller's count is behind the pod"),
+        pytest.param(seen(current=None), False, id="no ReplicaSet of the wanted template yet"),
+        pytest.param(
+            Seen("Job", "n", "seed", job=observed.Job("seed", "j", False, 1, 0, {"Complete": Condition("True")})),
+            True,
+            id="a Job that has succeeded",
+        ),
+        pytest.param(
+            Seen("Job", "n", "seed", job=observed.Job("seed", "j", False, 0, 1, {})), False, id="a Job that has not"
+        ),
+    ],
+)
+def test_complete(view: Seen, expected: bool) -> None:
+    assert complete(view) is expected
+
+
+SOON = "2026-11-24T05:00:00Z"
+LATER = "2026-11-24T06:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("revisions", "first", "expected"),
+    [
+        pytest.param((replace(BEFORE, served=SOON), CURRENT), seen(), "stt-1", id="the one that has served"),
+        pytest.param((BEFORE, CURRENT), seen(), None, id="none has served"),
+        pytest.param(
+            (BEFORE, CURRENT), seen(old_pods=(pod("stt-1-a", "r1", deleting=True),)), "stt-1", id="it was seen serving"
+        ),
+        pytest.param(
+            (replace(BEFORE, served=SOON), replace(CURRENT, served=LATER)),
+            seen(),
+            None,
+            id="the current one served last: the fault came from elsewhere",
+        ),
+        pytest.param(
+            (replace(BEFORE, served=LATER), replace(CURRENT, served=SOON)),
+            seen(),
+            "stt-1",
+            id="back to an old template that fails now: forward again",
+        ),
+    ],
+)
+def test_what_a_rollback_goes_back_to(revisions: tuple[ReplicaSet, ...], first: Seen, expected: str | None) -> None:
+    current = next(one for one in revisions if one.uid == "r2")
+    found = earlier(seen(revisions=revisions, current=current), first)
+    assert (found.name if found else None) == expected
+
+
+# Time
+
+
+def waiting(reason: str, message: str) -> Seen:
+    container = observed.Container("stt", "img:1", "waiting", reason, message)
+    return seen(
+        deployment=replace(READY, available=0), pods=(pod(ready=False, phase="Pending", containers=(container,)),)
+    )
+
+
+UNREACHABLE = waiting("ErrImagePull", "dial tcp 10.0.0.1:443: connect: connection refused")
+BUSY = seen(
+    deployment=replace(READY, available=0),
+    pods=(pod(ready=False, containers=(observed.Container("stt", "img:1", "running"),)),),
+)
+
+
+def play(*looks: tuple[float, Seen], deadline: float = 900) -> list[tuple[float, str]]:
+    """The verdict at each look, as (second, verdict and cause)."""
+    memory, out = Memory(), []
+    for now, view in looks:
+        step = advance(memory, view, now, deadline)
+        memory = step.memory
+        out.append((now, f"{step.verdict}{f' {step.diagnosis.cause}' if step.diagnosis else ''}"))
+    return out
+
+
+def test_a_registry_that_does_not_answer_is_given_its_time() -> None:
+    assert play((0, UNREACHABLE), (60, UNREACHABLE), (69, UNREACHABLE), (78, UNREACHABLE), (87, UNREACHABLE)) == [
+        (0, "waiting"),
+        (60, "waiting"),  # out of sight for a minute: the count begins anew
+        (69, "waiting"),
+        (78, "waiting"),
+        (87, "waiting"),
+    ]
+    steady = [(float(second), UNREACHABLE) for second in range(0, 100, 5)]
+    verdicts = dict(play(*steady))
+    assert verdicts[85.0] == "waiting"
+    assert verdicts[90.0] == "failed registry-unreachable"
+
+
+def test_a_registry_that_comes_back_in_between_is_no_failure() -> None:
+    looks = [
+        (0.0, UNREACHABLE),
+        (30.0, BUSY),
+        (100.0, BUSY),
+        (130.0, UNREACHABLE),
+        (139.0, UNREACHABLE),
+        (150.0, seen()),
+    ]
+    assert play(*looks)[-1] == (150.0, "complete")
+
+
+def test_a_tag_that_is_missing_ends_it_at_once() -> None:
+    assert play((3, waiting("ErrImagePull", "img:1: not found"))) == [(3, "failed image-missing")]
+
+
+def test_a_slow_start_is_no_failure_until_the_time_is_over() -> None:
+    looks = [(float(second), BUSY) for second in range(0, 901, 60)]
+    verdicts = play(*looks)
+    assert {verdict for _, verdict in verdicts[:-1]} == {"waiting"}
+    assert verdicts[-1] == (900.0, "failed unknown")
+
+
+def test_the_deployments_own_deadline_is_not_the_end_of_a_long_pull() -> None:
+    late = {"Progressing": Condition("False", "ProgressDeadlineExceeded", "timed out progressing")}
+    container = observed.Container("stt", "img:1", "waiting", "ContainerCreating")
+    assert READY.conditions == {}
+    pulling = seen(
+        deployment=replace(READY, available=0, conditions=late),
+        pods=(pod(ready=False, phase="Pending", containers=(container,)),),
+    )
+    assert play((700, pulling)) == [(700, "waiting")]
+
+
+def test_progress_is_said_once_and_silence_is_broken() -> None:
+    memory, said = Memory(), []
+    for now in range(0, 100, 10):
+        step = advance(memory, BUSY, float(now), 900)
+        memory = step.memory
+        said += [(now, line) for line in step.lines]
+    assert said == [
+        (0, "pod stt-2-a: scheduled on node gpu-1"),
+        (0, "pod stt-2-a: container started"),
+        (30, "still waiting: pod stt-2-a: container started"),
+        (60, "still waiting: pod stt-2-a: container started"),
+        (90, "still waiting: pod stt-2-a: container started"),
+    ]
+
+
+def test_progress_of_a_captured_start() -> None:
+    """A real Deployment that became ready, with its events."""
+    raw = {
+        name: json.loads((CAPTURED / f"ok-stt-{name}.json").read_text())["items"]
+        for name in ("deploy", "rs", "pod", "events")
+    }
+    target = Target("Deployment", raw["deploy"][0]["metadata"]["namespace"], raw["deploy"][0]["metadata"]["name"])
+    objects = {
+        path: {one["metadata"]["uid"]: one for one in raw[name]}
+        for path, name in {
+            target.collection: "deploy", target.replica_sets: "rs", target.core("pods"): "pod",
+            target.core("events"): "events",
+        }.items()
+    }  # fmt: skip
+    view = assemble(target, objects)
+    step = advance(Memory(), view, 0, 900)
+    assert step.verdict is Verdict.COMPLETE
+    name = view.pods[0].name
+    assert f"pod {name}: scheduled on node gpu-node-1" in step.lines
+    assert step.lines[-1] == f"pod {name}: ready"
+
+
+# A captured crash, status by status
+
+
+def test_replay_of_a_crash() -> None:
+    """The third end of the container is the one that decides; the pod was Ready for a moment between the first two."""
+    content = json.loads((CAPTURED / "crash-exit-3.json").read_text())
+    memory, verdicts = Memory(), []
+    for second, entry in enumerate(content["statusHistory"]):
+        one = observed.pod({**content["pod"], "status": entry["status"]})
+        view = seen(deployment=replace(READY, available=0), pods=(replace(one, owner="r2"),))
+        step = advance(memory, view, float(second), 900)
+        memory = step.memory
+        verdicts.append(step.verdict)
+        if step.verdict is Verdict.FAILED:
+            assert step.diagnosis is not None
+            assert step.diagnosis.cause == "crash-loop"
+            assert view.pods[0].containers[0].restarts == 2
+            break
+    assert verdicts[-1] is Verdict.FAILED
+
+
+# What had failed before
+
+
+@pytest.mark.parametrize(
+    ("now", "names"),
+    [("2026-11-24T05:00:20Z", []), ("2026-11-24T05:10:00Z", ["stt-2-a"])],
+)
+def test_pods_that_had_failed_before_the_run(now: str, names: list[str]) -> None:
+    found = leftovers(UNREACHABLE, datetime.fromisoformat(now).astimezone(UTC))
+    assert [one.name for one in found] == names
+
+
+def test_a_pod_that_starts_slowly_is_left_alone() -> None:
+    assert leftovers(BUSY, datetime(2026, 11, 24, 6, tzinfo=UTC)) == ()
+
+
+def test_exit_of_a_pod_that_is_ready_again_is_history() -> None:
+    container = observed.Container("stt", "img:1", "running", ready=True, restarts=5, exit=Exit(1, "Error", "", "x"))
+    assert complete(seen(pods=(pod(containers=(container,)),)))
+
+
+# The way back
+
+
+def test_the_manifest_of_an_earlier_revision() -> None:
+    """What our field manager owns stays; the template and the copied annotations are those of the revision."""
+    deployment = {
+        "metadata": {
+            "name": "stt",
+            "namespace": "n",
+            "labels": {"app": "stt", "theirs": "x"},
+            "annotations": {"portal-stt/image": "new", "keel.sh/policy": "minor"},
+            "managedFields": [
+                {"manager": "keel", "operation": "Update", "fieldsV1": {"f:metadata": {"f:annotations": {}}}},
+                {
+                    "manager": "portal-stt",
+                    "operation": "Apply",
+                    "fieldsV1": {
+                        "f:metadata": {"f:labels": {"f:app": {}}, "f:annotations": {"f:portal-stt/image": {}}},
+                        "f:spec": {"f:replicas": {}, "f:strategy": {"f:type": {}}, "f:template": {"f:spec": {}}},
+                    },
+                },
+            ],
+        },
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "revisionHistoryLimit": 10,
+            "selector": {"matchLabels": {"app": "stt"}},
+            "template": {"spec": {"containers": ["new"]}},
+        },
+    }
+    revision = replace(BEFORE, template={"spec": {"containers": ["old"]}}, annotations={"portal-stt/image": "old"})
+    assert earlier_manifest(deployment, revision) == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "stt",
+            "namespace": "n",
+            "labels": {"app": "stt"},
+            "annotations": {"portal-stt/image": "old"},
+        },
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": {"app": "stt"}},
+            "template": {"spec": {"containers": ["old"]}},
+        },
+    }
+
+
+def test_the_manifest_of_a_job_that_had_failed() -> None:
+    labels = {"app": "seed", "controller-uid": "1", "batch.kubernetes.io/job-name": "seed"}
+    job = {
+        "metadata": {"name": "seed", "namespace": "n", "uid": "1", "labels": labels},
+        "spec": {
+            "backoffLimit": 3,
+            "selector": {"matchLabels": {"controller-uid": "1"}},
+            "template": {"metadata": {"labels": labels, "creationTimestamp": None}, "spec": {"containers": []}},
+        },
+        "status": {"failed": 4},
+    }
+    assert job_manifest(job) == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "seed", "namespace": "n", "labels": {"app": "seed"}},
+        "spec": {"backoffLimit": 3, "template": {"metadata": {"labels": {"app": "seed"}}, "spec": {"containers": []}}},
+    }

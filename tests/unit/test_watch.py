@@ -1,0 +1,141 @@
+"""A watch that goes on, against a server that is scripted: no network, no time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.portal.stt.plugins.module_utils._cluster import ClusterError
+from ansible_collections.portal.stt.plugins.module_utils._watch import Changed, Interrupted, Listed, News, follow
+
+PATH = "/api/v1/namespaces/n/pods"
+
+
+def answer(status: int) -> ClusterError:
+    return ClusterError("API server", f"HTTP {status}.", "", status=status)
+
+
+def thing(version: int, name: str = "a") -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": name, "resourceVersion": str(version)}}
+
+
+def event(kind: str, version: int, name: str = "a") -> dict[str, Any]:
+    return {"type": kind, "object": thing(version, name)}
+
+
+class Script:
+    """Answers lists and watches one after the other; an exception is raised. `asked` is what came in."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+        self.asked: list[str] = []
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        self.asked.append("list")
+        return self._next()  # type: ignore[no-any-return]
+
+    def watch(
+        self, path: str, query: Mapping[str, Any] | None = None, *, resource_version: str = "", timeout: float = 300
+    ) -> Iterator[dict[str, Any]]:
+        self.asked.append(f"watch {resource_version}")
+        for one in self._next():
+            if isinstance(one, Exception):
+                raise one
+            yield one
+
+    def _next(self) -> Any:
+        one = self._answers.pop(0)
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    @property
+    def done(self) -> bool:
+        return not self._answers
+
+
+def run(script: Script) -> tuple[list[News], list[float]]:
+    """The news until the script is at its end, and the pauses that were asked for."""
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return script.done
+
+    return list(follow(script, PATH, wait=wait)), pauses
+
+
+LIST = {"metadata": {"resourceVersion": "10"}, "items": [thing(7)]}
+GONE = answer(410)
+DOWN = answer(0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "news"),
+    [
+        pytest.param(
+            [LIST, [event("MODIFIED", 11)], [event("DELETED", 12)]],
+            ["list", "watch 10", "watch 11"],
+            ["listed 1", "changed", "gone"],
+            id="goes on from the last version when a request ends",
+        ),
+        pytest.param(
+            [LIST, [event("BOOKMARK", 90)], [event("MODIFIED", 91)]],
+            ["list", "watch 10", "watch 90"],
+            ["listed 1", "changed"],
+            id="a bookmark moves the version and is no news",
+        ),
+        pytest.param(
+            [LIST, [event("MODIFIED", 11), GONE], LIST, []],
+            ["list", "watch 10", "list", "watch 10"],
+            ["listed 1", "changed", "listed 1"],
+            id="410 Gone: everything is asked for again",
+        ),
+        pytest.param(
+            [LIST, GONE, LIST, []],
+            ["list", "watch 10", "list", "watch 10"],
+            ["listed 1", "listed 1"],
+            id="410 as the answer to the request",
+        ),
+        pytest.param(
+            [LIST, [event("MODIFIED", 11), DOWN], DOWN, [event("MODIFIED", 12)]],
+            ["list", "watch 10", "watch 11", "watch 11"],
+            ["listed 1", "changed", "interrupted", "interrupted", "changed"],
+            id="a broken connection, and an API server that restarts",
+        ),
+        pytest.param(
+            [LIST, answer(401), []],
+            ["list", "watch 10", "watch 10"],
+            ["listed 1", "interrupted"],
+            id="credentials that have expired are tried again",
+        ),
+        pytest.param(
+            [answer(429), LIST, []],
+            ["list", "list", "watch 10"],
+            ["interrupted", "listed 1"],
+            id="an API server that asks for patience",
+        ),
+        pytest.param([answer(403)], ["list"], ["refused"], id="a right that is missing ends it"),
+    ],
+)
+def test_follow(answers: list[Any], asked: list[str], news: list[str]) -> None:
+    script = Script(*answers)
+    got, _ = run(script)
+    assert script.asked == asked
+    assert [_short(one) for one in got] == news
+
+
+def _short(one: News) -> str:
+    if isinstance(one, Listed):
+        return f"listed {len(one.objects)}"
+    if isinstance(one, Changed):
+        return "gone" if one.gone else "changed"
+    assert isinstance(one, Interrupted)
+    return "refused" if one.final else "interrupted"
+
+
+def test_pauses_grow_and_begin_anew_after_an_answer() -> None:
+    script = Script(LIST, DOWN, DOWN, DOWN, DOWN, DOWN, [event("MODIFIED", 11), DOWN], [])
+    _, pauses = run(script)
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 0.25, 0]
