@@ -89,7 +89,7 @@ def run(argv: list[str], environment: dict[str, str] | None = None) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-2000:]
         raise BootstrapError(
-            f"{' '.join(argv)} failed:\n{said}\nThe package sources must be reachable; then try again."
+            f"{' '.join(argv)} failed:\n{said}\nAre the package sources reachable? Then try again."
         )
 
 
