@@ -99,6 +99,7 @@ def path(one: Manifest) -> str:
 
 
 def apply(access: Cluster, one: Manifest) -> None:
+    """The object is there, as our field manager would have it."""
     access.apply(path(one), one, field_manager=MANAGER)
 
 
@@ -113,7 +114,7 @@ def explain(fault: Fault) -> Explained:
                 api.call("POST", "/api/v1/nodes", one)
         surroundings = fault.surroundings()
         apply(access, surroundings[0])
-        _wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
+        wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
         for one in surroundings[1:]:
             apply(access, one)
         if fault.serves:
@@ -125,7 +126,7 @@ def explain(fault: Fault) -> Explained:
             Thread(target=_replay, args=(access, fault), daemon=True).start()
         return _answer(access, target, fault, start)
     finally:
-        _remove(access, fault)
+        remove(access, fault)
 
 
 def _answer(access: Witness, target: Target, fault: Fault, start: float) -> Explained:
@@ -155,18 +156,20 @@ def _replay(access: Cluster, fault: Fault) -> None:
     def placed() -> str:
         return next((p["metadata"]["name"] for p in access.get(pods)["items"] if p["spec"].get("nodeName")), "")
 
-    _wait(lambda: bool(placed()))
+    wait(lambda: bool(placed()))
     api.call("PATCH", f"{pods}/{placed()}/status", {"status": fault.status(images.BASE)})
 
 
-def _wait(done: Callable[[], bool], seconds: float = 30) -> None:
+def wait(done: Callable[[], bool], seconds: float = 30) -> None:
+    """Returns when something is so; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
 
 
-def _remove(access: Cluster, fault: Fault) -> None:
+def remove(access: Cluster, fault: Fault) -> None:
+    """What a fault has made is gone, or goes: deleting a namespace takes the cluster a while."""
     for one in (*fault.surroundings(), *(simulated.expand(fault.own_node) if fault.own_node else ())):
         if "namespace" not in one["metadata"]:
             api.call("DELETE", path(one), accept=(404,))
@@ -175,9 +178,8 @@ def _remove(access: Cluster, fault: Fault) -> None:
 def explain_all(at: str) -> dict[str, Explained | BaseException]:
     """All faults of one place, several at a time, by name; an exception where the rollout was not explained."""
     faults = [fault for fault in table() if fault.at == at]
-    if at != "node" and _lacks_simulated():
-        for made in simulated.expand(simulated.Declared(name=SIMULATED)):
-            api.call("POST", "/api/v1/nodes", made)
+    if at != "node":
+        ensure_simulated(SIMULATED)
 
     def attempt(fault: Fault) -> Explained | BaseException:
         try:
@@ -189,8 +191,11 @@ def explain_all(at: str) -> dict[str, Explained | BaseException]:
         return dict(zip([fault.name for fault in faults], pool.map(attempt, faults), strict=True))
 
 
-def _lacks_simulated() -> bool:
-    return not any(one["metadata"]["name"] == SIMULATED for one in api.call("GET", "/api/v1/nodes")["items"])
+def ensure_simulated(name: str) -> None:
+    """The simulated node that has everything is there."""
+    if api.call("GET", f"/api/v1/nodes/{name}", accept=(404,))["kind"] == "Status":
+        for one in simulated.expand(simulated.Declared(name=name)):
+            api.call("POST", "/api/v1/nodes", one)
 
 
 def node_is_there() -> bool:

@@ -333,8 +333,8 @@ def seeding(code: int, failed: int) -> Seen:
             with_event(
                 running(state="waiting", reason="ContainerCreating"),
                 "FailedMount",
-                'MountVolume.MountDevice failed for volume "m" : kubernetes.io/csi: attacher.MountDevice failed to create '
-                "newCsiDriverClient: driver name nfs.csi.k8s.io not found in the list of registered CSI drivers",
+                'MountVolume.MountDevice failed for volume "m" : kubernetes.io/csi: attacher.MountDevice failed to '
+                "create newCsiDriverClient: driver name nfs.csi.k8s.io not found in the list of registered CSI drivers",
             ),
             "csi-driver-missing",
             "The node has no CSI driver nfs.csi.k8s.io.",
