@@ -162,9 +162,8 @@ def operator(namespace: str) -> Iterator[str]:
             },
         },
     )
-    watch = {"fieldSelector": "metadata.name=nvidia-driver,status.phase=Running"}
     for _ in range(100):
-        if api.call("GET", path, **watch)["items"]:
+        if api.call("GET", path, fieldSelector="metadata.name=nvidia-driver,status.phase=Running")["items"]:
             break
         time.sleep(0.1)
     yield namespace

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from lab import registry as lab_registry
 from tests.modules import run_module
 from tests.vectors import SAMPLE
 
@@ -136,7 +137,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Re
         (folder / "config.yml").write_text(json.dumps(settings))
         log = (folder / "log").open("wb")
         running.append(
-            subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+            subprocess.Popen([str(lab_registry.find()), "serve", str(folder / "config.yml")], stdout=log, stderr=log)
         )
         for _ in range(100):
             try:
