@@ -1,0 +1,612 @@
+"""nfs_export against real exportfs and kernel NFS: everything that can go wrong on a host that others depend on.
+
+Each row of the table prepares the host, runs the module, and compares the whole export table before and after.
+docs/nfs.md shows the table; PORTAL_STT_WRITE_DOCS=1 writes it there, any other complete run compares it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.integration.nfs_host import ADDRESS, ROOT, NfsHost, Ran, connected
+
+EXPORTS = "/srv/nfs-ssd *(rw,sync,no_subtree_check,no_root_squash,insecure,fsid=1)\n"
+OTHERS = """# of somebody else
+/srv/nfs-ssd/others/music 10.77.0.0/16(ro,no_subtree_check)
+/srv/nfs-ssd/others/photos 10.77.0.7(rw,no_subtree_check) @house(ro,no_subtree_check)
+"""
+PATH = "/srv/nfs-ssd/torture"
+FILE = "/etc/exports.d/torture.exports"
+CLIENT = {"host": "10.77.0.0/24", "options": ["rw", "sync", "no_subtree_check", "root_squash"]}
+PRESENT: Mapping[str, Any] = {
+    "name": "torture",
+    "path": PATH,
+    "clients": [CLIENT],
+    "directories": [{"path": ".", "owner": 1000, "group": 1000, "mode": "0755"}],
+    "require_mountpoint": "/srv/nfs-ssd",
+}
+ABSENT: Mapping[str, Any] = {"name": "torture", "path": PATH, "state": "absent"}
+
+RESET = f"""
+for mount in /usr/sbin/exportfs /etc/exports.d /var/lib/nfs /srv/torture-disk; do
+  while umount -l $mount 2>/dev/null; do :; done
+done
+python3 -c '{"import fcntl,os,struct,sys"}
+for path in ("/etc/exports", "{FILE}"):
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        fcntl.ioctl(handle, 0x40086602, struct.pack("l", 0x80000))
+    except OSError:
+        pass
+'
+rm -rf /etc/exports /etc/exports.d /srv/torture-disk
+rm -rf {PATH} /srv/nfs-ssd/others /srv/nfs-ssd/many "/srv/nfs-ssd/моят глас"
+mkdir -p /etc/exports.d /srv/nfs-ssd/others/music /srv/nfs-ssd/others/photos
+printf %s '{EXPORTS}' > /etc/exports
+printf %s '{OTHERS}' > /etc/exports.d/others.exports
+exportfs -ra
+"""
+FLAG = """python3 -c 'import fcntl, os, struct
+fcntl.ioctl(os.open("{path}", os.O_RDONLY), 0x40086602, struct.pack("l", 0x80010))'
+"""
+DECLARED = f"mkdir -p {PATH}; chown 1000:1000 {PATH}; echo '{PATH} 10.77.0.0/24(ro,no_subtree_check)' "
+
+
+def with_client(**client: Any) -> Mapping[str, Any]:
+    return {**PRESENT, "clients": [{**CLIENT, **client}]}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to torture a host.
+
+    prepare: shell, as root on the host. verdict and says: what has to come of the run; `says` is the refusal, or
+    the finding that has to be among the others. served: whether our export is served afterwards.
+    """
+
+    name: str
+    verdict: str
+    says: str = ""
+    prepare: str = ""
+    params: Mapping[str, Any] = field(default_factory=lambda: PRESENT)
+    served: bool = True
+
+
+REFUSES = f"The host's exportfs rejects {FILE} as it would be written; nothing was written."
+ROWS = (
+    Row("a valid file", "changed"),
+    Row("the same again", "unchanged", prepare="present"),
+    Row("other options", "changed", prepare="present", params=with_client(options=["ro", "no_subtree_check"])),
+    Row("removal", "changed", prepare="present", params=ABSENT, served=False),
+    Row("removal of what is not there", "unchanged", params=ABSENT, served=False),
+    Row(
+        "the same content in a file that does not end in .exports",
+        "changed",
+        "exportfs reads only files that end in .exports and ignores others in /etc/exports.d.",
+        f"echo '{PATH} *(rw)' > /etc/exports.d/foo.conf",
+    ),
+    Row(
+        "an unknown option, while the export is served",
+        "refused",
+        f'{REFUSES}\n  {FILE} line 1: exportfs says: unknown keyword "rwx" '
+        f"[{PATH} 10.77.0.0/24(rwx,mountpoint=/srv/nfs-ssd)]\n"
+        "Correct the options or clients in the line that it names.",
+        prepare="present",
+        params=with_client(options=["rwx"]),
+    ),
+    Row(
+        "a blank before the parenthesis",
+        "refused",
+        "The client '10.77.0.0/24 ' is not a network: '10.77.0.0/24 ' does not appear to be an IPv4 or IPv6 network. "
+        "Write a network with its prefix, as in 192.168.1.0/24.",
+        params=with_client(host="10.77.0.0/24 "),
+        served=False,
+    ),
+    Row(
+        "a blank before the parenthesis in a file of somebody else",
+        "changed",
+        "/etc/exports.d/typo.exports line 1 has a blank before (rw,no_subtree_check): these options apply to every "
+        "machine there is.",
+        "echo '/srv/nfs-ssd/others 10.0.0.0/8 (rw,no_subtree_check)' > /etc/exports.d/typo.exports; exportfs -ra",
+    ),
+    Row(
+        "an unclosed parenthesis",
+        "refused",
+        "'(rw' is not one option of exports(5). "
+        "Write each option as its own item of the list, without parentheses, commas or blanks.",
+        params=with_client(options=["(rw"]),
+        served=False,
+    ),
+    Row(
+        "a missing directory that nobody is told to make",
+        "refused",
+        f"{REFUSES}\n  exportfs says: Failed to stat {PATH}: No such file or directory\n"
+        "Correct the options or clients in the line that it names.",
+        params={**PRESENT, "directories": []},
+        served=False,
+    ),
+    Row(
+        "a bad network",
+        "refused",
+        "The client '10.77.0.0/33' is not a network: '10.77.0.0/33' does not appear to be an IPv4 or IPv6 network. "
+        "Write a network with its prefix, as in 192.168.1.0/24.",
+        params=with_client(host="10.77.0.0/33"),
+        served=False,
+    ),
+    Row(
+        "a client that cannot be resolved",
+        "refused",
+        "The host cannot resolve node.invalid; exportfs would leave it out without a word. "
+        "Correct the name, enter it in the DNS or in /etc/hosts of the NFS host, or use the address.",
+        params=with_client(host="node.invalid"),
+        served=False,
+    ),
+    Row("a client by name", "changed", params=with_client(host="gpu-node-1")),
+    Row(
+        "a bad line before a good one",
+        "refused",
+        f'{REFUSES}\n  {FILE} line 1: exportfs says: unknown keyword "async_please" '
+        f"[{PATH} 10.77.0.9(async_please,mountpoint=/srv/nfs-ssd)]\n"
+        "Correct the options or clients in the line that it names.",
+        params={**PRESENT, "clients": [{"host": "10.77.0.9", "options": ["async_please"]}, CLIENT]},
+        served=False,
+    ),
+    Row(
+        "the same path and client in /etc/exports",
+        "refused",
+        f"/etc/exports line 2 already exports {PATH} to 10.77.0.0/24; exportfs keeps only one of the two entries.",
+        f"{DECLARED} >> /etc/exports; exportfs -ra",
+        served=False,
+    ),
+    Row(
+        "the same path and client in a file that is read after ours",
+        "refused",
+        f"/etc/exports.d/zzz.exports line 1 already exports {PATH} to 10.77.0.0/24; exportfs keeps only one of the "
+        "two entries.",
+        f"{DECLARED} > /etc/exports.d/zzz.exports; exportfs -ra",
+        served=False,
+    ),
+    Row(
+        "a broken file of somebody else, never served",
+        "changed",
+        "exportfs complains about files of others.",
+        "echo '/srv/nfs-ssd/others 10.77.0.0/16(rw' > /etc/exports.d/broken.exports; exportfs -ra 2>/dev/null; true",
+    ),
+    Row(
+        "a file of somebody else, broken after it was served",
+        "refused",
+        "2 exports of others would not survive `exportfs -ra`, whoever runs it: the files do not declare what is "
+        "served now.\n"
+        "  lost: /srv/nfs-ssd/others/photos 10.77.0.7(sync,wdelay,hide,no_subtree_check,sec=sys,rw,secure,root_squash,"
+        "no_all_squash)\n"
+        "  lost: /srv/nfs-ssd/others/photos @house(sync,wdelay,hide,no_subtree_check,sec=sys,ro,secure,root_squash,"
+        "no_all_squash)\n"
+        "  /etc/exports.d/others.exports line 3: exportfs says: syntax error: bad option list\n",
+        "sed -i 's/photos 10.77.0.7(rw,no_subtree_check)/photos 10.77.0.7(rw/' /etc/exports.d/others.exports",
+        served=False,
+    ),
+    Row(
+        "an export made by hand, in no file",
+        "refused",
+        "1 export of others would not survive `exportfs -ra`, whoever runs it: the files do not declare what is served "
+        "now.\n  lost: /srv/nfs-ssd/others 10.77.0.8(",
+        "exportfs -o ro,no_subtree_check 10.77.0.8:/srv/nfs-ssd/others",
+        served=False,
+    ),
+    Row(
+        "an entry of somebody else, edited and not exported yet",
+        "changed",
+        "1 export of others, declared in a file and not served yet, will be served as well.",
+        "echo '/srv/nfs-ssd/others 10.77.0.8(ro,no_subtree_check)' > /etc/exports.d/new.exports",
+    ),
+    Row(
+        "/etc/exports cannot be read",
+        "refused",
+        "1 export of others would not survive `exportfs -ra`, whoever runs it: the files do not declare what is served "
+        "now.\n  lost: /srv/nfs-ssd *(",
+        "rm /etc/exports; ln -s /nowhere /etc/exports",
+        served=False,
+    ),
+    Row("/etc/exports.d does not exist", "changed", prepare="rm -r /etc/exports.d; exportfs -ra"),
+    Row("/etc/exports does not exist", "changed", prepare="rm /etc/exports; exportfs -ra 2>/dev/null; true"),
+    Row(
+        "no room in /etc/exports.d",
+        "refused",
+        "The file could not be written: No space left on device. Nothing was changed. "
+        "Look at the file system of /etc (full, read-only, immutable?) and run again.",
+        "cp -a /etc/exports.d /run/torture.d; mount -t tmpfs -o size=64k tmpfs /etc/exports.d; "
+        "cp -a /run/torture.d/. /etc/exports.d/; rm -r /run/torture.d; "
+        "head -c 1M /dev/zero > /etc/exports.d/filler 2>/dev/null; true",
+        served=False,
+    ),
+    Row(
+        "no room for the table itself in /var/lib/nfs",
+        "refused",
+        "/var/lib/nfs has 0 KiB left: exportfs would cut the table short and every export behind the cut would end. "
+        "Make room on that disk first.",
+        "cp -a /var/lib/nfs /run/torture.nfs; mount -t tmpfs -o size=64k tmpfs /var/lib/nfs; "
+        "cp -a /run/torture.nfs/. /var/lib/nfs/; rm -r /run/torture.nfs; "
+        "head -c 1M /dev/zero > /var/lib/nfs/filler 2>/dev/null; true",
+        served=False,
+    ),
+    Row(
+        "our file is immutable",
+        "refused",
+        f"The export file cannot be changed: an immutable flag is set.\n  {FILE}\nAsk who set it, then `chattr -i` it.",
+        "present; " + FLAG.format(path=FILE),
+        params=with_client(options=["ro", "no_subtree_check"]),
+    ),
+    Row("/etc/exports is immutable, which is fine", "changed", prepare=FLAG.format(path="/etc/exports")),
+    Row(
+        "letters beyond ASCII and blanks in the path",
+        "changed",
+        params={**PRESENT, "path": "/srv/nfs-ssd/моят глас"},
+    ),
+    Row(
+        "200 exports of others",
+        "changed",
+        prepare="for n in $(seq 200); do mkdir -p /srv/nfs-ssd/many/$n; "
+        "echo /srv/nfs-ssd/many/$n '10.77.0.0/24(ro,no_subtree_check)'; done > /etc/exports.d/many.exports; "
+        "exportfs -ra",
+    ),
+    Row(
+        "100 clients",
+        "changed",
+        params={**PRESENT, "clients": [{**CLIENT, "host": f"10.77.{n}.0/24"} for n in range(100)]},
+    ),
+    Row(
+        "the disk is not mounted",
+        "refused",
+        "/srv/torture-disk is not a mountpoint: the disk is not mounted, and models would fill the root disk. "
+        "Mount it (`mount /srv/torture-disk`, and an entry in /etc/fstab), or name the right mountpoint.",
+        "mkdir /srv/torture-disk",
+        {**PRESENT, "path": "/srv/torture-disk/torture", "require_mountpoint": "/srv/torture-disk"},
+        served=False,
+    ),
+    Row(
+        "a symlink out of the share",
+        "refused",
+        f"{PATH} is a symlink to /etc; a symlink is never followed, it could lead out of the share. "
+        "Name the directory itself, or replace the symlink with a directory.",
+        f"ln -s /etc {PATH}",
+        served=False,
+    ),
+    Row(
+        "more room needed than there is",
+        "refused",
+        "1000000 MiB are needed.",
+        params={**PRESENT, "min_free_mib": 1000000},
+        served=False,
+    ),
+    Row(
+        "the world as client, not asked for by name",
+        "refused",
+        "The client * lets every machine that reaches the server mount the export. "
+        "Name the cluster's network instead, or allow the world by name with allow_world: true.",
+        params=with_client(host="*"),
+        served=False,
+    ),
+    Row(
+        "fsid=0",
+        "refused",
+        "fsid=0 would make this path the root of all NFSv4 exports of the host, and every other mount by full path "
+        "would fail with 'No such file or directory'.",
+        params=with_client(options=["rw", "fsid=0"]),
+        served=False,
+    ),
+    Row(
+        "a parent with fsid=0",
+        "refused",
+        "/etc/exports line 1 exports /srv/nfs-ssd with fsid=0: to its NFSv4 clients that is the root, so "
+        f"{PATH} is mounted as /torture; a mount by the full path fails with 'No such file or directory'.",
+        "sed -i s/fsid=1/fsid=0/ /etc/exports; exportfs -ra",
+        served=False,
+    ),
+    Row(
+        "covered by the parent, and to be left to it",
+        "changed",
+        f"{PATH} is served by the export of /srv/nfs-ssd and by no entry of its own.",
+        params={**PRESENT, "when_covered": "skip"},
+        served=False,
+    ),
+    Row(
+        "covered by the parent, and not wanted so",
+        "refused",
+        f"{PATH} is already exported to the same clients, by /srv/nfs-ssd.",
+        params={**PRESENT, "when_covered": "fail"},
+        served=False,
+    ),
+    Row(
+        "a file system that the kernel cannot export, found out only with the new directory: rolled back",
+        "refused",
+        "The kernel's table was not as intended with this file; its previous content is back and served as before.\n"
+        "  exportfs says: /srv/torture-disk/torture requires fsid= for NFS export\n",
+        "mkdir /srv/torture-disk; mount -t tmpfs tmpfs /srv/torture-disk",
+        {**PRESENT, "path": "/srv/torture-disk/torture", "require_mountpoint": "/srv/torture-disk"},
+        served=False,
+    ),
+    Row(
+        "another hand breaks a file of its own between the dry run and the export: rolled back and told",
+        "refused",
+        "Serving this file went wrong; its previous content is back, but these exports are not as before:\n"
+        "  lost: /srv/nfs-ssd/others/music",
+        """mkdir -p /run/torture.bin; cp /usr/sbin/exportfs /run/torture.bin/exportfs
+cat > /run/torture.bin/wrapper <<'END'
+#!/bin/sh
+if [ "$1" = -ra ] && [ "$(readlink /proc/self/ns/mnt)" = "$(readlink /proc/1/ns/mnt)" ]; then
+  sed -i s/10.77.0.0.16// /etc/exports.d/others.exports
+  sed -i 's/ (ro/ 10.0.0.1(ro/' /etc/exports.d/others.exports
+fi
+exec /run/torture.bin/exportfs "$@"
+END
+chmod +x /run/torture.bin/wrapper; mount --bind /run/torture.bin/wrapper /usr/sbin/exportfs""",
+        served=False,
+    ),
+)
+ANOTHER_HAND = "another hand breaks"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row as docs/nfs.md shows it."""
+
+    name: str
+    verdict: str
+    says: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    lost: int
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[NfsHost]:
+    with connected() as host:
+        host.sh(
+            "rm -rf /run/torture.etc; mkdir /run/torture.etc; cp -a /etc/exports /etc/exports.d /run/torture.etc/; true"
+        )
+        yield host
+        host.sh(
+            RESET
+            + "rm -rf /srv/nfs-ssd/others /etc/exports /etc/exports.d; cp -a /run/torture.etc/. /etc/; exportfs -ra",
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def shown() -> list[Shown]:
+    return []
+
+
+def prepare(host: NfsHost, row: Row) -> None:
+    host.sh(RESET, check=False)
+    script = row.prepare
+    if script.startswith("present"):
+        assert host.run(**PRESENT).verdict == "changed"
+        script = script.removeprefix("present").removeprefix("; ")
+    host.sh(script)
+
+
+def lost(before: tuple[str, ...], after: tuple[str, ...]) -> list[str]:
+    """What clients of others would miss: entries that are gone or changed, ours left out."""
+    return [line for line in before if line not in after and "/torture " not in line]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_torture(host: NfsHost, shown: list[Shown], row: Row) -> None:
+    prepare(host, row)
+    before = tuple(map(str, host.table))
+    checked = host.run(**row.params, _ansible_check_mode=True)
+    assert tuple(map(str, host.table)) == before, "check mode changed the table"
+    ran = host.run(**row.params)
+    after = tuple(map(str, host.table))
+    others = lost(before, after)
+    shown.append(Shown(row.name, ran.verdict, said(ran, row.says), before, after, len(others)))
+
+    assert ran.verdict == row.verdict, ran
+    found = ran.message + "".join(each["message"] for each in (ran.result or {})["findings"])
+    assert row.says in found
+    if ANOTHER_HAND in row.name:
+        assert others == [line for line in before if "others/music" in line], "what the other hand itself did"
+        return
+    assert others == []
+    path = str(row.params["path"]).replace(" ", "\\040")
+    assert any(line.startswith(f"{path} ") and "mountpoint=" in line for line in after) is row.served
+    if "rolled back" not in row.name and "no room in" not in row.name:
+        assert checked.verdict == ran.verdict, "check mode foretells the run"
+    if ran.verdict == "changed":
+        assert host.run(**row.params).verdict == "unchanged"
+
+
+def said(ran: Ran, says: str) -> str:
+    """The words for the table: the refusal without its subject, or the finding."""
+    if ran.verdict == "refused":
+        return re.sub(r"^\S+( on \S+)?: ", "", ran.message)
+    findings = [each for each in (ran.result or {})["findings"] if says and says in each["message"]]
+    return f"{findings[0]['message']} {findings[0]['remedy']}" if findings else ""
+
+
+def test_two_runs_at_once(host: NfsHost, shown: list[Shown]) -> None:
+    """Two other processes beside each other, a third of them for another export."""
+    host.sh(RESET, check=False)
+    before = tuple(map(str, host.table))
+    second = {**PRESENT, "name": "torture-2", "path": f"{PATH}/two", "directories": []}
+    host.sh(f"mkdir -p {PATH}/two")
+    rans = host.run_together(PRESENT, PRESENT, second)
+    after = tuple(map(str, host.table))
+    assert sorted(ran.verdict for ran in rans) == ["changed", "changed", "unchanged"]
+    assert lost(before, after) == []
+    assert sum(line.startswith(PATH) for line in after) == 2
+    shown.append(Shown("two runs at once, and a third for another export", "changed", "", before, after, 0))
+
+
+@pytest.mark.parametrize("params", [PRESENT, ABSENT], ids=["publishing", "removing"])
+@pytest.mark.parametrize("within", [False, True], ids=["before each step", "within each step"])
+def test_killed_at_each_step(host: NfsHost, shown: list[Shown], params: Mapping[str, Any], within: bool) -> None:
+    """SIGKILL: nobody else loses anything, also after a reboot in that state, and the next run heals."""
+    prepared = Row("", "", prepare="present" if params is ABSENT else "")
+    prepare(host, prepared)
+    before = tuple(map(str, host.table))
+    steps = host.run(**params).steps
+    wanted = tuple(map(str, host.table))
+    assert "rename" in " ".join(steps)
+    for step in range(1, len(steps) + 1):
+        prepare(host, prepared)
+        host.run(**params, kill_at=step, within=within)
+        assert lost(before, tuple(map(str, host.table))) == [], steps[step - 1]
+        if not within:  # a power loss here: the table is read from the files again
+            host.sh(": > /var/lib/nfs/etab; exportfs -ra", check=False)
+            assert lost(before, tuple(map(str, host.table))) == [], steps[step - 1]
+        assert host.run(**params).verdict in ("changed", "unchanged"), steps[step - 1]
+        assert tuple(map(str, host.table)) == wanted, steps[step - 1]
+        assert host.run(**params).verdict == "unchanged", steps[step - 1]
+        assert host.sh("find /etc/exports.d -name '.*' -type f") == "", steps[step - 1]
+    doing = "publishing" if params is PRESENT else "removing"
+    when = "within" if within else "before, then power loss,"
+    shown.append(
+        Shown(
+            f"SIGKILL {when} at each of {len(steps)} steps of {doing}, then the next run",
+            "changed",
+            "",
+            before,
+            wanted,
+            0,
+        )
+    )
+
+
+def test_check_mode_never_changes_the_live_table(host: NfsHost) -> None:
+    """Every exportfs that check mode starts is traced, with the namespaces it runs in."""
+    host.sh(RESET, check=False)
+    host.sh(
+        """mkdir -p /run/torture.bin; cp /usr/sbin/exportfs /run/torture.bin/exportfs; rm -f /run/torture.trace
+cat > /run/torture.bin/wrapper <<'END'
+#!/bin/sh
+echo "$(readlink /proc/self/ns/mnt) $(readlink /proc/self/ns/net) $*" >> /run/torture.trace
+exec /run/torture.bin/exportfs "$@"
+END
+chmod +x /run/torture.bin/wrapper; mount --bind /run/torture.bin/wrapper /usr/sbin/exportfs"""
+    )
+    live = host.sh("echo $(readlink /proc/1/ns/mnt) $(readlink /proc/1/ns/net)").strip()
+    assert host.run(**PRESENT, _ansible_check_mode=True).verdict == "changed"
+    checked = host.sh("cat /run/torture.trace; rm /run/torture.trace").splitlines()
+    assert [line.removeprefix(live).strip() for line in checked if line.startswith(live)] == ["-s"]
+    inside = [line.split(" ", 2) for line in checked if not line.startswith(live)]
+    assert [call[2] for call in inside] == ["-ra", "-s"] * 3
+    assert all(call[0] not in live and call[1] not in live for call in inside), "both namespaces are private"
+    assert host.run(**PRESENT).verdict == "changed"  # the trace sees it when the live table is changed
+    assert f"{live} -ra" in host.sh("cat /run/torture.trace").splitlines()
+
+
+WRITER = """
+import os, sys, time
+path, stop = sys.argv[1], sys.argv[2]
+count = errors = 0
+gap, last = 0.0, time.monotonic()
+with open(path + "/log", "w") as log:
+    while not os.path.exists(stop):
+        try:
+            log.write(f"{count}\\n"); log.flush(); os.fsync(log.fileno())
+            with open(path + "/log") as again:
+                assert again.read().splitlines()[-1] == str(count)
+            count += 1
+        except OSError as error:
+            errors += 1
+            print(error, file=sys.stderr)
+        now = time.monotonic()
+        gap, last = max(gap, now - last), now
+print(count, errors, round(gap, 2))
+"""
+
+
+def test_clients_of_the_parent_go_on(host: NfsHost) -> None:
+    """They mounted the whole tree before; they write and read all the time, and no call of theirs fails."""
+    host.sh(RESET, check=False)
+    host.sh(f"mkdir -p /mnt/parent {PATH}; rm -f /run/torture.stop; mount -t nfs4 {ADDRESS}:/srv/nfs-ssd /mnt/parent")
+    host.sh(f"cat > /run/torture.writer <<'END'\n{WRITER}END\n")
+    host.sh(
+        "nohup python3 /run/torture.writer /mnt/parent/torture /run/torture.stop > /run/torture.out 2>&1 &\n"
+        "until [ -s /mnt/parent/torture/log ]; do sleep 0.1; done"
+    )
+    try:
+        for params in (PRESENT, with_client(options=["ro", "no_subtree_check"]), ABSENT, PRESENT):
+            seen = host.sh("wc -l < /mnt/parent/torture/log")
+            assert host.run(**params).verdict == "changed"
+            host.sh(f"until [ $(wc -l < /mnt/parent/torture/log) -gt {int(seen) + 2} ]; do sleep 0.1; done")
+        assert "/srv/nfs-ssd" in (host.run(**PRESENT).finding("nfs.covered") or {})["message"]
+    finally:
+        host.sh("touch /run/torture.stop; sleep 1; umount -l /mnt/parent", check=False)
+    written, errors, gap = host.sh("cat /run/torture.out").split()
+    assert int(written) > 10
+    assert errors == "0"
+    print(f"parent's client: {written} writes read back, {errors} errors, longest pause {gap} s")
+
+
+def test_a_client_mounts_and_writes_as_the_pods_user(host: NfsHost) -> None:
+    """With the options of the volume; root is squashed, because no wider entry covers the path here."""
+    host.sh(RESET, check=False)
+    host.sh(": > /etc/exports; exportfs -ra")
+    assert host.run(**PRESENT).verdict == "changed"
+    host.sh(f"mkdir -p /mnt/own; mount -t nfs -o nfsvers=4,soft,timeo=30,retrans=3,actimeo=5 {ADDRESS}:{PATH} /mnt/own")
+    try:
+        host.sh("setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo hello > /mnt/own/model'")
+        assert host.sh(f"stat -c %u:%g {PATH}/model; cat {PATH}/model").split() == ["1000:1000", "hello"]
+        assert "Permission denied" in host.sh("touch /mnt/own/as-root 2>&1", check=False)
+    finally:
+        host.sh("umount /mnt/own")
+
+
+def test_a_parent_with_fsid_0_breaks_mounts_by_the_full_path(host: NfsHost) -> None:
+    """Why it is refused: the claim of the finding, shown with a client."""
+    host.sh(RESET, check=False)
+    host.sh(f"mkdir -p {PATH} /mnt/root; sed -i s/fsid=1/fsid=0/ /etc/exports; exportfs -ra")
+    full = host.sh(f"mount -t nfs -o nfsvers=4 {ADDRESS}:{PATH} /mnt/root 2>&1", check=False)
+    assert "No such file or directory" in full
+    host.sh(f"mount -t nfs -o nfsvers=4 {ADDRESS}:/torture /mnt/root; umount /mnt/root")
+
+
+def test_docs_show_this_run(host: NfsHost, shown: list[Shown], request: pytest.FixtureRequest) -> None:
+    complete = len(shown) == len(ROWS) + 5
+    if not complete:
+        pytest.skip("only some of the rows ran")
+    if "2.6." not in host.sh("dpkg-query -W -f '${Version}' nfs-kernel-server"):
+        pytest.skip("the table is that of Debian 12")
+    document = ROOT / "docs/nfs.md"
+    text = document.read_text(encoding="utf-8")
+    begin, end = "<!-- torture table: begin -->\n", "<!-- torture table: end -->\n"
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    new = head + begin + rendered(shown) + end + tail
+    if os.environ.get("PORTAL_STT_WRITE_DOCS"):
+        document.write_text(new, encoding="utf-8")
+    assert new == text or os.environ.get("PORTAL_STT_WRITE_DOCS"), "run with PORTAL_STT_WRITE_DOCS=1 to renew the table"
+
+
+def rendered(shown: list[Shown]) -> str:
+    """The table of all rows, then each row's message and export table before and after."""
+    lines = ["| what | result | exports before | after | others' exports lost |", "|---|---|---|---|---|"]
+    for row in shown:
+        outcome = f"{row.lost}, by the other hand" if row.lost else "0"
+        lines.append(f"| {row.name} | {row.verdict} | {len(row.before)} | {len(row.after)} | {outcome} |")
+    lines.append("")
+    for row in shown:
+        lines += [f"<details><summary>{row.name}: {row.verdict}</summary>", "", "```text"]
+        lines += [*row.says.splitlines(), ""] if row.says else []
+        same = row.before == row.after
+        lines += ["export table before and after:" if same else "export table before:", *_few(row.before)]
+        lines += [] if same else ["export table after:", *_few(row.after)]
+        lines += ["```", "", "</details>", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _few(table: tuple[str, ...]) -> list[str]:
+    kept = [
+        f"  {line}" for line in table if not re.match(r"/srv/nfs-ssd/many/|/srv/nfs-ssd/torture 10\.77\.[1-9]", line)
+    ]
+    more = len(table) - len(kept)
+    return [*kept, f"  and {more} more of the same kind"] if more else kept
