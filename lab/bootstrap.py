@@ -81,7 +81,8 @@ def environment() -> None:
     quiet = ["--quiet", "--disable-pip-version-check"]
     run([str(python), "-m", "pip", "install", *quiet, UV])
     run([str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(python), "-r", str(REQUIREMENTS)])
-    (VENV / "lib" / f"python{version}" / "site-packages" / "portal-stt.pth").write_text(f"{ROOT}\n{ROOT}/.collections\n")
+    found = VENV / "lib" / f"python{version}" / "site-packages" / "portal-stt.pth"
+    found.write_text(f"{ROOT}\n{ROOT}/.collections\n")
 
 
 def run(argv: list[str], environment: dict[str, str] | None = None) -> None:
