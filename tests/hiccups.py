@@ -309,14 +309,7 @@ def outcome(hiccup: Hiccup) -> str:
     access, fault = rollouts.cluster(), hiccup.fault
     manifest = fault.faulty() if hiccup.watched else replace(fault, waiting=None).faulty()
     try:
-        if fault.own_node:
-            for one in simulated.expand(fault.own_node):
-                api.call("POST", "/api/v1/nodes", one)
-        surroundings = fault.surroundings()
-        rollouts.apply(access, surroundings[0])
-        rollouts.wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
-        for one in surroundings[1:]:
-            rollouts.apply(access, one)
+        rollouts.prepare(access, fault)
         rollouts.apply(access, manifest)
         Thread(target=_play, args=(hiccup,), daemon=True).start()
         reporter = Reporter()

@@ -109,24 +109,30 @@ def explain(fault: Fault) -> Explained:
     access.look_for(fault.sign, fault.signs)
     target = Target("Deployment", fault.namespace, "stt")
     try:
-        if fault.own_node:
-            for one in simulated.expand(fault.own_node):
-                api.call("POST", "/api/v1/nodes", one)
-        surroundings = fault.surroundings()
-        apply(access, surroundings[0])
-        wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
-        for one in surroundings[1:]:
-            apply(access, one)
+        prepare(access, fault)
         if fault.serves:
             apply(access, fault.healthy())
             Task(access, target, Reporter()).run(timeout=240, rollback=False)
         start = time.monotonic()
         apply(access, fault.faulty())
         if fault.waiting or fault.terminated:
-            Thread(target=_replay, args=(access, fault), daemon=True).start()
+            Thread(target=replay, args=(access, fault), daemon=True).start()
         return _answer(access, target, fault, start)
     finally:
         remove(access, fault)
+
+
+def prepare(access: Cluster, fault: Fault) -> None:
+    """What surrounds the Deployment is there, and the namespace is ready for pods."""
+    if fault.own_node:
+        for made in simulated.expand(fault.own_node):
+            api.call("POST", "/api/v1/nodes", made)
+    namespace, *others = fault.surroundings()
+    wait(lambda: access.find(path(namespace)) is None, 120)  # a namespace of before may still be going
+    apply(access, namespace)
+    wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
+    for one in others:
+        apply(access, one)
 
 
 def _answer(access: Witness, target: Target, fault: Fault, start: float) -> Explained:
@@ -150,7 +156,8 @@ def _answer(access: Witness, target: Target, fault: Fault, start: float) -> Expl
     raise AssertionError(f"{fault.name}: the rollout was found complete:\n" + "\n".join(reporter.lines))
 
 
-def _replay(access: Cluster, fault: Fault) -> None:
+def replay(access: Cluster, fault: Fault) -> None:
+    """Writes a kubelet's words into the status of the pod, once it is on a node."""
     pods = f"/api/v1/namespaces/{fault.namespace}/pods"
 
     def placed() -> str:

@@ -1,0 +1,146 @@
+"""Every fault of the lab: what k8s_rollout says and when, and kubernetes.core.k8s with wait beside it.
+
+Inside a lab: python -m lab run -- python -m benchmarks.rollout [node] [cluster] [replay]
+Writes benchmarks/rollout.json (what is measured now replaces what was measured of the same fault) and docs/rollout.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from threading import Thread
+from typing import Any
+
+from ansible_collections.portal.stt.plugins.module_utils._diagnosis import NEVER, RULES, Rule
+from ansible_collections.portal.stt.plugins.module_utils._follow import Target
+from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
+
+from lab.faults import Fault, table
+from lab.paths import ROOT
+from tests import rollouts
+
+KEPT = ROOT / "benchmarks" / "rollout.json"
+PAGE = ROOT / "docs" / "rollout.md"
+WAIT_SECONDS = 30
+PLACES = {"node": "kubelet", "cluster": "API server", "replay": "replayed"}
+
+
+def beside(fault: Fault) -> dict[str, Any]:
+    """What kubernetes.core.k8s says of the same fault with wait, and after how many seconds."""
+    access = rollouts.cluster()
+    try:
+        rollouts.prepare(access, fault)
+        if fault.serves:
+            rollouts.apply(access, fault.healthy())
+            Task(access, Target("Deployment", fault.namespace, "stt"), Reporter()).run(timeout=240, rollback=False)
+        if fault.waiting or fault.terminated:
+            Thread(target=rollouts.replay, args=(access, fault), daemon=True).start()
+        arguments = {"definition": fault.faulty(), "apply": True, "wait": True, "wait_timeout": WAIT_SECONDS}
+        arguments |= {"server_side_apply": {"field_manager": "portal-stt"}}
+        start = time.monotonic()
+        done = subprocess.run(
+            ["ansible", "localhost", "-m", "kubernetes.core.k8s", "-a", json.dumps(arguments)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        said = re.search(r'msg"?: (.*)', done.stdout)
+        message = said[1].strip('", ') if said else ("changed" if done.returncode == 0 else done.stdout[-200:])
+        return {"failed": done.returncode != 0, "said": message, "seconds": time.monotonic() - start}
+    finally:
+        rollouts.remove(access, fault)
+
+
+def measure(places: list[str]) -> None:
+    """Measures the faults of some places, and keeps the results."""
+    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    for at in places:
+        for name, got in rollouts.explain_all(at).items():
+            if isinstance(got, BaseException):
+                raise got
+            kept[name] = {"ours": asdict(got)}
+        time.sleep(10)  # namespaces go
+        faults = [fault for fault in table() if fault.at == at]
+        with ThreadPoolExecutor(rollouts.AT_ONCE[at]) as pool:
+            for fault, other in zip(faults, pool.map(beside, faults), strict=True):
+                kept[fault.name]["core"] = other
+        KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def measured(kept: dict[str, Any]) -> str:
+    """The table of faults, and what sums it up."""
+    faults = [fault for fault in table() if fault.name in kept]
+    final = sorted(kept[fault.name]["ours"]["after_s"] for fault in faults if fault.final)
+    core = [kept[fault.name]["core"] for fault in faults if "core" in kept[fault.name]]
+    named = [one for one in core if "Timed out" not in one["said"]]
+    right = sum(1 for fault in faults if kept[fault.name]["ours"]["cause"] == fault.cause)
+    real = sum(1 for fault in faults if fault.at == "node")
+    spread = f"{final[0]:.1f} at the least, {final[len(final) // 2]:.1f} in the middle, {final[-1]:.1f} at the most"
+    return "\n".join(
+        [
+            f"{len(faults)} faults, {real} of them with a real kubelet; the right cause was named for {right}.",
+            f"Seconds of the {len(final)} final ones: {spread}.",
+            f"Beside it `kubernetes.core.k8s` with `wait: true` and `wait_timeout: {WAIT_SECONDS}` (its default is 120):",
+            f"of {len(core)} faults it ended in something else than a time-out for {len(named)}.",
+            "",
+            "| fault | made by | cause found | seconds | brought back | kubernetes.core.k8s |",
+            "|---|---|---|---|---|---|",
+            *(_row(fault, kept[fault.name]) for fault in faults),
+        ]
+    )
+
+
+def causes() -> str:
+    """The table of rules."""
+    head = ["| cause | what it says | final | back | remedy |", "|---|---|---|---|---|"]
+    last = "nothing observed says why: the raw facts follow, in order"
+    end = f"| `unknown` | It is not complete, and {last}. | at the time-out only | yes | Look at the objects named. |"
+    return "\n".join([*head, *map(_cause, RULES), end])
+
+
+def _row(fault: Fault, kept: dict[str, Any]) -> str:
+    ours = kept["ours"]
+    right = "" if ours["cause"] == fault.cause else f" (expected {fault.cause})"
+    when = f"{ours['after_s']:.1f}" if fault.final else f"hopeful, still at {ours['total_s']:.0f} s"
+    back = "yes, serves" if ours["served_again"] else "yes" if ours["rolled_back"] else "" if not fault.serves else "no"
+    core = kept.get("core")
+    beside_it = f"{core['seconds']:.0f} s: {_short(core['said'])}" if core else ""
+    return f"| {fault.name} | {PLACES[fault.at]} | `{ours['cause']}`{right} | {when} | {back} | {beside_it} |"
+
+
+def _short(said: str) -> str:
+    return "timed out" if "Timed out" in said else said.replace("|", "/")[:80]
+
+
+def _cause(rule: Rule) -> str:
+    if rule.patience is NEVER:
+        when = "at the time-out only"
+    else:
+        when = "at once" if rule.patience == 0 else f"after {rule.patience:g} s"
+        when += f", seen {rule.times} times" if rule.times > 1 else ""
+        when += ", once the old pod is gone" if rule.after_old else ""
+    what = re.sub(r"\{(\w+)\}", r"*\1*", rule.what).replace("|", "/")
+    remedy = re.sub(r"\{(\w+)\}", r"*\1*", rule.remedy).replace("|", "/")
+    return f"| `{rule.cause}` | {what} | {when} | {'no' if rule.outside else 'yes'} | {remedy} |"
+
+
+def main(places: list[str]) -> None:
+    """Measures and writes the page."""
+    measure(places or [*(["node"] if rollouts.node_is_there() else []), "cluster", "replay"])
+    write()
+
+
+def write() -> None:
+    """Puts the tables into the page."""
+    text = PAGE.read_text()
+    for name, content in {"measured": measured(json.loads(KEPT.read_text())), "causes": causes()}.items():
+        between = rf"(<!-- begin {name}[^\n]*\n).*?(<!-- end {name})"
+        text = re.sub(between, lambda found, new=content: f"{found[1]}{new}\n{found[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
