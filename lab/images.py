@@ -163,12 +163,11 @@ def base_archive() -> Path:
 
     Its command only waits: the node takes it for the pods' pause container, too.
     """
-    layer = _base_layer()
-    archive = layer.with_name("archive.tar")
+    layer, below = _base_layer(), Below({}, {})
+    manifest = _manifest(OCI, "amd64", {"Entrypoint": ["/bin/sleep", "infinity"]}, [layer], below)
+    archive = layer.with_name(f"archive-{_digest(manifest)[7:19]}.tar")
     if archive.is_file():
         return archive
-    below = Below({}, {})
-    manifest = _manifest(OCI, "amd64", {"Entrypoint": ["/usr/bin/sleep", "infinity"]}, [layer], below)
     entry = {"mediaType": OCI["manifest"], **_described(manifest)}
     entry["annotations"] = {"io.containerd.image.name": BASE, "org.opencontainers.image.ref.name": BASE}
     index = {"schemaVersion": 2, "mediaType": OCI["index"], "manifests": [entry]}

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,14 +42,26 @@ PACKAGES = (
 IDLE_UNITS = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
     "getty-static.service",
     "getty@tty1.service",
+    "modprobe@configfs.service",
+    "modprobe@dm_mod.service",
+    "modprobe@drm.service",
+    "modprobe@efi_pstore.service",
+    "modprobe@fuse.service",
+    "modprobe@loop.service",
     "nfs-blkmap.service",
     "serial-getty@ttyS0.service",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
     "systemd-networkd-wait-online.service",
     "systemd-pstore.service",
     "systemd-tmpfiles-clean.timer",
@@ -91,7 +104,7 @@ def build(suite: str) -> Disk:
         suite,
         *PACKAGES,
         *IDLE_UNITS,
-        *map(inspect.getsource, (_make, _preload)),
+        *(inspect.getsource(step) for step in (_make, _preload)),
         *_tree(HERE, "preload.sh", "initramfs/**/*", "rootfs/**/*"),
         hashlib.sha256(kubelet.read_bytes()).hexdigest(),
         _manifest_digest(base),
@@ -212,8 +225,9 @@ def alone(at: str) -> Iterator[None]:
 
 
 def _forget_others(pattern: str, keep: Path) -> None:
+    """Removes what is older than a day: a younger one may be another lab's."""
     for old in STORE.glob(pattern):
-        if old != keep:
+        if old != keep and time.time() - old.stat().st_mtime > 86400:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 

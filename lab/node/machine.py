@@ -42,7 +42,10 @@ def service(name: str, disk: Disk, configuration: Path) -> Service:
         *acceleration(disk),
         *("-smp", str(CPUS), "-m", str(MEMORY_MIB)),
         *("-kernel", disk.kernel, "-initrd", disk.initrd),
-        *("-append", "root=/dev/vda rw console=ttyS0 quiet mitigations=off tsc=reliable panic=1 TERM=dumb"),
+        *(
+            "-append",
+            "root=/dev/vda rw console=ttyS0 quiet mitigations=off tsc=reliable panic=1 TERM=dumb 8250.nr_uarts=1",
+        ),
         *drive(disk.root, "snapshot=on,cache=unsafe"),
         *drive(disk.share, "snapshot=on,cache=unsafe"),
         *drive(configuration, "readonly=on"),
@@ -75,7 +78,7 @@ def acceleration(disk: Disk) -> tuple[str, ...]:
 def _probed(disk: Disk) -> int | None:
     """Which of HARDWARE boots a kernel; None where none does."""
     version = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True).stdout
-    machine = f"{version} {platform.release()} {_cpu()} {os.stat(disk.kernel).st_mtime_ns}"
+    machine = f"{version} {platform.release()} {_cpu()} {disk.kernel.stat().st_size}"
     answer = STORE / f"kvm-{hashlib.sha256(machine.encode()).hexdigest()[:12]}"
     if not answer.exists():
         say("trying KVM")
