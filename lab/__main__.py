@@ -177,6 +177,8 @@ def main() -> int:
                 nodes(given.file)
     except (RuntimeError, OSError) as error:  # LabError, and what requests raises
         print(f"lab: {error}", file=sys.stderr)
+        if isinstance(error, FileNotFoundError):
+            print("Set the machine up: python3 -m lab.bootstrap", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
