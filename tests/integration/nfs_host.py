@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -96,6 +97,41 @@ def connected() -> Iterator[NfsHost]:
         yield NfsHost(agent)
         assert agent.stdin
         agent.stdin.close()
+
+
+_STAND_IN = """set -e
+scratch=$1
+mkdir -p $scratch/etc $scratch/work $scratch/bin
+mount -t overlay -o lowerdir=/etc,upperdir=$scratch/etc,workdir=$scratch/work overlay /etc
+mkdir -p /etc/exports.d
+printf '10.77.0.2 gpu-node-1\n' >> /etc/hosts
+for folder in /var/lib /run /srv; do mount -t tmpfs tmpfs $folder; done
+mkdir /var/lib/nfs /srv/nfs-ssd
+mount -t tmpfs tmpfs /srv/nfs-ssd
+mount -t tmpfs tmpfs /proc/fs/nfsd
+echo 8 > /proc/fs/nfsd/threads
+echo '-3 +4 +4.1 +4.2' > /proc/fs/nfsd/versions
+echo '0x3feff 0xf' > /proc/fs/nfsd/export_features
+cp $(command -v sleep) $scratch/bin/rpc.mountd
+$scratch/bin/rpc.mountd infinity > /dev/null 2>&1 &
+exec "$2" "$3"
+"""
+
+
+@contextmanager
+def stand_in(scratch: Path) -> Iterator[NfsHost]:
+    """A stand-in for the host: this machine's own exportfs in private namespaces, with no kernel server behind it.
+
+    What the parser decides is real. Mounts and the kernel's own refusals need the lab's host.
+    """
+    agent = Path(__file__).with_name("nfs_host_agent.py")
+    argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _STAND_IN]
+    argv += ["stand-in", str(scratch), sys.executable, str(agent)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
+    with subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield NfsHost(process)
+        assert process.stdin
+        process.stdin.close()
 
 
 def _library() -> bytes:
