@@ -89,9 +89,7 @@ def run(argv: list[str], environment: dict[str, str] | None = None) -> None:
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-2000:]
-        raise BootstrapError(
-            f"{' '.join(argv)} failed:\n{said}\nAre the package sources reachable? Then try again."
-        )
+        raise BootstrapError(f"{' '.join(argv)} failed:\n{said}\nAre the package sources reachable? Then try again.")
 
 
 def say(text: str) -> None:
