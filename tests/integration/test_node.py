@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +17,10 @@ from lab import api, images, network, node, registry
 from lab.certificates import KUBECONFIG
 
 BOUND = 400.0  # seconds; an emulated node on a busy machine
-SPACE = "test-node"
+SPACE = f"test-node-{secrets.token_hex(3)}"
 PODS = f"/api/v1/namespaces/{SPACE}/pods"
 IMAGE = f"{registry.ADDRESS}/{images.REPOSITORY}:0.9.0-rc.3-cuda"
-SHARE = "/srv/nfs-ssd/test-node"
+SHARE = f"/srv/nfs-ssd/{SPACE}"
 WRITE = "id -u > /data/who && echo written && exec sleep infinity"
 
 
@@ -27,7 +28,7 @@ WRITE = "id -u > /data/who && echo written && exec sleep infinity"
 def _inside() -> Iterator[None]:
     """The tests run where the lab's addresses are, in a namespace of their own."""
     with network.inside():
-        api.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}}, accept=(409,))
+        api.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}})
         yield
         api.call("DELETE", f"/api/v1/namespaces/{SPACE}")
 
@@ -55,11 +56,13 @@ def pod() -> Iterator[dict[str, Any]]:
     api.call("POST", "/api/v1/persistentvolumes", volume)
     api.call("POST", f"/api/v1/namespaces/{SPACE}/persistentvolumeclaims", claim)
     api.call("POST", PODS, _pod("writer", WRITE))
-    yield _running("writer")
-    api.call("DELETE", f"{PODS}/writer", gracePeriodSeconds="1")
-    _until(lambda: api.call("GET", f"{PODS}/writer", accept=(404,))["kind"] == "Status", "the pod to go")
-    api.call("DELETE", f"/api/v1/persistentvolumes/{SPACE}")
-    node.ssh(f"rm -r {SHARE}")
+    try:
+        yield _running("writer")
+    finally:
+        api.call("DELETE", f"{PODS}/writer", gracePeriodSeconds="1")
+        _until(lambda: api.call("GET", f"{PODS}/writer", accept=(404,))["kind"] == "Status", "the pod to go")
+        api.call("DELETE", f"/api/v1/persistentvolumes/{SPACE}")
+        node.ssh(f"rm -r {SHARE}")
 
 
 def test_the_node_is_what_the_cluster_expects_of_a_shared_t4() -> None:
@@ -88,8 +91,10 @@ def test_the_host_exports_by_a_file_of_somebody_else() -> None:
 
 def test_only_the_small_layer_of_the_image_travels(pod: dict[str, Any]) -> None:
     assert pod["status"]["containerStatuses"][0]["image"] == IMAGE
-    blobs = node.ssh("ctr -n k8s.io content ls | awk '$2 > 100000000'").stdout.splitlines()
-    assert len(blobs) == 1, "the preloaded layer is there, and was not fetched once more"
+    large = "find /var/lib/containerd/io.containerd.content.v1.content/blobs -size +100M -printf x"
+    assert node.ssh(large).stdout == "x", "the preloaded layer is there once"
+    fetched = node.ssh(large.replace("-printf", "-newermt @$(stat --format %Y /proc/1) -printf")).stdout
+    assert not fetched, "it did not come from the registry"
     pulled = [event for event in _events("writer") if event["reason"] == "Pulled"]
     assert "Successfully pulled image" in pulled[0]["message"]
 
