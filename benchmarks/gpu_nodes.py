@@ -47,9 +47,10 @@ with patch_module_args({}):
 
 @dataclass(frozen=True)
 class Run:
-    """One process: wall seconds, peak resident memory in MiB, and what it printed."""
+    """One process: wall seconds and those of processor time, peak resident memory in MiB, and what it printed."""
 
     seconds: float
+    cpu: float
     mib: float
     printed: str
 
@@ -63,7 +64,7 @@ def measure(program: str) -> Run:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"failed: {printed}")
-    return Run(time.perf_counter() - begin, usage.ru_maxrss / 1024, printed)
+    return Run(time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed)
 
 
 def main() -> None:
@@ -72,11 +73,12 @@ def main() -> None:
     nodes = len(json.loads(rounds[0]["gpu_node_info"].printed)["nodes"])
     size = int(rounds[0]["raw list"].printed) / 2**20
     print(f"{nodes} nodes, {size:.1f} MiB of JSON, {ROUNDS} rounds\n")
-    print("| | seconds | peak memory, MiB |\n|---|---|---|")
+    print("| | seconds | of them processor time | peak memory, MiB |\n|---|---|---|---|")
     for name in SIDES:
         seconds = statistics.median(one[name].seconds for one in rounds)
+        cpu = statistics.median(one[name].cpu for one in rounds)
         mib = statistics.median(one[name].mib for one in rounds)
-        print(f"| {name} | {seconds:.2f} | {mib:.0f} |")
+        print(f"| {name} | {seconds:.2f} | {cpu:.2f} | {mib:.0f} |")
     ratios = [one["gpu_node_info"].seconds / one["raw list"].seconds for one in rounds]
     print(
         f"\nseconds, gpu_node_info / raw list: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +134,7 @@ class GpuNode:
     def as_result(self) -> dict[str, Any]:
         """The node as a module returns it."""
         return {
-            **asdict(self),
+            **vars(self),  # dataclasses.asdict copies deeply, which thousands of nodes feel
             "brands": list(self.brands),
             "taints": list(self.taints),
             "problems": list(self.problems),
