@@ -61,13 +61,17 @@ def measure(places: list[str]) -> None:
         for name, got in rollouts.explain_all(at).items():
             if isinstance(got, BaseException):
                 raise got
-            kept[name] = {"ours": asdict(got)}
-        time.sleep(10)  # namespaces go
+            kept[name] = {**kept.get(name, {}), "ours": asdict(got)}
+        _keep(kept)
         faults = [fault for fault in table() if fault.at == at]
         with ThreadPoolExecutor(rollouts.AT_ONCE[at]) as pool:
             for fault, other in zip(faults, pool.map(beside, faults), strict=True):
                 kept[fault.name]["core"] = other
-        KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+                _keep(kept)
+
+
+def _keep(kept: dict[str, Any]) -> None:
+    KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
 def measured(kept: dict[str, Any]) -> str:
@@ -83,7 +87,7 @@ def measured(kept: dict[str, Any]) -> str:
         [
             f"{len(faults)} faults, {real} of them with a real kubelet; the right cause was named for {right}.",
             f"Seconds of the {len(final)} final ones: {spread}.",
-            f"Beside it `kubernetes.core.k8s` with `wait: true` and `wait_timeout: {WAIT_SECONDS}` (its default is 120):",
+            f"Beside it `kubernetes.core.k8s` with `wait: true` and `wait_timeout: {WAIT_SECONDS}` (default 120):",
             f"of {len(core)} faults it ended in something else than a time-out for {len(named)}.",
             "",
             "| fault | made by | cause found | seconds | brought back | kubernetes.core.k8s |",
