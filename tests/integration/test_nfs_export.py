@@ -476,8 +476,11 @@ def test_two_runs_at_once(host: NfsHost, shown: list[Shown]) -> None:
     shown.append(Shown("two runs at once, and a third for another export", "changed", "", before, after, 0))
 
 
+LOOKS = re.compile(r"open \d|subprocess.Popen \S*(unshare|nfsconf|exportfs' b'-s)")
+
+
 @pytest.mark.parametrize("params", [PRESENT, ABSENT], ids=["publishing", "removing"])
-@pytest.mark.parametrize("within", [False, True], ids=["before each step", "within each step"])
+@pytest.mark.parametrize("within", [False, True], ids=["before each step", "within each command"])
 def test_killed_at_each_step(host: NfsHost, shown: list[Shown], params: Mapping[str, Any], within: bool) -> None:
     """SIGKILL: nobody else loses anything, also after a reboot in that state, and the next run heals."""
     prepared = Row("", "", prepare="present" if params is ABSENT else "")
@@ -486,7 +489,9 @@ def test_killed_at_each_step(host: NfsHost, shown: list[Shown], params: Mapping[
     steps = host.run(**params).steps
     wanted = tuple(map(str, host.table))
     assert "rename" in " ".join(steps)
-    for step in range(1, len(steps) + 1):
+    first = next(number for number, step in enumerate(steps, start=1) if not LOOKS.match(step))
+    chosen = range(first, len(steps) + 1)  # until then the run has only looked
+    for step in (each for each in chosen if not within or "Popen" in steps[each - 1]):
         prepare(host, prepared)
         host.run(**params, kill_at=step, within=within)
         assert lost(before, tuple(map(str, host.table))) == [], steps[step - 1]
@@ -498,17 +503,9 @@ def test_killed_at_each_step(host: NfsHost, shown: list[Shown], params: Mapping[
         assert host.run(**params).verdict == "unchanged", steps[step - 1]
         assert host.sh("find /etc/exports.d -name '.*' -type f") == "", steps[step - 1]
     doing = "publishing" if params is PRESENT else "removing"
-    when = "within" if within else "before, then power loss,"
-    shown.append(
-        Shown(
-            f"SIGKILL {when} at each of {len(steps)} steps of {doing}, then the next run",
-            "changed",
-            "",
-            before,
-            wanted,
-            0,
-        )
-    )
+    when = "within each command of" if within else "before each step of"
+    name = f"SIGKILL {when} {doing}{'' if within else ', then power loss'}; then the next run"
+    shown.append(Shown(name, "changed", "", before, wanted, 0))
 
 
 def test_check_mode_never_changes_the_live_table(host: NfsHost) -> None:
