@@ -127,6 +127,7 @@ def _pod(name: str, script: str) -> dict[str, Any]:
     container = {
         "name": "main",
         "image": IMAGE,
+        "imagePullPolicy": "Always",
         "command": ["/bin/bash", "-c", script],
         "resources": {"limits": {"nvidia.com/gpu": "1"}},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
