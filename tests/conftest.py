@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,12 @@ class Played:
         return sum(counts["changed"] for counts in self.recap.values())
 
 
-def play(playbook: str, *args: str, inventory: str = "inventory/lab", cwd: Path = ROOT, **env: str) -> Played:
+def play(playbook: str, *args: str, environment: Mapping[str, str] | None = None) -> Played:
     """Runs a playbook of the checkout as an operator does, without colours."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", inventory, playbook, *args],
-        cwd=cwd,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", **env},
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventory/lab", playbook, *args],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -160,7 +160,8 @@ def _running(name: str, restarts: int = 0) -> dict[str, Any]:
         ready = statuses[0].get("ready") and statuses[0]["restartCount"] >= restarts
         return pod if ready else None
 
-    return _until(state, f"pod {name} to run")
+    running: dict[str, Any] = _until(state, f"pod {name} to run")
+    return running
 
 
 def _until(done: Any, what: str) -> Any:

@@ -17,7 +17,12 @@ from ansible_collections.portal.stt.plugins.module_utils._apply import (
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stt"}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
-SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "stt"}, "stringData": {"k": "s"}}
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "key", "namespace": "stt"},
+    "stringData": {"k": "s"},
+}
 
 
 def test_parse_takes_documents_and_dicts_in_order() -> None:

@@ -10,7 +10,9 @@ from ansible_collections.portal.stt.plugins.module_utils._report import collect,
 
 FINE = Finding("image.digest", Status.OK, "registry/repo:1", "is sha256:aa.")
 COVERED = Finding("nfs.covered", Status.WARNING, "/srv/a on pve", "is exported to everybody already.", "Narrow it.")
-REFUSED = Finding("cuda", Status.REFUSED, "node gpu-1", "driver 470 is too old.", "Take the other image.", ("cuda>=12.9",))
+REFUSED = Finding(
+    "cuda", Status.REFUSED, "node gpu-1", "driver 470 is too old.", "Take the other image.", ("cuda>=12.9",)
+)
 
 
 def test_render() -> None:
