@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LAB := $(BIN)/python -m lab
 RUN := $(LAB) run --
+LONG := $(addprefix tests/integration/test_,node.py nfs_export.py faults.py)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration molecule e2e bench vectors docs build lock lab down clean
+.PHONY: help demo test lint unit integration long molecule e2e bench vectors docs build lock lab down clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,10 +35,13 @@ unit: $(STAMP) ## decisions, without a lab
 	pytest tests/unit
 
 integration: $(STAMP) ## modules and roles on the lab
-	$(RUN) pytest tests/integration
+	$(RUN) pytest tests/integration $(LONG:%=--ignore=%)
+
+long: $(STAMP) lab ## the node's own tests, the torture of exports, the faults of rollouts: an hour without KVM
+	$(RUN) pytest $(LONG)
 
 molecule: $(STAMP) ## role scenarios on the lab
-	$(RUN) molecule test --all
+	$(RUN) molecule test -s default
 
 e2e: $(STAMP) ## the main job on the real node
 	$(RUN) pytest tests/e2e
