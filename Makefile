@@ -10,7 +10,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration long molecule e2e bench vectors docs build lock lab down clean
+.PHONY: help demo test lint unit integration long molecule e2e bench vectors build lock lab down clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,7 +29,6 @@ lint: $(STAMP) ## style, types, documentation
 	mypy lab tests benchmarks
 	ansible-lint --offline
 	antsibull-changelog lint
-	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
 
 unit: $(STAMP) ## decisions, without a lab
 	pytest tests/unit
@@ -51,9 +50,6 @@ bench: $(STAMP) lab ## paired measurements for docs/performance.md
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
 	@python -m tests.vectors $(VECTORS)
-
-docs: $(STAMP) ## the generated parts of docs/
-	python -m docs.generate
 
 build: $(STAMP) ## the collection as ansible-galaxy installs it
 	ansible-galaxy collection build --force
