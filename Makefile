@@ -45,8 +45,9 @@ molecule: $(STAMP) ## role scenarios on the lab
 e2e: $(STAMP) ## the main job on the real node
 	$(RUN) pytest tests/e2e
 
-bench: $(STAMP) lab ## paired measurements for docs/performance.md
-	$(RUN) python -m benchmarks
+bench: $(STAMP) lab ## paired measurements
+	$(RUN) python -m benchmarks.gpu_nodes
+	$(RUN) python -m benchmarks.rollout
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
 	@python -m tests.vectors $(VECTORS)
