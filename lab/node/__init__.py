@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from lab import api, certificates, network, processes, simulated
@@ -80,7 +81,8 @@ def ssh(command: str, *, seconds: float = 120) -> subprocess.CompletedProcess[st
 def reboot() -> None:
     """The node has booted again, with its disks as they were, and is Ready."""
     before = _boot()
-    ssh("systemctl reboot")
+    with suppress(subprocess.TimeoutExpired):  # the connection may hang when the guest goes
+        ssh("systemctl reboot", seconds=30)
     _wait(lambda: _boot() not in {"", before}, f"{NAME} did not come back from a reboot", seconds=600)
     _wait_until_ready()
 
@@ -142,7 +144,9 @@ def _ready_condition() -> dict[str, str] | None:
 
 def _boot() -> str:
     """Identity of the guest's current boot; empty while it cannot be asked."""
-    return ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip()
+    with suppress(subprocess.TimeoutExpired):
+        return ssh("cat /proc/sys/kernel/random/boot_id", seconds=30).stdout.strip()
+    return ""
 
 
 def _wait(done: Callable[[], bool], otherwise: str, *, seconds: float) -> None:
@@ -156,8 +160,11 @@ def _wait(done: Callable[[], bool], otherwise: str, *, seconds: float) -> None:
 def _evidence() -> str:
     """The end of the guest's console and of its kubelet's journal."""
     console = (processes.LOGS / f"{NAME}.log").read_text(errors="replace").splitlines()[-10:]
-    journal = ssh("journalctl --unit kubelet --output cat --lines 15 --no-pager", seconds=30)
-    said = (journal.stdout or journal.stderr).splitlines()
+    try:
+        journal = ssh("journalctl --unit kubelet --output cat --lines 15 --no-pager", seconds=30)
+        said = (journal.stdout or journal.stderr).splitlines()
+    except subprocess.TimeoutExpired:
+        said = ["SSH connects, but no answer came in 30 s."]
     parts = {f"The end of its console ({processes.LOGS / NAME}.log)": console, "The end of the kubelet's journal": said}
     return "\n".join(f"{title}:\n" + "\n".join(f"    {line}" for line in lines) for title, lines in parts.items())
 
