@@ -48,6 +48,7 @@ e2e: $(STAMP) ## the main job on the real node
 bench: $(STAMP) lab ## paired measurements
 	$(RUN) python -m benchmarks.gpu_nodes
 	$(RUN) python -m benchmarks.rollout
+	python -m benchmarks.warm
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
 	@python -m tests.vectors $(VECTORS)
