@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""What a check found, and the errors that end a module: the collection's common tongue."""
+"""What a check found, and the two ways to end a module: the collection's common tongue."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Status(StrEnum):
     WARNING = "warning"
     UNKNOWN = "unknown"
     REFUSED = "refused"
+
+
+STOPS = (Status.UNKNOWN, Status.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Finding:
         """The finding as a module returns it: plain strings and lists."""
         return {**asdict(self), "status": self.status.value, "evidence": list(self.evidence)}
 
+    def __str__(self) -> str:
+        facts = "".join(f"\n  {fact}" for fact in self.evidence)
+        separator = "\n" if facts else " "
+        return f"{self.subject}: {self.message}{facts}{separator}{self.remedy}".rstrip()
+
 
 class CollectionError(Exception):
     """What an operator can act on: what happened, where, why, and what to do next.
@@ -67,9 +75,7 @@ class CollectionError(Exception):
         self.result = result
 
     def __str__(self) -> str:
-        facts = "".join(f"\n  {fact}" for fact in self.evidence)
-        separator = "\n" if facts else " "
-        return f"{self.subject}: {self.message}{facts}{separator}{self.remedy}".rstrip()
+        return str(self.finding)
 
     @property
     def finding(self) -> Finding:
@@ -82,3 +88,13 @@ def fail(module: AnsibleModule, error: CollectionError, findings: list[Finding] 
     lines = [*(findings or []), error.finding]
     module.fail_json(msg=str(error), findings=[line.as_result() for line in lines], **error.result)
     raise SystemExit(1)  # not reached: fail_json ends the process
+
+
+def finish(module: AnsibleModule, findings: list[Finding], **result: Any) -> NoReturn:
+    """End a check with its result: as a failure that names whatever is refused or cannot be told."""
+    result["findings"] = [finding.as_result() for finding in findings]
+    stops = [str(finding) for finding in findings if finding.status in STOPS]
+    if stops:
+        module.fail_json(msg="\n".join(stops), **result)
+    module.exit_json(changed=False, **result)
+    raise SystemExit(0)  # not reached: exit_json ends the process

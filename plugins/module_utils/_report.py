@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._findings import Finding, Status
+from ._findings import STOPS, Finding, Status
 
 _SIGNS = {Status.OK: "√", Status.WARNING: "‼", Status.UNKNOWN: "?", Status.REFUSED: "×"}
-_STOPS = (Status.UNKNOWN, Status.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def render(title: str, findings: Iterable[Finding]) -> list[Line]:
 def verdict(title: str, findings: Iterable[Finding]) -> tuple[bool, str]:
     """Whether the report fails, and the message that says why."""
     findings = list(findings)
-    stops = [finding for finding in findings if finding.status in _STOPS]
+    stops = [finding for finding in findings if finding.status in STOPS]
     if not stops:
         return False, f"{title}: {_summary(findings)}"
     reasons = "\n".join(f"{stop.subject}: {stop.message} {stop.remedy}".rstrip() for stop in stops)

@@ -163,7 +163,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._ctranslate2 import COMPUTE_TYPES
 from ..module_utils._cuda_verdict import MODES, CudaImage, Terms, advise, findings, judge_all, table
-from ..module_utils._findings import CollectionError, Status, fail
+from ..module_utils._findings import CollectionError, fail, finish
 from ..module_utils._gpu_nodes import GpuNode
 
 
@@ -191,18 +191,13 @@ def main() -> None:
     groups = judge_all(image, nodes, terms)
     advice = advise(variants, nodes, terms)
     found = findings(image, groups, variants, terms, accept_unknown=params["accept_unknown"])
-    result = {
-        "verdicts": [group.as_result() for group in groups],
-        "advice": [one.as_result() for one in advice],
-        "table": table(groups),
-        "findings": [finding.as_result() for finding in found],
-    }
-    stops = [finding for finding in found if finding.status in (Status.REFUSED, Status.UNKNOWN)]
-    if stops:
-        module.fail_json(
-            msg="\n".join(f"{stop.subject}: {stop.message} {stop.remedy}".rstrip() for stop in stops), **result
-        )
-    module.exit_json(changed=False, **result)
+    finish(
+        module,
+        found,
+        verdicts=[group.as_result() for group in groups],
+        advice=[one.as_result() for one in advice],
+        table=table(groups),
+    )
 
 
 if __name__ == "__main__":

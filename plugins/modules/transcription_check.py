@@ -216,7 +216,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
 from ..module_utils._cluster import connect
-from ..module_utils._findings import CollectionError, Status, fail
+from ..module_utils._findings import CollectionError, fail, finish
 from ..module_utils._transcription import (
     FORMATS,
     Plan,
@@ -284,15 +284,7 @@ def main() -> None:
     except CollectionError as error:
         fail(module, error)
     found = judge(report, clips, plan)
-    result = {**report.as_result(), "findings": [finding.as_result() for finding in found]}
-    wrong = [
-        SpeechError(one.subject, one.message, one.remedy, evidence=one.evidence)
-        for one in found
-        if one.status is Status.REFUSED
-    ]
-    if wrong:
-        module.fail_json(msg="\n".join(map(str, wrong)), **result)
-    module.exit_json(changed=False, **result)
+    finish(module, found, **report.as_result())
 
 
 if __name__ == "__main__":
