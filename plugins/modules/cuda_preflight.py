@@ -17,6 +17,8 @@ description:
     minor-version or forward compatibility, lets it run; what may still break is said. V(refused) - it cannot run; the
     message has the rule that decided, and the variant that would run. V(unknown) - facts are missing.
   - Fails when a node is V(refused), or V(unknown) unless O(accept_unknown=true). The failure carries everything.
+extends_documentation_fragment:
+  - portal.stt.attributes.read_only
 options:
   image:
     description: RV(portal.stt.oci_image_info#module:image), or a dictionary with C(reference), C(tag) and C(env).
@@ -55,16 +57,6 @@ options:
     description: Whether nodes whose driver cannot be told are taken at the operator's word.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Computes only, and works the same in check mode.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
-  idempotent:
-    description: Never reports a change.
-    support: full
 seealso:
   - module: portal.stt.oci_image_info
   - module: portal.stt.gpu_node_info

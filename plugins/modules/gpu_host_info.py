@@ -15,20 +15,12 @@ description:
     in no cluster yet. It costs one SSH connection and about a second, and needs no rights.
   - A host whose driver the GPU Operator installs has no C(nvidia-smi) of its own; M(portal.stt.gpu_node_probe) is for
     those.
+extends_documentation_fragment:
+  - portal.stt.attributes.read_only
 options:
   name:
     description: The name of the node, where it is not the host's name.
     type: str
-attributes:
-  check_mode:
-    description: Reads only, and works the same in check mode.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
-  idempotent:
-    description: Never reports a change.
-    support: full
 seealso:
   - module: portal.stt.gpu_node_probe
   - module: portal.stt.cuda_preflight

@@ -17,6 +17,7 @@ description:
     are not Ready, cordoned, out of reach by their taints, or whose labels are older than the running driver.
   - One paged list request, whatever the size of the cluster. Never fails on a finding.
 extends_documentation_fragment:
+  - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
 options:
   label_selector:
@@ -37,16 +38,6 @@ options:
     default: gpu-operator
 requirements:
   - kubernetes.core collection
-attributes:
-  check_mode:
-    description: Reads only, and works the same in check mode.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
-  idempotent:
-    description: Never reports a change.
-    support: full
 seealso:
   - module: portal.stt.cuda_preflight
   - module: portal.stt.gpu_node_probe

@@ -17,6 +17,7 @@ description:
     one seat of the GPU where there is one, runs for about a second, one node after the other, and is removed.
   - The pod satisfies the Pod Security standard V(restricted), and ends by itself after O(seconds).
 extends_documentation_fragment:
+  - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
 options:
   nodes:
@@ -44,13 +45,12 @@ requirements:
   - kubernetes.core collection
 attributes:
   check_mode:
-    description: Runs no pod, and returns the nodes as they were given.
     support: partial
+    details: Runs no pod, and returns the nodes as they were given.
   diff_mode:
-    description: Has nothing to show.
-    support: none
+    support: N/A
+    details: Leaves nothing behind.
   idempotent:
-    description: Leaves nothing behind, and never reports a change.
     support: full
 seealso:
   - module: portal.stt.gpu_node_info

@@ -17,6 +17,7 @@ description:
     judge, are shown in the diff as they would be created.
   - A conflict with another field manager is reported with field and owner.
 extends_documentation_fragment:
+  - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
 options:
   definition:
@@ -28,13 +29,11 @@ requirements:
   - kubernetes.core collection
 attributes:
   check_mode:
-    description: Shows what would change.
     support: full
   diff_mode:
-    description: Shows each changed object; the values of Secrets are left out.
     support: full
+    details: Shows each changed object; the values of Secrets are left out.
   idempotent:
-    description: Applying the same manifests again changes nothing.
     support: full
 seealso:
   - module: kubernetes.core.k8s

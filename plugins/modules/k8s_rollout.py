@@ -17,6 +17,7 @@ description:
   - Fails as soon as waiting is pointless, with cause, evidence and remedy. What may pass by itself is given time.
     The causes are listed in docs/rollout.md.
 extends_documentation_fragment:
+  - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
 options:
   namespace:
@@ -50,14 +51,13 @@ requirements:
   - kubernetes.core collection
 attributes:
   check_mode:
-    description: Says what it would wait for; the Deployment or Job need not be there yet.
     support: full
+    details: Says what it would wait for; the Deployment or Job need not be there yet.
   diff_mode:
-    description: Nothing to show.
     support: none
   idempotent:
-    description: Watching a complete rollout changes nothing.
     support: full
+    details: Watching a complete rollout changes nothing.
 seealso:
   - module: portal.stt.k8s_apply
 """

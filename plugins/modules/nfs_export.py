@@ -19,16 +19,17 @@ description:
   - After C(exportfs -ra) the table is compared with the intent and, entry by entry, with what was served
     before. On any loss the previous content is restored and exported again.
   - A run that is killed leaves a table that the next run completes.
+extends_documentation_fragment:
+  - portal.stt.attributes
 attributes:
   check_mode:
     support: full
-    description: Looks, tries out and judges as a real run does; C(exportfs) never changes the live table.
+    details: Looks, tries out and judges as a real run does; C(exportfs) never changes the live table.
   diff_mode:
     support: full
-    description: Shows the file's content, and owner, group and mode of directories.
+    details: Shows the file's content, and owner, group and mode of directories.
   idempotent:
     support: full
-    description: A second run changes nothing.
 options:
   name:
     description: Name of the export, and of its file without C(.exports).

@@ -17,6 +17,7 @@ description:
     Proxies are those of the environment (E(HTTPS_PROXY), E(NO_PROXY)), a private CA is given by E(REQUESTS_CA_BUNDLE).
   - A tag that does not exist is told apart from a registry that refuses or limits; the tags to take instead are named.
 extends_documentation_fragment:
+  - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
 options:
   image:
@@ -59,16 +60,6 @@ options:
 requirements:
   - oras >= 0.2.43
   - kubernetes.core collection, for O(pull_secret)
-attributes:
-  check_mode:
-    description: Reads only, and works the same in check mode.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
-  idempotent:
-    description: Never reports a change.
-    support: full
 seealso:
   - module: portal.stt.cuda_preflight
 """

@@ -14,6 +14,8 @@ description:
   - Takes the registered results of this collection's modules, prints one line for each finding with its remedy,
     and fails once, at the end, when a finding is V(refused) or V(unknown).
   - A result that failed without findings, or whose host was unreachable, is printed as a refusal with its message.
+extends_documentation_fragment:
+  - portal.stt.attributes.read_only
 options:
   title:
     description: The first line, in a few words.
@@ -24,16 +26,6 @@ options:
     type: list
     elements: dict
     required: true
-attributes:
-  check_mode:
-    description: Changes nothing, and works the same in check mode.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
-  idempotent:
-    description: Never reports a change.
-    support: full
 """
 
 EXAMPLES = r"""

@@ -23,6 +23,7 @@ description:
     spaces (C(ja), C(km), C(lo), C(my), C(th), C(yue), C(zh)) every character counts as a word. Numbers are compared as
     they are written. Other languages, Bulgarian and English among them, need nothing more.
 extends_documentation_fragment:
+  - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
 options:
   model:
@@ -108,16 +109,6 @@ options:
 requirements:
   - jiwer (Python library)
   - kubernetes.core collection, unless O(url) is set
-attributes:
-  check_mode:
-    description: Changes nothing on the cluster, and works the same in check mode.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
-  idempotent:
-    description: Never reports a change.
-    support: full
 seealso:
   - module: portal.stt.k8s_rollout
   - module: portal.stt.report
