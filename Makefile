@@ -10,7 +10,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration long molecule e2e bench vectors build lock lab down clean
+.PHONY: help demo test lint docs unit integration long molecule e2e bench vectors build lock lab down clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,17 @@ lint: $(STAMP) ## style, types, documentation
 	mypy lab tests benchmarks
 	ansible-lint --offline
 	antsibull-changelog lint
+	@$(MAKE) --no-print-directory docs
+
+# In the checkout, the linter would follow .collections into itself for ever.
+docs: COLLECTIONS := build/docs/ansible_collections
+docs: $(STAMP) ## the documentation of modules and roles, of the collection as built
+	@rm -rf build/docs && mkdir -p $(COLLECTIONS)/portal/stt
+	@ansible-galaxy collection build --output-path build/docs
+	@tar -xzf build/docs/*.tar.gz -C $(COLLECTIONS)/portal/stt
+	@ln -s $$(python -c "import ansible_collections.kubernetes as found; print(*found.__path__)") $(COLLECTIONS)/kubernetes
+	ANSIBLE_COLLECTIONS_PATH=build/docs antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck \
+		--validate-collection-refs dependent $(COLLECTIONS)/portal/stt
 
 unit: $(STAMP) ## decisions, without a lab
 	pytest tests/unit

@@ -77,7 +77,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: The nodes, in the order given. Of those that were asked, RV(nodes[].source) is V(nvidia-smi).
+  description: The nodes, in the order given. Of those that were asked, C(source) is V(nvidia-smi).
   returned: always
   type: list
   elements: dict
