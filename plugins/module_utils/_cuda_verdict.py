@@ -233,7 +233,7 @@ def findings(
     *,
     accept_unknown: bool = False,
 ) -> list[Finding]:
-    """One finding a group of nodes, each with the variant to take where the image is not native.
+    """The table, then one finding a group of nodes, with the variant to take where the image is not native.
 
     accept_unknown: what cannot be told is then a warning.
     """
@@ -247,14 +247,18 @@ def findings(
                 "Label the GPU nodes, or name another label_selector for portal.stt.gpu_node_info.",
             )
         ]
-    everywhere = advise(variants, [node for group in groups for node in group.nodes], terms)
-    found = []
+    nodes = [node for group in groups for node in group.nodes]
+    everywhere = advise(variants, nodes, terms)
+    others = any(group.verdict.kind in (Kind.NATIVE, Kind.ALLOWED) for group in groups)
+    compared = f"compared with {len(nodes)} GPU {'node' if len(nodes) == 1 else 'nodes'}:"
+    found = [Finding("cuda.nodes", Status.OK, f"image {image.reference}", compared, evidence=tuple(table(groups)))]
     for group in groups:
         verdict = group.verdict
         take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], terms))
         remedy = verdict.remedy
-        if take:
-            remedy = f"{take}; or {remedy[0].lower()}{remedy[1:]}" if remedy else f"{take}."
+        leave = "Leave these nodes out by the node selector" if others and verdict.kind is Kind.REFUSED else ""
+        ways = [way.rstrip(".") for way in (take, remedy, leave) if way]
+        remedy = "; or ".join([*ways[:1], *(f"{way[0].lower()}{way[1:]}" for way in ways[1:])]) + "." * bool(ways)
         accepted = accept_unknown and verdict.kind is Kind.UNKNOWN
         said = f"the runtime would end with: {verdict.runtime_message}" if verdict.runtime_message else ""
         found.append(
@@ -323,6 +327,13 @@ def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | No
             "the image states no CUDA version and no requirement: it may hold no CUDA at all.",
             remedy="Take a -cuda variant of it, or accept it with accept_unknown.",
         )
+    if not image.cuda and mode == "cdi":
+        return Verdict(
+            Kind.UNKNOWN,
+            "no CUDA_VERSION",
+            "the image states no CUDA version, and nobody evaluates its requirements in CDI mode.",
+            remedy="Start the image there once, then accept it with accept_unknown.",
+        )
     if not node.driver and not node.cuda:
         return Verdict(
             Kind.UNKNOWN,
@@ -344,7 +355,7 @@ def _judge_host(image: CudaImage, node: GpuNode, host: Host, mode: str) -> Verdi
                 Kind.REFUSED,
                 str(exc),
                 f"the runtime cannot read the image's requirements: {exc}.",
-                _runtime(str(exc)),
+                exc.line,
                 remedy="Set NVIDIA_REQUIRE_CUDA in the pod to a rule that it can read (cuda>=12.0).",
             )
         if outcomes and not outcomes[-1].satisfied:
@@ -379,7 +390,7 @@ def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
         Kind.REFUSED,
         term,
         f"the image requires {factor}{has}{why}.",
-        _runtime(f"requirement error: {outcome.message}"),
+        outcome.line,
         remedy=_newer_driver(factor),
     )
 
@@ -387,9 +398,14 @@ def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
 def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode: str) -> Verdict:
     """What the driver itself will say, once the container runs."""
     cuda, has = image.cuda, host.cuda or ""
-    passed = f"passes by {rules}" if rules else "nobody evaluates its requirements in CDI mode"
+    if rules:
+        passed = f"passes by {rules}"
+    elif mode == "cdi":
+        passed = "nobody evaluates its requirements in CDI mode"
+    else:
+        passed = "it has no requirement that is in the way"
     if not cuda:
-        return Verdict(Kind.NATIVE, rules, f"the image's requirements are met: {rules}.")
+        return Verdict(Kind.ALLOWED, rules, f"{passed}; the image states no CUDA version to compare the driver's with.")
     capability = node.compute_capability
     lowest = max((low for major, low in _LOWEST.items() if major <= int(cuda.split(".")[0])), default="")
     if capability and lowest and compare_versions(capability, lowest) < 0:
@@ -564,10 +580,6 @@ def _newer_driver(factor: str) -> str:
         (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
     )
     return f"Update the node's driver to branch {branch} or newer." if branch else ""
-
-
-def _runtime(message: str) -> str:
-    return f"nvidia-container-cli: {message}"
 
 
 def _deciding(node: GpuNode) -> tuple[object, ...]:

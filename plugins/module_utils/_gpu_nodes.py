@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PAGE = 500  # nodes a request: what kubectl takes
 PRESENT = {"nvidia.com/gpu.present": "true"}
-OPERATOR_NAMESPACE = "gpu-operator"
+_NAMESPACE = "gpu-operator"  # of the GPU Operator, where its ClusterPolicy does not tell
+_DRIVER_CONTAINER = "nvidia-driver-ctr"
+_CDI_BY_DEFAULT = (25, 10)  # since this release of the GPU Operator cdi.enabled says it all, cdi.default nothing
 
 # The CUDA version that each driver branch brings (CUDA toolkit release notes, table 3).
 BRANCH_CUDA = {
@@ -73,6 +75,7 @@ _POOL_LABELS = (
     "node.kubernetes.io/instance-type",
 )
 _RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
+_MIG = "nvidia.com/mig-"  # one resource a profile, where the MIG strategy is mixed
 _NAMES_SHOWN = 5
 
 
@@ -90,6 +93,7 @@ class GpuNode:
     resource, capacity, allocatable: the extended resource and its counts as the kubelet reports them.
     source: where driver and CUDA version come from.
     runtime_mode: ``cdi`` when the GPU Operator says so, else empty.
+    driver_pod: what keeps the GPU Operator's driver pod there from being ready (``CrashLoopBackOff``), else empty.
     problems: what is wrong, one identifier each (keys of PROBLEMS).
     """
 
@@ -114,6 +118,7 @@ class GpuNode:
     labelled_at: int = 0
     source: str = ""
     runtime_mode: str = ""
+    driver_pod: str = ""
     problems: tuple[str, ...] = ()
 
     @property
@@ -165,12 +170,11 @@ class GpuNode:
 
 @dataclass(frozen=True)
 class DriverPod:
-    """The GPU Operator's driver container on a node: since when it runs, 0 when it does not."""
+    """The GPU Operator's driver container on a node: since when it runs (Unix time), or else why it is not ready."""
 
     node: str
-    ready: bool
     since: int
-    reason: str
+    trouble: str
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,8 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     "driver_pod": (
         "gpu.driver_pod",
         "the pod with the driver is not ready there",
-        "kubectl logs -n gpu-operator -l app.kubernetes.io/component=nvidia-driver --prefix",
+        "kubectl get pods -A -o wide -l app.kubernetes.io/component=nvidia-driver --field-selector spec.nodeName=NODE, "
+        "then its log.",
     ),
     "driver_upgrade": (
         "gpu.driver_pod",
@@ -254,19 +259,17 @@ def selector_text(given: object) -> str:
 def gpu_nodes(
     cluster: Cluster,
     selector: str,
-    namespace: str = OPERATOR_NAMESPACE,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[GpuNode]:
     """The nodes that a label selector names, read page by page, with what is known of their GPUs.
 
-    namespace: where the GPU Operator's driver pods run; empty to leave them alone.
     tolerations: of the pod that is to run there; None to leave taints alone.
 
     Raises ClusterError, or CollectionError for a selector that the API server cannot read.
     """
     from ._cluster import ClusterError
 
-    operator = _operator(cluster, namespace)
+    operator = _operator(cluster)
     pages = _pages(cluster, "/api/v1/nodes", {"labelSelector": selector})
     try:
         return [read_node(node, operator, tolerations) for node in pages]
@@ -290,6 +293,7 @@ def read_node(
     metadata, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
     name, labels = metadata["name"], metadata.get("labels") or {}
     device = (operator.devices or {}).get(name)
+    pod = (operator.driver_pods or {}).get(name)
     product = _label(labels, "gpu.product")
     driver, cuda, source = _driver(labels, device)
     resource, capacity, allocatable = _resource(status)
@@ -309,7 +313,7 @@ def read_node(
         memory_mib=_count(_label(labels, "gpu.memory")) or (device.memory_mib if device else 0),
         gpus=_count(_label(labels, "gpu.count")) or (device.gpus if device else 0),
         replicas=_count(_label(labels, "gpu.replicas")),
-        sharing=_sharing(labels),
+        sharing=_sharing(labels, resource) or (device.sharing if device else ""),
         architecture=status.get("nodeInfo", {}).get("architecture", "") or labels.get("kubernetes.io/arch", ""),
         resource=resource,
         capacity=capacity,
@@ -328,8 +332,9 @@ def read_node(
         labelled_at=_count(_label(labels, "gfd.timestamp")),
         source=source,
         runtime_mode=operator.runtime_mode,
+        driver_pod=pod.trouble if pod else "",
     )
-    problems = list(_problems(facts, labels, (operator.driver_pods or {}).get(name)))
+    problems = [*_problems(facts, labels, pod), *(device.problems if device else ())]
     if tolerations is not None and _untolerated(spec.get("taints") or (), tolerations):
         problems.append("untolerated")
     return replace(facts, problems=tuple(problems))
@@ -401,7 +406,9 @@ def findings(nodes: list[GpuNode], selector: str) -> list[Finding]:
         if having:
             status = Status.WARNING if problem in _ALWAYS_WARNING else severity
             subject = named(having)
-            found.append(Finding(check, status, subject, f"{message}.", remedy.replace("NODE", having[0].name)))
+            remedy = remedy.replace("NODE", having[0].name)
+            evidence = sorted({node.driver_pod for node in having}) if problem == "driver_pod" else ()
+            found.append(Finding(check, status, subject, f"{message}.", remedy, tuple(evidence)))
     return found
 
 
@@ -434,20 +441,17 @@ def _pages(cluster: Cluster, path: str, query: Mapping[str, Any]) -> Iterator[di
             return
 
 
-def _operator(cluster: Cluster, namespace: str) -> Operator:
+def _operator(cluster: Cluster) -> Operator:
     """The GPU Operator's objects, as far as they are there and may be read."""
     policies = _optional(cluster, "/apis/nvidia.com/v1/clusterpolicies", {})
     slices = _optional(
         cluster, "/apis/resource.k8s.io/v1/resourceslices", {"fieldSelector": "spec.driver=gpu.nvidia.com"}
     )
-    pods = (
-        _optional(
-            cluster,
-            f"/api/v1/namespaces/{namespace}/pods",
-            {"labelSelector": "app.kubernetes.io/component=nvidia-driver"},
-        )
-        if namespace
-        else []
+    namespace = next(filter(None, (policy.get("status", {}).get("namespace") for policy in policies)), _NAMESPACE)
+    pods = _optional(
+        cluster,
+        f"/api/v1/namespaces/{namespace}/pods",
+        {"labelSelector": "app.kubernetes.io/component=nvidia-driver"},
     )
     return Operator(
         runtime_mode="cdi" if any(_cdi(policy) for policy in policies) else "",
@@ -468,19 +472,23 @@ def _optional(cluster: Cluster, path: str, query: Mapping[str, Any]) -> list[dic
 
 
 def _cdi(policy: Mapping[str, Any]) -> bool:
-    cdi = policy.get("spec", {}).get("cdi", {})
-    return bool(cdi.get("enabled")) and cdi.get("default") is not False
+    cdi = policy.get("spec", {}).get("cdi") or {}
+    version = re.match(r"v?(\d+)\.(\d+)", (policy["metadata"].get("labels") or {}).get("app.kubernetes.io/version", ""))
+    new = version is not None and (int(version[1]), int(version[2])) >= _CDI_BY_DEFAULT
+    # The API server fills in default: false, whatever the release.
+    return bool(cdi.get("enabled")) and (new or cdi.get("default") is not False)
 
 
 def _driver_pod(pod: Mapping[str, Any]) -> DriverPod:
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    state = statuses[0].get("state", {})
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    status: Mapping[str, Any] = next((one for one in statuses if one.get("name") == _DRIVER_CONTAINER), next(iter(statuses), {}))
+    state = status.get("state", {})
     started = state.get("running", {}).get("startedAt", "")
+    reason = (state.get("waiting") or state.get("terminated") or {}).get("reason") or "its container is not ready"
     return DriverPod(
         node=pod.get("spec", {}).get("nodeName", ""),
-        ready=bool(statuses[0].get("ready")),
         since=int(datetime.fromisoformat(started).timestamp()) if started else 0,
-        reason=state.get("waiting", {}).get("reason", ""),
+        trouble="" if status.get("ready") else f"{reason}, {status.get('restartCount', 0)} restarts",
     )
 
 
@@ -494,18 +502,22 @@ def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
             name = spec.get("nodeName", "")
             if not name or attributes.get("type") not in ("gpu", "mig"):
                 continue
+            product = str(attributes.get("productName", "")).replace(" ", "-")
             if name in found:
-                found[name] = replace(found[name], gpus=found[name].gpus + 1)
+                first = found[name]
+                mixed = ("mixed",) if product != first.product else first.problems
+                found[name] = replace(first, gpus=first.gpus + 1, problems=mixed)
                 continue
             found[name] = GpuNode(
                 name=name,
-                product=str(attributes.get("productName", "")).replace(" ", "-"),
+                product=product,
                 brands=(str(attributes["brand"]),) if attributes.get("brand") else (),
                 driver=str(attributes.get("driverVersion", "")),
                 cuda=".".join(str(attributes.get("cudaDriverVersion", "")).split(".")[:2]),
                 compute_capability=".".join(str(attributes.get("cudaComputeCapability", "")).split(".")[:2]),
                 memory_mib=_mebibytes(device.get("capacity", {}).get("memory", {}).get("value", "")),
                 gpus=1,
+                sharing="mig" if attributes["type"] == "mig" else "",
                 resource="gpu.nvidia.com",
             )
     return found
@@ -518,7 +530,7 @@ def _problems(node: GpuNode, labels: Mapping[str, str], pod: DriverPod | None) -
         yield "cordoned"
     if not node.allocatable:
         yield "no_allocatable"
-    if pod and not pod.ready:
+    if pod and pod.trouble:
         yield "driver_pod"
     if _label(labels, "gpu-driver-upgrade-state") not in ("", "upgrade-done") or _label(
         labels, "gpu.deploy.driver"
@@ -587,8 +599,8 @@ def _readable(version: str) -> str:
     return version if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})*", version) else ""
 
 
-def _sharing(labels: Mapping[str, str]) -> str:
-    if "-MIG-" in _label(labels, "gpu.product"):
+def _sharing(labels: Mapping[str, str], resource: str) -> str:
+    if "-MIG-" in _label(labels, "gpu.product") or resource.startswith(_MIG):
         return "mig"
     strategy = _label(labels, "gpu.sharing-strategy")
     if strategy:
@@ -599,7 +611,7 @@ def _sharing(labels: Mapping[str, str]) -> str:
 
 def _resource(status: Mapping[str, Any]) -> tuple[str, int, int]:
     capacity, allocatable = status.get("capacity", {}), status.get("allocatable", {})
-    offered = [name for name in capacity if name in _RESOURCES or name.startswith("nvidia.com/mig-")]
+    offered = [name for name in capacity if name in _RESOURCES or name.startswith(_MIG)]
     if not offered:
         return "", 0, 0
     name = max(offered, key=lambda resource: (_quantity(allocatable.get(resource)), resource in _RESOURCES))

@@ -30,8 +30,18 @@ _SEMVER = re.compile(
 )
 
 
+_CLI = "nvidia-container-cli: "
+
+
 class RequirementError(Exception):
-    """The runtime would stop with this text: a rule it cannot read, too many rules, or a bad CUDA_VERSION."""
+    """The runtime would stop with this text: a rule it cannot read, too many rules, or a bad CUDA_VERSION.
+
+    line: as it stands in the pod's event, behind the name of the program that stops.
+    """
+
+    def __init__(self, text: str, prefix: str = f"{_CLI}requirement error: ") -> None:
+        super().__init__(text)
+        self.line = f"{prefix}{text}"
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,17 @@ class Outcome:
 
     term: the term that was true; empty when none had to be.
     failed: the terms before it that were not, each with the factor that was false.
-    message: the runtime's own text when nothing was true.
+    message: the runtime's own text when nothing was true; line: the same as it stands in the pod's event.
     """
 
     satisfied: bool
     term: str = ""
     failed: tuple[tuple[str, str], ...] = ()
     message: str = ""
+
+    @property
+    def line(self) -> str:
+        return f"{_CLI}requirement error: {self.message}"
 
 
 def evaluate(expression: str, host: Host) -> Outcome:
@@ -124,7 +138,7 @@ def gate(env: Mapping[str, str], host: Host) -> tuple[Outcome, ...]:
     """
     rules = requirements(env)
     if len(rules) > REQUIREMENTS_MAX:
-        raise RequirementError("too many requirements")
+        raise RequirementError("too many requirements", f"{_CLI}input error: ")
     outcomes: list[Outcome] = []
     for rule in rules:
         outcomes.append(evaluate(rule, host))
@@ -141,7 +155,7 @@ def major_minor(version: str) -> str:
     match = _SEMVER.fullmatch(version.removeprefix("v"))
     parts = (match["major"], match["minor"] or "0") if match else ()
     if not parts or any(len(part) > 10 or int(part) >= 2**32 for part in parts):
-        raise RequirementError(f"failed to get version: invalid CUDA version {version}")
+        raise RequirementError(f"failed to get version: invalid CUDA version {version}", "failed to get requirements ")
     return ".".join(parts)
 
 

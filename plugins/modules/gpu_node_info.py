@@ -32,10 +32,6 @@ options:
       when left out.
     type: list
     elements: dict
-  operator_namespace:
-    description: The namespace of the GPU Operator's driver pods. Empty to leave them alone.
-    type: str
-    default: gpu-operator
 requirements:
   - kubernetes.core collection
 seealso:
@@ -92,6 +88,7 @@ nodes:
       labelled_at: 0
       source: gpu-feature-discovery
       runtime_mode: ""
+      driver_pod: ""
       problems: []
 pools:
   description: The nodes grouped by pool, card and driver.
@@ -129,7 +126,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, fail
-from ..module_utils._gpu_nodes import OPERATOR_NAMESPACE, PRESENT, findings, gpu_nodes, pools, selector_text
+from ..module_utils._gpu_nodes import PRESENT, findings, gpu_nodes, pools, selector_text
 
 
 def main() -> None:
@@ -138,13 +135,12 @@ def main() -> None:
             **AUTH_ARG_SPEC,
             "label_selector": {"type": "raw", "default": PRESENT},
             "tolerations": {"type": "list", "elements": "dict"},
-            "operator_namespace": {"type": "str", "default": OPERATOR_NAMESPACE},
         },
         supports_check_mode=True,
     )
     try:
         selector = selector_text(module.params["label_selector"])
-        nodes = gpu_nodes(connect(module), selector, module.params["operator_namespace"], module.params["tolerations"])
+        nodes = gpu_nodes(connect(module), selector, module.params["tolerations"])
     except CollectionError as error:
         fail(module, error)
     module.exit_json(

@@ -100,9 +100,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
 from ..module_utils._cluster import connect
-from ..module_utils._findings import CollectionError, Finding, Status, fail
+from ..module_utils._findings import CollectionError, Finding, Status, fail, finish
 from ..module_utils._gpu_nodes import GpuNode
-from ..module_utils._gpu_probe import DOUBTS, Probe, ask
+from ..module_utils._gpu_probe import DOUBTS, Probe, ProbeError, ask
+from ..module_utils._nvidia_smi import DriverUnreadableError
 
 
 def main() -> None:
@@ -127,17 +128,17 @@ def main() -> None:
             if module.check_mode or not DOUBTS.intersection(node.problems):
                 nodes.append(node)
                 continue
-            asked = ask(cluster, node, probe)
+            try:
+                asked = ask(cluster, node, probe)
+            except (ProbeError, DriverUnreadableError) as error:  # the others are asked all the same
+                nodes.append(node)
+                findings.append(error.finding)
+                continue
             nodes.append(asked)
             findings.append(Finding("gpu.probe", Status.OK, f"node {node.name}", f"its driver says {asked.card}."))
     except CollectionError as error:
-        error.result["nodes"] = [node.as_result() for node in nodes]
         fail(module, error, findings)
-    module.exit_json(
-        changed=False,
-        nodes=[node.as_result() for node in nodes],
-        findings=[finding.as_result() for finding in findings],
-    )
+    finish(module, findings, nodes=[node.as_result() for node in nodes])
 
 
 if __name__ == "__main__":

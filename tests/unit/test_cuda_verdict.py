@@ -130,6 +130,7 @@ def test_what_is_missing_is_said() -> None:
         ({"NVIDIA_REQUIRE_CUDA": ""}, Kind.REFUSED, "cuda>=12.9"),
         ({"NVIDIA_REQUIRE_OTHER": "driver>=575"}, Kind.REFUSED, "cuda>=12.9"),
         ({"NVIDIA_REQUIRE_CUDA": "cuda>>12"}, Kind.REFUSED, "invalid expression"),
+        ({f"NVIDIA_REQUIRE_{n}": "cuda>=1" for n in range(32)}, Kind.REFUSED, "too many requirements"),
     ],
 )
 def test_the_pods_environment_comes_first(env: dict[str, str], kind: Kind, rule: str) -> None:
@@ -173,7 +174,10 @@ def test_advice_is_native_before_allowed_and_newest_first() -> None:
 
 def test_a_refusal_names_image_node_rule_driver_and_variant() -> None:
     groups = judge_all(IMAGES["cuda"], [RTX, replace(RTX, name="desktop-2")], LEGACY)
-    (found,) = findings(IMAGES["cuda"], groups, VARIANTS, LEGACY)
+    all_of_them, found = findings(IMAGES["cuda"], groups, VARIANTS, LEGACY)
+    assert (all_of_them.check, all_of_them.status) == ("cuda.nodes", Status.OK)
+    assert all_of_them.message == "compared with 2 GPU nodes:"
+    assert all_of_them.evidence == tuple(table(groups))
     assert (found.check, found.status) == ("cuda.requirement", Status.REFUSED)
     assert found.subject == (
         f"image {TAG}-cuda on nodes desktop, desktop-2 (NVIDIA-GeForce-RTX-3060, driver 570.195.03, CUDA 12.8)"
@@ -195,7 +199,7 @@ def test_a_refusal_names_image_node_rule_driver_and_variant() -> None:
 
 def test_a_driver_that_no_variant_is_native_on() -> None:
     groups = judge_all(IMAGES["cuda"], [OLD], LEGACY)
-    (found,) = findings(IMAGES["cuda"], groups, VARIANTS, LEGACY)
+    _, found = findings(IMAGES["cuda"], groups, VARIANTS, LEGACY)
     assert found.message == (
         "refused: the image requires cuda>=12.9, the node has 11.4; none of its 60 allowances is for this driver."
     )
@@ -203,6 +207,47 @@ def test_a_driver_that_no_variant_is_native_on() -> None:
         "Take 0.9.0-rc.3-cuda-12.6.3 (CUDA 12.6), allowed on every target node; or update the node's driver to branch "
         "575 or newer."
     )
+
+
+def test_nodes_that_cannot_while_others_can() -> None:
+    *_, found = findings(IMAGES["cuda"], judge_all(IMAGES["cuda"], [T4, RTX], LEGACY), [], LEGACY)
+    assert found.remedy == (
+        "Update the node's driver to branch 575 or newer; or leave these nodes out by the node selector."
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "terms", "kind", "reason"),
+    [
+        (
+            {"NVIDIA_REQUIRE_X": "driver>=535"},
+            LEGACY,
+            Kind.ALLOWED,
+            "passes by driver>=535; the image states no CUDA version to compare the driver's with.",
+        ),
+        (
+            {"NVIDIA_REQUIRE_X": "driver>=535"},
+            CDI,
+            Kind.UNKNOWN,
+            "the image states no CUDA version, and nobody evaluates its requirements in CDI mode.",
+        ),
+        (
+            {"CUDA_VERSION": "12.9.0", "NVIDIA_DISABLE_REQUIRE": "1"},
+            LEGACY,
+            Kind.ALLOWED,
+            "it has no requirement that is in the way; the driver's CUDA 12.8 runs the image's CUDA 12.9 by "
+            "minor-version compatibility.",
+        ),
+    ],
+)
+def test_images_that_say_little(env: dict[str, str], terms: Terms, kind: Kind, reason: str) -> None:
+    found = judge(CudaImage.from_result({"reference": "image", "env": env}), T4, terms)
+    assert (found.kind, found.reason) == (kind, reason)
+
+
+def test_the_runtimes_own_line_is_told() -> None:
+    found = judge(image("", "cuda"), T4, LEGACY)
+    assert found.runtime_message == "nvidia-container-cli: requirement error: invalid expression"
 
 
 def test_without_nodes_nothing_is_fine() -> None:
@@ -278,7 +323,7 @@ def test_the_module_stops_at_what_it_does_not_know_unless_told() -> None:
     assert ask(BARE)["failed"] is True
     accepted = ask(BARE, accept_unknown=True)
     assert "failed" not in accepted
-    assert [one["status"] for one in accepted["findings"]] == ["warning"]
+    assert [one["status"] for one in accepted["findings"]] == ["ok", "warning"]
 
 
 def test_an_image_without_an_environment() -> None:

@@ -11,7 +11,9 @@ from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import (
     DriverPod,
     GpuNode,
     Operator,
+    _cdi,
     _devices,
+    _driver_pod,
     findings,
     pools,
     possible_brands,
@@ -199,7 +201,7 @@ def test_generations_of_labels(
         pytest.param(
             {"gpu.product": "NVIDIA-A100-SXM4-40GB", "mig.strategy": "mixed"},
             {"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "7"},
-            "",
+            "mig",
             "nvidia.com/mig-1g.5gb",
             7,
             id="mig-mixed",
@@ -249,6 +251,63 @@ def test_resource_slices_know_what_no_label_does() -> None:
     assert (found.resource, found.allocatable, found.problems) == ("gpu.nvidia.com", 2, ())
 
 
+def test_resource_slices_of_unlike_cards() -> None:
+    a2 = {**H100, "attributes": {**H100["attributes"], "productName": {"string": "NVIDIA A2"}}}
+    slices = [{"spec": {"nodeName": "gpu-1", "devices": [H100, a2, H100]}}]
+    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)))
+    assert (found.product, found.gpus, found.problems) == ("NVIDIA-H100-80GB-HBM3", 3, ("mixed",))
+
+
+def container(name: str, ready: bool, **state: Any) -> dict[str, Any]:
+    return {"name": name, "ready": ready, "restartCount": 170, "state": state}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        pytest.param(
+            [container("nvidia-driver-ctr", True, running={"startedAt": "2024-12-19T02:34:19Z"})],
+            DriverPod("gpu-1", 1734575659, ""),
+            id="runs",
+        ),
+        pytest.param(
+            [container("nvidia-driver-ctr", False, waiting={"reason": "CrashLoopBackOff"})],
+            DriverPod("gpu-1", 0, "CrashLoopBackOff, 170 restarts"),
+            id="crash-loops",
+        ),
+        pytest.param(
+            [
+                container("nvidia-a-ctr", False, waiting={"reason": "ImagePullBackOff"}),
+                container("nvidia-driver-ctr", True, running={"startedAt": "2024-12-19T02:34:19Z"}),
+            ],
+            DriverPod("gpu-1", 1734575659, ""),
+            id="another-container-is-not-the-driver",
+        ),
+        pytest.param([], DriverPod("gpu-1", 0, "its container is not ready, 0 restarts"), id="not-started"),
+    ],
+)
+def test_driver_pods(statuses: list[dict[str, Any]], expected: DriverPod) -> None:
+    pod = {"spec": {"nodeName": "gpu-1"}, "status": {"containerStatuses": statuses}}
+    assert _driver_pod(pod) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "cdi", "expected"),
+    [
+        pytest.param("v25.10.1", {"enabled": True, "default": False}, True, id="default-says-nothing-any-more"),
+        pytest.param("v26.3.0", {"enabled": False, "default": False}, False, id="switched-off"),
+        pytest.param("v25.3.4", {"enabled": True, "default": False}, False, id="only-for-those-who-ask"),
+        pytest.param("v25.3.4", {"enabled": True, "default": True}, True, id="old-and-default"),
+        pytest.param("", {"enabled": True, "default": False}, False, id="which-release-is-not-known"),
+        pytest.param("", {"enabled": True}, True, id="a-policy-without-the-old-field"),
+        pytest.param("v25.10.1", None, False, id="not-mentioned"),
+    ],
+)
+def test_cdi_mode_of_the_gpu_operator(version: str, cdi: dict[str, bool] | None, expected: bool) -> None:
+    labels = {"app.kubernetes.io/version": version} if version else None
+    assert _cdi({"metadata": {"labels": labels}, "spec": {"cdi": cdi}}) is expected
+
+
 @pytest.mark.parametrize(
     ("given", "operator", "problems"),
     [
@@ -262,14 +321,12 @@ def test_resource_slices_know_what_no_label_does() -> None:
         ),
         pytest.param(
             node(T4, {"nvidia.com/gpu": "0"}),
-            {"gpu-1": DriverPod("gpu-1", False, 0, "CrashLoopBackOff")},
+            {"gpu-1": DriverPod("gpu-1", 0, "CrashLoopBackOff, 170 restarts")},
             ("no_allocatable", "driver_pod"),
             id="driver-crash-loops",
         ),
-        pytest.param(
-            node(T4), {"gpu-1": DriverPod("gpu-1", True, 1734575659, "")}, ("stale_labels",), id="labels-are-older"
-        ),
-        pytest.param(node(T4), {"gpu-1": DriverPod("gpu-1", True, 1734575600, "")}, (), id="labels-are-newer"),
+        pytest.param(node(T4), {"gpu-1": DriverPod("gpu-1", 1734575659, "")}, ("stale_labels",), id="labels-are-older"),
+        pytest.param(node(T4), {"gpu-1": DriverPod("gpu-1", 1734575600, "")}, (), id="labels-are-newer"),
         pytest.param(
             node({**T4, "gpu.product": "NVIDIA-A100-SXM4-40GB-MIG-INVALID"}, {"nvidia.com/gpu": "0"}),
             {},
@@ -341,6 +398,15 @@ def test_one_finding_a_problem_however_many_nodes() -> None:
 def test_the_only_node_without_a_gpu_is_a_refusal() -> None:
     found = findings([make("gpu-1", allocatable=0, problems=("no_allocatable",))], "nvidia.com/gpu.present=true")
     assert [(one.check, one.status) for one in found] == [("gpu.allocatable", Status.REFUSED)]
+
+
+def test_a_driver_that_crash_loops_is_told_with_its_reason() -> None:
+    pods = {"gpu-1": DriverPod("gpu-1", 0, "CrashLoopBackOff, 170 restarts")}
+    broken = read_node(node(T4, {"nvidia.com/gpu": "0"}), Operator(driver_pods=pods))
+    assert [(one.check, one.status, one.evidence) for one in findings([broken], "a=b")] == [
+        ("gpu.allocatable", Status.REFUSED, ()),
+        ("gpu.driver_pod", Status.REFUSED, ("CrashLoopBackOff, 170 restarts",)),
+    ]
 
 
 def test_no_node_at_all() -> None:

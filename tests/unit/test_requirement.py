@@ -172,8 +172,63 @@ def test_all_variables_must_be_satisfied() -> None:
 def test_the_limit_of_32() -> None:
     env = {f"NVIDIA_REQUIRE_{number}": "cuda>=12" for number in range(32)}
     assert len(gate(env, T4)) == 32
-    with pytest.raises(RequirementError, match=r"^too many requirements$"):
-        gate({**env, "NVIDIA_REQUIRE_32": "cuda>=12"}, T4)
+    for one_more in ({"NVIDIA_REQUIRE_32": ""}, {"CUDA_VERSION": "12.4"}):
+        with pytest.raises(RequirementError, match=r"^too many requirements$"):
+            gate({**env, **one_more}, T4)
+    assert gate({**env, "NVIDIA_REQUIRE_32": "", "NVIDIA_DISABLE_REQUIRE": "1"}, T4) == ()
+    assert len(gate({**env, "NVIDIA_REQUIRE_JETPACK": "", "nvidia_require_x": "", "NVIDIA_REQUIRE": ""}, T4)) == 32
+
+
+@pytest.mark.parametrize(
+    ("env", "line"),
+    # libnvidia-container's configure.c, nvidia-container-runtime-hook's container_config.go
+    [
+        ({"NVIDIA_REQUIRE_X": "cuda"}, "nvidia-container-cli: requirement error: invalid expression"),
+        ({f"NVIDIA_REQUIRE_{n}": "" for n in range(33)}, "nvidia-container-cli: input error: too many requirements"),
+        ({"CUDA_VERSION": "x"}, "failed to get requirements failed to get version: invalid CUDA version x"),
+    ],
+)
+def test_the_line_in_the_pods_event(env: dict[str, str], line: str) -> None:
+    with pytest.raises(RequirementError) as caught:
+        gate(env, T4)
+    assert caught.value.line == line
+
+
+def test_the_line_of_what_is_not_satisfied() -> None:
+    assert gate({"NVIDIA_REQUIRE_X": "brand=tesla"}, T4)[-1].line == (
+        "nvidia-container-cli: requirement error: unsatisfied condition: brand=tesla"
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "satisfied"),
+    [
+        ("brand=NVIDIA", True),
+        ("brand=nvidia ", True),
+        ("brand=nvidia,", True),
+        ("brand!=NVIDIA", False),
+        ("brand=nvidiartx", False),
+        ("brand=nvid", False),
+        ("brand=nvidia\t", False),
+        ("arch=7.5.0", True),
+        ("arch>=7.10", False),
+        ("driver<570.195.04", True),
+        ("driver=570.195.03.0.0", True),
+        ("cuda>=12.8.00", True),
+        ("cuda<=12.8.0.1", True),
+        ("cuda!=12.8.0", False),
+        ("   ", True),
+        (",,,", True),
+        ("cuda>=99 , brand=nvidia", False),  # the lone comma ends the scan
+    ],
+)
+def test_values(expression: str, satisfied: bool) -> None:
+    assert evaluate(expression, T4).satisfied is satisfied
+
+
+@pytest.mark.parametrize("expression", ["cuda>=99", "driver<1", "cuda=rubbish"])
+def test_a_version_that_the_driver_does_not_tell_is_true(expression: str) -> None:
+    assert evaluate(expression, Host(None, None, None)).satisfied
 
 
 @pytest.mark.parametrize(
