@@ -28,6 +28,9 @@ from ._rollout import Verdict, earlier, leftovers
 RETRIED = "portal-stt/retried"
 """Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
 
+RESULT = "portal-stt/result"
+"""Annotation of a Job: the last words of the pod that succeeded, which outlive the pod."""
+
 DELETE_SECONDS = 30.0
 _LATER = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -87,11 +90,11 @@ class Task:
 
     def plan(self) -> dict[str, Any]:
         """The result in check mode. Raises ClusterError."""
-        there = self._cluster.find(self._target.path) is not None
+        there = self._cluster.find(self._target.path)
         would = (
             "would be watched until it is complete." if there else "is not there yet; it would be watched once applied."
         )
-        return self._result("planned", would)
+        return {**self._result("planned", would), "message": _annotations(there or {}).get(RESULT, "")}
 
     def run(self, *, timeout: float, rollback: bool) -> dict[str, Any]:
         """The result of a rollout that is complete. Raises RolloutError after one that has failed, ClusterError."""
@@ -108,8 +111,9 @@ class Task:
     def _run(self, timeout: float, rollback: bool) -> dict[str, Any]:
         outcome = self._follow(self._present_object(), timeout)
         if outcome.verdict is Verdict.COMPLETE:
+            message = self._keep(outcome.last) if self._target.kind == "Job" else ""
             self._mark(outcome.last)
-            return self._result("complete", _success(outcome))
+            return {**self._result("complete", _success(outcome)), "message": message}
         diagnosis = outcome.diagnosis
         assert diagnosis is not None
         back = self._go_back(outcome, diagnosis, timeout) if rollback and self._target.kind == "Deployment" else ""
@@ -171,11 +175,22 @@ class Task:
                 )
             )
 
+    def _keep(self, seen: Seen) -> str:
+        """The termination message of the Job's pod, kept on the Job: pods are swept away some day."""
+        kept = _annotations(self._cluster.get(self._target.path)).get(RESULT, "")
+        said = [one.exit.message for pod in seen.pods if pod.phase == "Succeeded" for one in pod.containers if one.exit]
+        if not kept and any(said):
+            kept = next(filter(None, said))
+            self._patch(self._target.path, RESULT, kept)
+        return kept
+
     def _annotate(self, revision: ReplicaSet, name: str) -> None:
-        value = datetime.now(UTC).strftime(_LATER)
+        self._patch(f"{self._target.replica_sets}/{revision.name}", name, datetime.now(UTC).strftime(_LATER))
+
+    def _patch(self, path: str, name: str, value: str) -> None:
         self._cluster.request(
             "PATCH",
-            f"{self._target.replica_sets}/{revision.name}",
+            path,
             query={"fieldManager": MANAGER},
             body=json.dumps({"metadata": {"annotations": {name: value}}}).encode(),
             headers={"Content-Type": "application/merge-patch+json"},
@@ -219,6 +234,10 @@ class Task:
         line = Finding("rollout", Status.OK, self._target.subject, message)
         findings = [one.as_result() for one in (line, *self.findings)]
         return {"changed": self.changed, "status": status, "rolled_back": False, "findings": findings}
+
+
+def _annotations(raw: Object) -> dict[str, str]:
+    return (raw.get("metadata") or {}).get("annotations") or {}
 
 
 def _has_failed(job: Object) -> bool:

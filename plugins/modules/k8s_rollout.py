@@ -93,6 +93,11 @@ diagnosis:
   description: Why it failed.
   returned: failure
   type: dict
+message:
+  description: The termination message of a Job's pod that succeeded, kept on the Job as its annotation portal-stt/result.
+  returned: success
+  type: str
+  sample: ""
 progress:
   description: A line for each change, with the seconds since the watch began.
   returned: always
