@@ -17,8 +17,6 @@ from threading import Thread
 from typing import Any
 
 from ansible_collections.portal.stt.plugins.module_utils._diagnosis import NEVER, RULES, Rule
-from ansible_collections.portal.stt.plugins.module_utils._follow import Target
-from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
 
 from lab.faults import Fault, table
 from lab.paths import ROOT
@@ -35,11 +33,7 @@ def beside(fault: Fault) -> dict[str, Any]:
     access = rollouts.cluster()
     try:
         rollouts.prepare(access, fault)
-        if fault.serves:
-            rollouts.apply(access, fault.healthy())
-            Task(access, Target("Deployment", fault.namespace, "stt"), Reporter()).run(timeout=240, rollback=False)
-        if fault.waiting or fault.terminated:
-            Thread(target=rollouts.replay, args=(access, fault), daemon=True).start()
+        Thread(target=rollouts.go_on, args=(fault,), daemon=True).start()
         arguments = {"definition": fault.faulty(), "apply": True, "wait": True, "wait_timeout": WAIT_SECONDS}
         arguments |= {"server_side_apply": {"field_manager": "portal-stt"}}
         start = time.monotonic()

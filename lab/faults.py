@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from lab import images, node
+from lab.certificates import PKI
 from lab.paths import ROOT
 from lab.simulated import Declared
 
@@ -17,7 +20,10 @@ SIMULATED = "t4"
 """The simulated node that pods go to which need no real one and have no own one."""
 
 MARK = "lab.portal-stt/fault"
-"""Label of a fault's own simulated node; annotation of a pod whose status the stages leave alone."""
+"""Label of a fault's own simulated node."""
+
+STATUS = "lab.portal-stt/status"
+"""Annotation of a pod on a simulated node: the status (JSON) that lab/stages/ gives it instead of a healthy one."""
 
 Manifest = dict[str, Any]
 
@@ -32,19 +38,19 @@ class Fault:
     sign: str
     signs: int = 1
     final: bool = True
-    patience: float = 3
     timeout: int = 60
     serves: bool = False
     outside: bool = False
+    kind: Literal["Deployment", "Job"] = "Deployment"
     pod: dict[str, Any] = field(default_factory=dict)
     container: dict[str, Any] = field(default_factory=dict)
-    deployment: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict)
     objects: list[Manifest] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, Any] | None = None
     nfs: dict[str, Any] | None = None
-    waiting: dict[str, Any] | None = None
-    terminated: dict[str, Any] | None = None
+    status: dict[str, Any] | None = None
+    meanwhile: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def namespace(self) -> str:
@@ -57,7 +63,7 @@ class Fault:
         return Declared(name=self.namespace, extra_labels={MARK: self.name}, **self.nodes)
 
     def surroundings(self) -> list[Manifest]:
-        """Namespace and objects that are there before the Deployment."""
+        """Namespace and objects that are there before the Deployment or Job."""
         labels = {"fault": self.name, **self.labels}
         made: list[Manifest] = [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
@@ -65,17 +71,22 @@ class Fault:
         for one in deepcopy(self.objects):
             if one["kind"] in NAMESPACED:
                 one["metadata"]["namespace"] = self.namespace
+            for webhook in one.get("webhooks", ()):
+                webhook["clientConfig"]["caBundle"] = b64encode((PKI / "ca.crt").read_bytes()).decode()
             made.append(one)
         return [*made, *(self._volume() if self.nfs else [])]
 
     def _volume(self) -> list[Manifest]:
         assert self.nfs is not None
         common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+        server, path, driver = self.nfs["server"], self.nfs["path"], self.nfs.get("driver")
+        attributes = {"server": server, "share": path}
+        csi = {"driver": driver, "volumeHandle": self.namespace, "volumeAttributes": attributes}
         volume = {
             **common,
             "capacity": {"storage": "1Gi"},
             "mountOptions": self.nfs.get("options", ["nfsvers=4", "soft", "timeo=30", "retrans=3"]),
-            "nfs": {"server": self.nfs["server"], "path": self.nfs["path"]},
+            **({"csi": csi} if driver else {"nfs": {"server": server, "path": path}}),
             "claimRef": {
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": self.namespace, "name": "models"
             },
@@ -96,13 +107,13 @@ class Fault:
         return self._made({}, {}, {}, {})
 
     def faulty(self) -> Manifest:
-        """The Deployment with the fault."""
-        annotations = {MARK: self.name} if self.waiting or self.terminated else {}
+        """The Deployment or Job with the fault."""
+        annotations = {STATUS: json.dumps(self._reported())} if self.status is not None else {}
         pod, container = deepcopy(self.pod), deepcopy(self.container)
         if self.nfs:
             pod["volumes"] = [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
             container["volumeMounts"] = [{"name": "models", "mountPath": "/data"}]
-        return self._made(pod, container, self.deployment, annotations)
+        return self._made(pod, container, self.spec, annotations)
 
     def _made(
         self, pod: dict[str, Any], container: dict[str, Any], spec: dict[str, Any], annotations: dict[str, str]
@@ -113,35 +124,36 @@ class Fault:
             place = {"kubernetes.io/hostname": node.NAME if self.at == "node" else SIMULATED}
         one = {"name": "stt", "image": images.BASE, "resources": {}, **container}
         one["resources"].setdefault("limits", {}).setdefault("nvidia.com/gpu", "1")
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "stt", "namespace": self.namespace},
+        template = {
+            "metadata": {"labels": {"app": "stt"}, "annotations": annotations},
             "spec": {
-                "replicas": 1,
-                "strategy": {"type": "Recreate"},
-                "selector": {"matchLabels": {"app": "stt"}},
-                "template": {
-                    "metadata": {"labels": {"app": "stt"}, "annotations": annotations},
-                    "spec": {
-                        "automountServiceAccountToken": False,
-                        "enableServiceLinks": False,
-                        "terminationGracePeriodSeconds": 1,
-                        "nodeSelector": place,
-                        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-                        "containers": [one],
-                        **pod,
-                    },
-                },
-                **spec,
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "terminationGracePeriodSeconds": 1,
+                "nodeSelector": place,
+                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+                "containers": [one],
+                **pod,
             },
         }
+        if self.kind == "Job":
+            template["spec"]["restartPolicy"] = "Never"
+        else:
+            selector = {"matchLabels": {"app": "stt"}}
+            spec = {"replicas": 1, "strategy": {"type": "Recreate"}, "selector": selector, **spec}
+        return {
+            "apiVersion": "batch/v1" if self.kind == "Job" else "apps/v1",
+            "kind": self.kind,
+            "metadata": {"name": "stt", "namespace": self.namespace},
+            "spec": {**spec, "template": template},
+        }
 
-    def status(self, image: str) -> dict[str, Any]:
-        """What a kubelet would report of the pod (at: replay)."""
-        state = {"waiting": self.waiting} if self.waiting else {"terminated": self.terminated}
-        one = {"name": "stt", "image": image, "imageID": "", "ready": False, "restartCount": 0, "started": False}
-        return {"phase": "Pending", "containerStatuses": [{**one, "state": state}]}
+    def _reported(self) -> dict[str, Any]:
+        """The status that a kubelet would report of the pod, complete."""
+        assert self.status is not None
+        one = {"name": "stt", "image": images.BASE, "imageID": "", "ready": False, "restartCount": 0, "started": False}
+        containers = [{**one, **told} for told in self.status.get("containerStatuses", ())]
+        return {"phase": "Pending", **self.status, **({"containerStatuses": containers} if containers else {})}
 
 
 NAMESPACED = ("PersistentVolumeClaim", "ResourceQuota", "LimitRange", "Pod", "ConfigMap", "Secret")

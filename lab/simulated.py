@@ -72,6 +72,8 @@ def up() -> None:
     if changed:
         configuration.write_text(stages)
         processes.stop("kwok")
+        with network.inside():
+            _forget_leases()
     argv: Argv = [
         find("kwok"),
         f"--kubeconfig={KUBECONFIG}",
@@ -228,6 +230,13 @@ def _gpu_labels(declared: Declared) -> dict[str, str]:
     }
     chosen = {"both": every | old | new, "new": every | new, "old": every | old, "none": {}}[declared.labels]
     return {f"nvidia.com/{key}": value for key, value in {"gpu.present": "true", **chosen}.items()}
+
+
+def _forget_leases() -> None:
+    """KWOK has a new identity with each start, and leaves a node alone whose lease another one holds."""
+    for node in api.call("GET", "/api/v1/nodes", labelSelector=_MARK)["items"]:
+        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{_name(node)}"
+        api.call("DELETE", path, accept=(404,))
 
 
 def _forget_pods() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 
-from ansible_collections.portal.stt.plugins.module_utils._follow import Target
 from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
 
 from lab import api, images, simulated
@@ -45,7 +44,7 @@ class Hiccup:
             nodes=self.nodes,
             objects=list(self.objects),
             pod=self.pod or {},
-            waiting={} if not self.watched else {"reason": "ContainerCreating"},
+            status={} if self.watched else None,
         )
 
     @property
@@ -307,14 +306,13 @@ HICCUPS = (
 def outcome(hiccup: Hiccup) -> str:
     """``complete``, or what was wrongly said of a rollout that ends well."""
     access, fault = rollouts.cluster(), hiccup.fault
-    manifest = fault.faulty() if hiccup.watched else replace(fault, waiting=None).faulty()
     try:
         rollouts.prepare(access, fault)
-        rollouts.apply(access, manifest)
+        rollouts.apply(access, fault.faulty())
         Thread(target=_play, args=(hiccup,), daemon=True).start()
         reporter = Reporter()
         try:
-            result = Task(access, Target("Deployment", fault.namespace, "stt"), reporter).run(timeout=90, rollback=True)
+            result = Task(access, rollouts.target(fault), reporter).run(timeout=90, rollback=True)
         except Exception as error:
             return f"{error}\n" + "\n".join(reporter.lines)
         return str(result["status"])

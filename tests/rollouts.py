@@ -13,15 +13,17 @@ from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
-from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, connect
+from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, ClusterError, connect
 from ansible_collections.portal.stt.plugins.module_utils._follow import RolloutError, Target
 from ansible_collections.portal.stt.plugins.module_utils._rollback import MANAGER
 from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
 
-from lab import api, images, node, simulated
+from lab import api, node, simulated
 from lab.faults import SIMULATED, Fault, Manifest, table
+from tests import webhook
 
-PLURALS = {"ResourceQuota": "resourcequotas", "ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
+PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
+ADMISSION = ("ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration")
 AT_ONCE = {"node": 5, "cluster": 6, "replay": 6}
 """Faults injected at the same time: a node that is emulated starts containers slowly."""
 
@@ -41,6 +43,9 @@ class Explained:
     rolled_back: bool
     served_again: bool
     progress: tuple[str, ...]
+
+
+Answers = dict[str, Explained | BaseException]
 
 
 class Witness(Cluster):
@@ -107,23 +112,19 @@ def explain(fault: Fault) -> Explained:
     """Injects the fault and waits for the answer. What it made is gone afterwards."""
     access = cast(Witness, cluster(Witness))
     access.look_for(fault.sign, fault.signs)
-    target = Target("Deployment", fault.namespace, "stt")
     try:
         prepare(access, fault)
-        if fault.serves:
-            apply(access, fault.healthy())
-            Task(access, target, Reporter()).run(timeout=240, rollback=False)
         start = time.monotonic()
         apply(access, fault.faulty())
-        if fault.waiting or fault.terminated:
-            Thread(target=replay, args=(access, fault), daemon=True).start()
-        return _answer(access, target, fault, start)
+        Thread(target=go_on, args=(fault,), daemon=True).start()
+        return _answer(access, target(fault), fault, start)
     finally:
         remove(access, fault)
 
 
 def prepare(access: Cluster, fault: Fault) -> None:
-    """What surrounds the Deployment is there, and the namespace is ready for pods."""
+    """What surrounds the Deployment or Job is there, and the revision that serves before, if there is one."""
+    webhook.serve()
     if fault.own_node:
         for made in simulated.expand(fault.own_node):
             api.call("POST", "/api/v1/nodes", made)
@@ -133,11 +134,38 @@ def prepare(access: Cluster, fault: Fault) -> None:
     wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
     for one in others:
         apply(access, one)
+    if any(one["kind"] in ADMISSION for one in others):
+        wait(lambda: refused(access, fault))  # the API server takes a moment to heed a new policy
+    if fault.serves:
+        apply(access, fault.healthy())
+        Task(access, target(fault), Reporter()).run(timeout=240, rollback=False)
 
 
-def _answer(access: Witness, target: Target, fault: Fault, start: float) -> Explained:
+def refused(access: Cluster, fault: Fault) -> bool:
+    """Whether the API server refuses the faulty pod."""
+    pod = {"metadata": {"name": "try"}, "spec": fault.faulty()["spec"]["template"]["spec"]}
+    pods = f"/api/v1/namespaces/{fault.namespace}/pods"
+    try:
+        access.request("POST", pods, query={"dryRun": "All"}, body=json.dumps(pod).encode())
+    except ClusterError:
+        return True
+    return False
+
+
+def target(fault: Fault) -> Target:
+    return Target(fault.kind, fault.namespace, "stt")
+
+
+def go_on(fault: Fault) -> None:
+    """What happens around the pod meanwhile."""
+    time.sleep(2)
+    for one in fault.meanwhile:
+        api.call(one["method"], one["path"], one["body"])
+
+
+def _answer(access: Witness, awaited: Target, fault: Fault, start: float) -> Explained:
     reporter = TimedReporter()
-    task = Task(access, target, reporter)
+    task = Task(access, awaited, reporter)
     try:
         task.run(timeout=fault.timeout, rollback=True)
     except RolloutError as error:
@@ -156,17 +184,6 @@ def _answer(access: Witness, target: Target, fault: Fault, start: float) -> Expl
     raise AssertionError(f"{fault.name}: the rollout was found complete:\n" + "\n".join(reporter.lines))
 
 
-def replay(access: Cluster, fault: Fault) -> None:
-    """Writes a kubelet's words into the status of the pod, once it is on a node."""
-    pods = f"/api/v1/namespaces/{fault.namespace}/pods"
-
-    def placed() -> str:
-        return next((p["metadata"]["name"] for p in access.get(pods)["items"] if p["spec"].get("nodeName")), "")
-
-    wait(lambda: bool(placed()))
-    api.call("PATCH", f"{pods}/{placed()}/status", {"status": fault.status(images.BASE)})
-
-
 def wait(done: Callable[[], bool], seconds: float = 30) -> None:
     """Returns when something is so; fails after `seconds`."""
     end = time.monotonic() + seconds
@@ -182,10 +199,10 @@ def remove(access: Cluster, fault: Fault) -> None:
             api.call("DELETE", path(one), accept=(404,))
 
 
-def explain_all(at: str) -> dict[str, Explained | BaseException]:
-    """All faults of one place, several at a time, by name; an exception where the rollout was not explained."""
-    faults = [fault for fault in table() if fault.at == at]
-    if at != "node":
+def explain_all(*places: str) -> Answers:
+    """All faults of some places, several at a time, by name; an exception where the rollout was not explained."""
+    faults = [fault for fault in table() if fault.at in places]
+    if "node" not in places:
         ensure_simulated(SIMULATED)
 
     def attempt(fault: Fault) -> Explained | BaseException:
@@ -194,8 +211,15 @@ def explain_all(at: str) -> dict[str, Explained | BaseException]:
         except (Exception, AssertionError) as error:
             return error
 
-    with ThreadPoolExecutor(AT_ONCE[at]) as pool:
+    with ThreadPoolExecutor(AT_ONCE[places[0]]) as pool:
         return dict(zip([fault.name for fault in faults], pool.map(attempt, faults), strict=True))
+
+
+def check(fault: Fault, got: Explained | BaseException) -> None:
+    """The answer is as the table wants it."""
+    assert isinstance(got, Explained), got
+    assert (got.cause, got.final) == (fault.cause, fault.final), got.message
+    assert got.rolled_back == got.served_again == (fault.serves and not fault.outside), got.message
 
 
 def ensure_simulated(name: str) -> None:

@@ -217,6 +217,15 @@ def ended(test: Callable[[Container], bool], log: str = "", message: str = "") -
     return look
 
 
+def out_of_memory(seen: Seen) -> Hit | None:
+    """The kernel killed a container at its limit; what it used before is known where the cluster has metrics."""
+    hit = ended(lambda c: c.exit is not None and c.exit.reason == "OOMKilled")(seen)
+    if hit is None:
+        return None
+    used = tuple(f"metrics.k8s.io: {name} used {much} when last measured" for name, much in seen.usage.items())
+    return Hit(hit.where, (hit.evidence[0], *used, *hit.evidence[1:]), hit.words, hit.times)
+
+
 def logged(pattern: str) -> Look:
     """The log of a container that has failed, or fails its startup probe, says so."""
 
@@ -300,7 +309,10 @@ def rejected(seen: Seen) -> Hit | None:
 def preempted(seen: Seen) -> Hit | None:
     events = [e for e in seen.events if e.reason == "Preempted"]
     waits = any(p.conditions.get("PodScheduled") and not p.node for p in seen.pods) or not seen.pods
-    return Hit(f"pod {events[-1].name}", (f"Preempted: {events[-1].message}",)) if events and waits else None
+    if not events or not waits:
+        return None
+    holders = tuple(f"holds a GPU: {who}" for who in seen.neighbours or ())
+    return Hit(f"pod {events[-1].name}", (f"Preempted: {events[-1].message}", *holders))
 
 
 def gpu_missing(test: Callable[[int, int], bool]) -> Look:
@@ -673,6 +685,14 @@ RULES: tuple[Rule, ...] = (
         patience=0,
     ),
     Rule(
+        "preempted",
+        preempted,
+        "A pod of higher priority took its place.",
+        "Give portal-stt a higher priority class, or make room.",
+        patience=30,
+        outside=True,
+    ),
+    Rule(
         "gpu-taken",
         gpu_missing(lambda most, wanted: most >= wanted),
         "All {resource} are taken by other pods.",
@@ -729,14 +749,6 @@ RULES: tuple[Rule, ...] = (
         "The scheduler finds no node: {why}.",
         "Read its sentence: each node is counted with its reason.",
         patience=60,
-    ),
-    Rule(
-        "preempted",
-        preempted,
-        "A pod of higher priority took its place.",
-        "Give portal-stt a higher priority class, or make room.",
-        patience=30,
-        outside=True,
     ),
     Rule(
         "evicted",
@@ -921,7 +933,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "oom-killed",
-        ended(lambda c: c.exit is not None and c.exit.reason == "OOMKilled"),
+        out_of_memory,
         "Container {container} used more memory than its limit of {limit} and was killed.",
         "Raise speaches_resources.memory_limit: the model is in main memory once while it loads.",
     ),

@@ -259,6 +259,7 @@ class _Lookups:
         self._asked: set[str] = set()
         self._nodes: dict[str, observed.Node] = {}
         self._neighbours: tuple[str, ...] | None = None
+        self._usage: dict[str, str] = {}
         self._read: dict[str, str] = {}
 
     def complete(self, seen: Seen, objects: Objects, watches: Watches) -> Seen:
@@ -282,8 +283,11 @@ class _Lookups:
                     self._logs[key] = lines or self._logs.get(key, ())
                     if self._neighbours is None and any("out of memory" in line for line in lines):
                         self._neighbours = self._holders([pod.node])
+                    if container.exit is not None and container.exit.reason == "OOMKilled":
+                        self._usage = self._measured(pod)
         nodes = {one["metadata"]["name"]: observed.node(one) for one in _at(objects, NODES)}
-        return replace(seen, nodes=self._nodes | nodes, logs=dict(self._logs), neighbours=self._neighbours)
+        known = {"logs": dict(self._logs), "neighbours": self._neighbours, "usage": self._usage}
+        return replace(seen, nodes=self._nodes | nodes, **known)
 
     def journal(self, seen: Seen, say: Say, *, over: bool) -> None:
         """Says what the pods of a Job have written since the last call."""
@@ -324,6 +328,15 @@ class _Lookups:
                 self._read[pod.uid] = last = stamp
                 if words.strip():
                     say(f"pod {pod.name}: {words.rstrip()}")
+
+    def _measured(self, pod: Pod) -> dict[str, str]:
+        """Memory by container (metrics.k8s.io, where the cluster has a metrics server)."""
+        path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._target.namespace}/pods/{pod.name}"
+        try:
+            containers = self._cluster.get(path)["containers"]
+        except (ClusterError, KeyError):
+            return {}
+        return {one["name"]: one["usage"]["memory"] for one in containers}
 
     def _eligible(self, pod: Pod) -> dict[str, observed.Node]:
         query = {"labelSelector": _query(pod.selector), "limit": "50"}

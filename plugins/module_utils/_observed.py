@@ -175,6 +175,7 @@ class Seen:
     nodes: those that pods are on, and, once a pod could not be scheduled, all that its selector asks for.
     logs: last lines of containers, by (pod uid, container).
     neighbours: pods of the whole cluster that hold GPUs (``namespace/name: n on NODE``); None when not asked yet.
+    usage: memory by container, as the cluster's metrics had it last; empty where there are none.
     """
 
     kind: str
@@ -191,6 +192,7 @@ class Seen:
     nodes: Mapping[str, Node] = field(default_factory=dict)
     logs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     neighbours: tuple[str, ...] | None = None
+    usage: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:

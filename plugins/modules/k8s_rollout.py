@@ -91,8 +91,44 @@ status:
   sample: complete
 diagnosis:
   description: Why it failed.
-  returned: failure
+  returned: failure of the rollout itself
   type: dict
+  contains:
+    cause:
+      description: Identifier, as in docs/rollout.md.
+      type: str
+      sample: gpu-insufficient
+    what:
+      description: What happened.
+      type: str
+      sample: The pod asks for 200 nvidia.com/gpu, and no node has more than 100.
+    where:
+      description: The object it happened to.
+      type: str
+      sample: pod portal-stt-5d7c9b8f6d-x2x7k
+    confidence:
+      description: V(certain) when the API said so itself, V(likely) when it was inferred, V(unknown).
+      type: str
+      sample: certain
+    final:
+      description: Whether waiting was pointless; V(false) when the time was over first.
+      type: bool
+      sample: true
+    outside:
+      description: Whether an earlier revision would fail in the same way, so that none is brought back.
+      type: bool
+      sample: false
+    evidence:
+      description: What objects, events and logs said.
+      type: list
+      elements: str
+      sample:
+        - "scheduler: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu"
+        - "node gpu-node-1: taints nvidia.com/gpu=true:NoSchedule"
+    remedy:
+      description: What to do next.
+      type: str
+      sample: Lower speaches_gpu.count, or raise the time-slicing replicas.
 message:
   description: The termination message of a Job's pod that succeeded, kept on the Job as its annotation portal-stt/result.
   returned: success
@@ -103,6 +139,10 @@ progress:
   returned: always
   type: list
   elements: str
+  sample:
+    - "  0.3 s  pod portal-stt-7c9b8f6d5-x2x7k: scheduled on node gpu-node-1"
+    - "  8.9 s  pod portal-stt-7c9b8f6d5-x2x7k: container started"
+    - " 21.4 s  pod portal-stt-7c9b8f6d5-x2x7k: ready"
 seconds:
   description: How long the watch took.
   returned: always
@@ -118,6 +158,13 @@ findings:
   returned: always
   type: list
   elements: dict
+  sample:
+    - check: rollout
+      status: ok
+      subject: Deployment portal-stt/portal-stt
+      message: "revision 3 is complete: 1 of 1 ready."
+      remedy: ""
+      evidence: []
 """
 
 from ansible.module_utils.basic import AnsibleModule

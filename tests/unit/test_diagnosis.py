@@ -383,6 +383,34 @@ def test_the_words_of_a_node_that_the_pod_does_not_ask_for_are_ignored() -> None
     assert found[0].cause == "no-gpu-node"
 
 
+def test_limit_and_last_use_of_a_container_out_of_memory() -> None:
+    found = diagnose(replace(ended(137, "OOMKilled"), usage={"stt": "3012Mi"}))
+    assert found is not None
+    assert found[0].evidence == (
+        "container stt ended with OOMKilled 137",
+        "metrics.k8s.io: stt used 3012Mi when last measured",
+    )
+
+
+def test_who_sits_on_the_card() -> None:
+    seen = with_log(ended(1, restarts=1), "RuntimeError: CUDA failed with error out of memory")
+    held = ("frigate/frigate-0: 1 nvidia.com/gpu on gpu-node-1", "x/y: 1 nvidia.com/gpu on another")
+    found = diagnose(replace(seen, neighbours=held))
+    assert found is not None
+    assert found[0].evidence == (
+        "log: RuntimeError: CUDA failed with error out of memory",
+        "holds a GPU: frigate/frigate-0: 1 nvidia.com/gpu on gpu-node-1",
+    )
+
+
+def test_a_pod_that_was_preempted_is_not_called_late() -> None:
+    seen = gpu_wanted("1", HELD)
+    event = Event("Pod", "stt-0", "gone", "Normal", "Preempted", "Preempted by pod a on node gpu-1", 1, "2026")
+    found = diagnose(replace(seen, events=(*seen.events, event)))
+    assert found is not None
+    assert (found[0].cause, found[0].where) == ("preempted", "pod stt-0")
+
+
 def test_unknown_tells_the_raw_facts_in_order() -> None:
     told = unknown(with_event(running(state="running"), "Odd", "something odd", 2))
     assert told.cause == "unknown"
