@@ -286,8 +286,8 @@ class _Lookups:
                     if container.exit is not None and container.exit.reason == "OOMKilled":
                         self._usage = self._measured(pod)
         nodes = {one["metadata"]["name"]: observed.node(one) for one in _at(objects, NODES)}
-        known = {"logs": dict(self._logs), "neighbours": self._neighbours, "usage": self._usage}
-        return replace(seen, nodes=self._nodes | nodes, **known)
+        seen = replace(seen, nodes=self._nodes | nodes, logs=dict(self._logs))
+        return replace(seen, neighbours=self._neighbours, usage=self._usage)
 
     def journal(self, seen: Seen, say: Say, *, over: bool) -> None:
         """Says what the pods of a Job have written since the last call."""

@@ -1,4 +1,4 @@
-"""Each fault that a real kubelet, container runtime and NFS server can show: the right cause, and what served is back."""
+"""Each fault that needs a real kubelet, container runtime or NFS server, injected for real."""
 
 from __future__ import annotations
 
