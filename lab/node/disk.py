@@ -112,13 +112,13 @@ def build(suite: str) -> Disk:
     disk = Disk(STORE / f"disk-{suite}-{key}")
     with alone("build"):
         if not disk.folder.exists():
-            _make(disk, _rootfs(suite), kubelet, base)
+            _make(disk, root_file_system(suite), kubelet, base)
             _forget_others(f"disk-{suite}-*", disk.folder)
     return disk
 
 
-def _rootfs(suite: str) -> Path:
-    """A tar of Debian ``suite`` with the node's packages, nothing of ours in it yet."""
+def root_file_system(suite: str) -> Path:
+    """A tar of Debian ``suite`` with the node's packages, nothing of ours in it yet. To be called `alone("build")`."""
     key = _digest(suite, *PACKAGES, *_tree(HERE, "initramfs/**/*"))
     archive = STORE / f"rootfs-{suite}-{key}.tar"
     if archive.exists():

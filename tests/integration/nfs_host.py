@@ -6,8 +6,8 @@ import io
 import json
 import os
 import subprocess
-import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +17,53 @@ from typing import Any
 import ansible
 from ansible_collections.portal.stt.plugins.module_utils._exports import Table, parse_table
 
+from lab.node import disk
+
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "10.77.0.2"
+EXPORTS = "/srv/nfs-ssd *(rw,sync,no_subtree_check,no_root_squash,insecure,fsid=1)\n"
+OTHERS = """# of somebody else
+/srv/nfs-ssd/others/music 10.77.0.0/16(ro,no_subtree_check)
+/srv/nfs-ssd/others/photos 10.77.0.7(rw,no_subtree_check) @house(ro,no_subtree_check)
+"""
+PATH = "/srv/nfs-ssd/torture"
+FILE = "/etc/exports.d/torture.exports"
+CLIENT = {"host": "10.77.0.0/24", "options": ["rw", "sync", "no_subtree_check", "root_squash"]}
+PRESENT: Mapping[str, Any] = {
+    "name": "torture",
+    "path": PATH,
+    "clients": [CLIENT],
+    "directories": [{"path": ".", "owner": 1000, "group": 1000, "mode": "0755"}],
+    "require_mountpoint": "/srv/nfs-ssd",
+}
+ABSENT: Mapping[str, Any] = {"name": "torture", "path": PATH, "state": "absent"}
+
+_RESET = f"""
+for mount in /usr/sbin/exportfs /etc/exports.d /var/lib/nfs /srv/torture-disk; do
+  while umount -l $mount 2>/dev/null; do :; done
+done
+python3 -c '{"import fcntl,os,struct,sys"}
+for path in ("/etc/exports", "{FILE}"):
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        fcntl.ioctl(handle, 0x40086602, struct.pack("l", 0x80000))
+    except OSError:
+        pass
+'
+rm -rf /etc/exports /etc/exports.d /srv/torture-disk
+rm -rf {PATH} /srv/nfs-ssd/others /srv/nfs-ssd/many "/srv/nfs-ssd/моят глас"
+mkdir -p /etc/exports.d /srv/nfs-ssd/others/music /srv/nfs-ssd/others/photos
+printf %s '{EXPORTS}' > /etc/exports
+printf %s '{OTHERS}' > /etc/exports.d/others.exports
+exportfs -ra
+"""
 _LIBRARY = "/run/portal-stt-test"
 _SSH = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
+
+
+def with_client(**client: Any) -> Mapping[str, Any]:
+    """PRESENT for another client, or with other options for it."""
+    return {**PRESENT, "clients": [{**CLIENT, **client}]}
 
 
 @dataclass(frozen=True)
@@ -60,6 +103,10 @@ class NfsHost:
         assert done["rc"] == 0 or not check, f"{script}\n{done['out']}{done['err']}"
         return str(done["out"])
 
+    def reset(self) -> None:
+        """The host as each test finds it: the tree exported to all, two exports of others, nothing of ours."""
+        self.sh(_RESET, check=False)
+
     def run(self, *, kill_at: int = 0, within: bool = False, **params: Any) -> Ran:
         """The module with these parameters."""
         return self._runs({"params": params, "kill_at": kill_at, "within": within})[0]
@@ -88,50 +135,70 @@ class NfsHost:
 
 @contextmanager
 def connected() -> Iterator[NfsHost]:
-    """The host with what the module imports, copied there as Ansible would ship it."""
+    """The lab's host, with what the module imports copied there; it gets back the exports that it had."""
     ssh = ["ssh", "-i", os.environ["LAB_SSH_KEY"], *_SSH, f"root@{ADDRESS}"]
     unpack = f"rm -rf {_LIBRARY}; mkdir {_LIBRARY}; tar -xz -C {_LIBRARY}"
     subprocess.run([*ssh, unpack], input=_library(), check=True)
     start = f"PYTHONPATH={_LIBRARY} exec python3 {_LIBRARY}/nfs_host_agent.py"
     with subprocess.Popen([*ssh, start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agent:
-        yield NfsHost(agent)
+        host = NfsHost(agent)
+        host.sh(
+            "rm -rf /run/torture.etc; mkdir /run/torture.etc; cp -a /etc/exports /etc/exports.d /run/torture.etc/; true"
+        )
+        yield host
+        host.reset()
+        host.sh("rm -rf /srv/nfs-ssd/others /etc/exports /etc/exports.d; cp -a /run/torture.etc/. /etc/; exportfs -ra")
         assert agent.stdin
         agent.stdin.close()
 
 
 _STAND_IN = """set -e
-scratch=$1
-mkdir -p $scratch/etc $scratch/work $scratch/bin
-mount -t overlay -o lowerdir=/etc,upperdir=$scratch/etc,workdir=$scratch/work overlay /etc
-mkdir -p /etc/exports.d
-printf '10.77.0.2 gpu-node-1\n' >> /etc/hosts
-for folder in /var/lib /run /srv; do mount -t tmpfs tmpfs $folder; done
-mkdir /var/lib/nfs /srv/nfs-ssd
-mount -t tmpfs tmpfs /srv/nfs-ssd
-mount -t tmpfs tmpfs /proc/fs/nfsd
-echo 8 > /proc/fs/nfsd/threads
-echo '-3 +4 +4.1 +4.2' > /proc/fs/nfsd/versions
-echo '0x3feff 0xf' > /proc/fs/nfsd/export_features
-cp $(command -v sleep) $scratch/bin/rpc.mountd
-$scratch/bin/rpc.mountd infinity > /dev/null 2>&1 &
-exec "$2" "$3"
+cd "$1"
+mount --bind . .
+cd "$1"
+mount --rbind /dev dev
+mount -t proc proc proc
+mount -t tmpfs tmpfs proc/fs
+mkdir -p proc/fs/nfsd etc/exports.d srv/nfs-ssd
+mount -t tmpfs tmpfs srv/nfs-ssd
+echo 8 > proc/fs/nfsd/threads
+echo '-3 +4 +4.1 +4.2' > proc/fs/nfsd/versions
+echo '0x3feff 0xf' > proc/fs/nfsd/export_features
+echo '10.77.0.2 gpu-node-1' >> etc/hosts
+pivot_root . mnt
+umount -l /mnt
+cp /usr/bin/sleep /run/rpc.mountd
+/run/rpc.mountd infinity > /dev/null 2>&1 &
+exec python3 "$2/nfs_host_agent.py"
 """
 
 
 @contextmanager
-def stand_in(scratch: Path) -> Iterator[NfsHost]:
-    """A stand-in for the host: this machine's own exportfs in private namespaces, with no kernel server behind it.
+def stand_in(suite: str) -> Iterator[NfsHost]:
+    """A stand-in for the host: its Debian in private namespaces of this machine, with no kernel server behind it.
 
     What the parser decides is real. Mounts and the kernel's own refusals need the lab's host.
     """
-    agent = Path(__file__).with_name("nfs_host_agent.py")
-    argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _STAND_IN]
-    argv += ["stand-in", str(scratch), sys.executable, str(agent)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".collections")}
-    with subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield NfsHost(process)
-        assert process.stdin
-        process.stdin.close()
+    with disk.alone("build"):
+        archive = disk.root_file_system(suite)
+    with tempfile.TemporaryDirectory(prefix="nfs-host-") as root:
+        needless = [f"--exclude=./{each}" for each in ("boot", "dev/*", "usr/lib/modules", "var/cache", "var/lib/apt")]
+        subprocess.run(["tar", "-x", "-C", root, "-f", archive, "--numeric-owner", *needless], check=True)
+        library = Path(f"{root}{_LIBRARY}")
+        library.mkdir()
+        subprocess.run(["tar", "-xz", "-C", library], input=_library(), check=True)
+        argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", _STAND_IN]
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": _LIBRARY}
+        with subprocess.Popen(
+            [*argv, "stand-in", root, _LIBRARY],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield NfsHost(process)
+            assert process.stdin
+            process.stdin.close()
 
 
 def _library() -> bytes:

@@ -13,57 +13,30 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.nfs_host import ADDRESS, ROOT, NfsHost, Ran, connected, stand_in
+from tests.integration.nfs_host import (
+    ABSENT,
+    CLIENT,
+    FILE,
+    PATH,
+    PRESENT,
+    ROOT,
+    NfsHost,
+    Ran,
+    connected,
+    stand_in,
+    with_client,
+)
 
-EXPORTS = "/srv/nfs-ssd *(rw,sync,no_subtree_check,no_root_squash,insecure,fsid=1)\n"
-OTHERS = """# of somebody else
-/srv/nfs-ssd/others/music 10.77.0.0/16(ro,no_subtree_check)
-/srv/nfs-ssd/others/photos 10.77.0.7(rw,no_subtree_check) @house(ro,no_subtree_check)
-"""
-PATH = "/srv/nfs-ssd/torture"
-FILE = "/etc/exports.d/torture.exports"
-CLIENT = {"host": "10.77.0.0/24", "options": ["rw", "sync", "no_subtree_check", "root_squash"]}
-PRESENT: Mapping[str, Any] = {
-    "name": "torture",
-    "path": PATH,
-    "clients": [CLIENT],
-    "directories": [{"path": ".", "owner": 1000, "group": 1000, "mode": "0755"}],
-    "require_mountpoint": "/srv/nfs-ssd",
-}
-ABSENT: Mapping[str, Any] = {"name": "torture", "path": PATH, "state": "absent"}
+SUITE = os.environ.get("LAB_SUITE", "bookworm")
 
-RESET = f"""
-for mount in /usr/sbin/exportfs /etc/exports.d /var/lib/nfs /srv/torture-disk; do
-  while umount -l $mount 2>/dev/null; do :; done
-done
-python3 -c '{"import fcntl,os,struct,sys"}
-for path in ("/etc/exports", "{FILE}"):
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        fcntl.ioctl(handle, 0x40086602, struct.pack("l", 0x80000))
-    except OSError:
-        pass
-'
-rm -rf /etc/exports /etc/exports.d /srv/torture-disk
-rm -rf {PATH} /srv/nfs-ssd/others /srv/nfs-ssd/many "/srv/nfs-ssd/моят глас"
-mkdir -p /etc/exports.d /srv/nfs-ssd/others/music /srv/nfs-ssd/others/photos
-printf %s '{EXPORTS}' > /etc/exports
-printf %s '{OTHERS}' > /etc/exports.d/others.exports
-exportfs -ra
-"""
 FLAG = """python3 -c 'import fcntl, os, struct
 fcntl.ioctl(os.open("{path}", os.O_RDONLY), 0x40086602, struct.pack("l", 0x80010))'
 """
 DECLARED = f"mkdir -p {PATH}; chown 1000:1000 {PATH}; echo '{PATH} 10.77.0.0/24(ro,no_subtree_check)' "
-
-
-def with_client(**client: Any) -> Mapping[str, Any]:
-    return {**PRESENT, "clients": [{**CLIENT, **client}]}
 
 
 @dataclass(frozen=True)
@@ -345,15 +318,6 @@ chmod +x /run/torture.bin/wrapper; mount --bind /run/torture.bin/wrapper /usr/sb
     ),
 )
 ANOTHER_HAND = "another hand breaks"
-KERNEL_ROW = Row(
-    "a file system that the kernel cannot export, found out only with the new directory: rolled back",
-    "refused",
-    "The kernel's table was not as intended with this file; its previous content is back and served as before.\n"
-    "  exportfs says: /srv/torture-disk/torture requires fsid= for NFS export\n",
-    "mkdir /srv/torture-disk; mount -t tmpfs tmpfs /srv/torture-disk",
-    {**PRESENT, "path": "/srv/torture-disk/torture", "require_mountpoint": "/srv/torture-disk"},
-    served=False,
-)
 
 
 @dataclass(frozen=True)
@@ -368,34 +332,11 @@ class Shown:
     lost: int
 
 
-ON_THE_LAB = os.environ.get("PORTAL_STT_TORTURE") == "lab"
-
-
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[NfsHost]:
-    """Where the table's rows run."""
-    if ON_THE_LAB:
-        yield request.getfixturevalue("lab_host")
-    elif os.geteuid() or not Path("/usr/sbin/exportfs").exists():
-        pytest.skip("needs root and the package nfs-kernel-server, or PORTAL_STT_TORTURE=lab")
-    else:
-        with stand_in(tmp_path_factory.mktemp("host")) as host:
-            yield host
-
-
-@pytest.fixture(scope="module")
-def lab_host() -> Iterator[NfsHost]:
-    """The lab's host, which gets back the exports that it had."""
-    with connected() as host:
-        host.sh(
-            "rm -rf /run/torture.etc; mkdir /run/torture.etc; cp -a /etc/exports /etc/exports.d /run/torture.etc/; true"
-        )
+def host() -> Iterator[NfsHost]:
+    where = connected() if os.environ.get("PORTAL_STT_TORTURE") == "lab" else stand_in(SUITE)
+    with where as host:
         yield host
-        host.sh(
-            RESET
-            + "rm -rf /srv/nfs-ssd/others /etc/exports /etc/exports.d; cp -a /run/torture.etc/. /etc/; exportfs -ra",
-            check=False,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -404,7 +345,7 @@ def shown() -> list[Shown]:
 
 
 def prepare(host: NfsHost, row: Row) -> None:
-    host.sh(RESET, check=False)
+    host.reset()
     script = row.prepare
     if script.startswith("present"):
         assert host.run(**PRESENT).verdict == "changed"
@@ -443,17 +384,6 @@ def test_torture(host: NfsHost, shown: list[Shown], row: Row) -> None:
         assert host.run(**row.params).verdict == "unchanged"
 
 
-def test_a_file_system_that_the_kernel_cannot_export(lab_host: NfsHost) -> None:
-    """Found out only when the new directory is there: rolled back, and the directory is gone again."""
-    prepare(lab_host, KERNEL_ROW)
-    before = tuple(map(str, lab_host.table))
-    ran = lab_host.run(**KERNEL_ROW.params)
-    assert ran.verdict == "refused"
-    assert KERNEL_ROW.says in ran.message
-    assert tuple(map(str, lab_host.table)) == before
-    assert lab_host.sh("ls /srv/torture-disk") == ""
-
-
 def said(ran: Ran, says: str) -> str:
     """The words for the table: the refusal without its subject, or the finding."""
     if ran.verdict == "refused":
@@ -464,7 +394,7 @@ def said(ran: Ran, says: str) -> str:
 
 def test_two_runs_at_once(host: NfsHost, shown: list[Shown]) -> None:
     """Two other processes beside each other, a third of them for another export."""
-    host.sh(RESET, check=False)
+    host.reset()
     before = tuple(map(str, host.table))
     second = {**PRESENT, "name": "torture-2", "path": f"{PATH}/two", "directories": []}
     host.sh(f"mkdir -p {PATH}/two")
@@ -510,7 +440,7 @@ def test_killed_at_each_step(host: NfsHost, shown: list[Shown], params: Mapping[
 
 def test_check_mode_never_changes_the_live_table(host: NfsHost) -> None:
     """Every exportfs that check mode starts is traced, with the namespaces it runs in."""
-    host.sh(RESET, check=False)
+    host.reset()
     host.sh(
         """mkdir -p /run/torture.bin; cp /usr/sbin/exportfs /run/torture.bin/exportfs; rm -f /run/torture.trace
 cat > /run/torture.bin/wrapper <<'END'
@@ -529,77 +459,6 @@ chmod +x /run/torture.bin/wrapper; mount --bind /run/torture.bin/wrapper /usr/sb
     assert all(call[0] not in live and call[1] not in live for call in inside), "both namespaces are private"
     assert host.run(**PRESENT).verdict == "changed"  # the trace sees it when the live table is changed
     assert f"{live} -ra" in host.sh("cat /run/torture.trace").splitlines()
-
-
-WRITER = """
-import os, sys, time
-path, stop = sys.argv[1], sys.argv[2]
-count = errors = 0
-gap, last = 0.0, time.monotonic()
-with open(path + "/log", "w") as log:
-    while not os.path.exists(stop):
-        try:
-            log.write(f"{count}\\n"); log.flush(); os.fsync(log.fileno())
-            with open(path + "/log") as again:
-                assert again.read().splitlines()[-1] == str(count)
-            count += 1
-        except OSError as error:
-            errors += 1
-            print(error, file=sys.stderr)
-        now = time.monotonic()
-        gap, last = max(gap, now - last), now
-print(count, errors, round(gap, 2))
-"""
-
-
-def test_clients_of_the_parent_go_on(lab_host: NfsHost) -> None:
-    """They mounted the whole tree before; they write and read all the time, and no call of theirs fails."""
-    lab_host.sh(RESET, check=False)
-    lab_host.sh(
-        f"mkdir -p /mnt/parent {PATH}; rm -f /run/torture.stop; mount -t nfs4 {ADDRESS}:/srv/nfs-ssd /mnt/parent"
-    )
-    lab_host.sh(f"cat > /run/torture.writer <<'END'\n{WRITER}END\n")
-    lab_host.sh(
-        "nohup python3 /run/torture.writer /mnt/parent/torture /run/torture.stop > /run/torture.out 2>&1 &\n"
-        "until [ -s /mnt/parent/torture/log ]; do sleep 0.1; done"
-    )
-    try:
-        for params in (PRESENT, with_client(options=["ro", "no_subtree_check"]), ABSENT, PRESENT):
-            seen = lab_host.sh("wc -l < /mnt/parent/torture/log")
-            assert lab_host.run(**params).verdict == "changed"
-            lab_host.sh(f"until [ $(wc -l < /mnt/parent/torture/log) -gt {int(seen) + 2} ]; do sleep 0.1; done")
-        assert "/srv/nfs-ssd" in (lab_host.run(**PRESENT).finding("nfs.covered") or {})["message"]
-    finally:
-        lab_host.sh("touch /run/torture.stop; sleep 1; umount -l /mnt/parent", check=False)
-    written, errors, gap = lab_host.sh("cat /run/torture.out").split()
-    assert int(written) > 10
-    assert errors == "0"
-    print(f"parent's client: {written} writes read back, {errors} errors, longest pause {gap} s")
-
-
-def test_a_client_mounts_and_writes_as_the_pods_user(lab_host: NfsHost) -> None:
-    """With the options of the volume; root is squashed, because no wider entry covers the path here."""
-    lab_host.sh(RESET, check=False)
-    lab_host.sh(": > /etc/exports; exportfs -ra")
-    assert lab_host.run(**PRESENT).verdict == "changed"
-    lab_host.sh(
-        f"mkdir -p /mnt/own; mount -t nfs -o nfsvers=4,soft,timeo=30,retrans=3,actimeo=5 {ADDRESS}:{PATH} /mnt/own"
-    )
-    try:
-        lab_host.sh("setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo hello > /mnt/own/model'")
-        assert lab_host.sh(f"stat -c %u:%g {PATH}/model; cat {PATH}/model").split() == ["1000:1000", "hello"]
-        assert "Permission denied" in lab_host.sh("touch /mnt/own/as-root 2>&1", check=False)
-    finally:
-        lab_host.sh("umount /mnt/own")
-
-
-def test_a_parent_with_fsid_0_breaks_mounts_by_the_full_path(lab_host: NfsHost) -> None:
-    """Why it is refused: the claim of the finding, shown with a client."""
-    lab_host.sh(RESET, check=False)
-    lab_host.sh(f"mkdir -p {PATH} /mnt/root; sed -i s/fsid=1/fsid=0/ /etc/exports; exportfs -ra")
-    full = lab_host.sh(f"mount -t nfs -o nfsvers=4 {ADDRESS}:{PATH} /mnt/root 2>&1", check=False)
-    assert "No such file or directory" in full
-    lab_host.sh(f"mount -t nfs -o nfsvers=4 {ADDRESS}:/torture /mnt/root; umount /mnt/root")
 
 
 def test_docs_show_this_run(host: NfsHost, shown: list[Shown], request: pytest.FixtureRequest) -> None:
