@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LAB := $(BIN)/python -m lab
 RUN := $(LAB) run --
-LONG := $(addprefix tests/integration/test_,lab.py node.py gpu_nodes.py speech.py nfs_export.py faults_on_node.py)
+LONG := $(addprefix tests/integration/test_,lab.py node.py gpu_nodes.py speech.py nfs_clients.py faults_on_node.py)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -47,7 +47,7 @@ unit: $(STAMP) ## decisions, without a lab
 integration: $(STAMP) ## modules and roles on the lab
 	$(RUN) pytest tests/integration $(LONG:%=--ignore=%)
 
-long: $(STAMP) lab ## the node's own tests, the torture of exports, the faults of rollouts: an hour without KVM
+long: $(STAMP) lab ## the node's own tests, NFS clients, the faults of rollouts: an hour without KVM
 	$(RUN) pytest $(LONG)
 
 molecule: $(STAMP) ## role scenarios on the lab

@@ -96,6 +96,11 @@ def ensure(intent: Intent, run: Run, *, check_mode: bool) -> Outcome:
             return _ensure(intent, run, subject, check_mode)
     except ExportError as error:
         return Outcome(error=error)
+    except OSError as error:
+        what = f"The host could not be looked at: {error.filename or 'the export'}: {error.strerror}."
+        return Outcome(
+            error=ExportError(subject, what, "Correct that and run again: a run completes what is half done.")
+        )
 
 
 def _ensure(intent: Intent, run: Run, subject: str, check_mode: bool) -> Outcome:

@@ -105,12 +105,13 @@ def _apply(change: Change) -> None:
     wanted = change.wanted
     with _opened(os.path.dirname(wanted.path)) as parent:
         if change.before is None:
-            os.mkdir(os.path.basename(wanted.path), 0o700, dir_fd=parent)
+            os.mkdir(os.path.basename(wanted.path), wanted.mode, dir_fd=parent)
         handle = _enter(parent, wanted.path)
     try:
         if change.before is None or (change.before.owner, change.before.group) != (wanted.owner, wanted.group):
             os.fchown(handle, wanted.owner, wanted.group)
-        if change.before is None or change.before.mode != wanted.mode:
+        inherited = change.before is None and _has_acl(handle)  # the parent's default ACL has had its say at mkdir
+        if not inherited and (change.before is None or change.before.mode != wanted.mode):
             os.fchmod(handle, wanted.mode)
     finally:
         os.close(handle)
@@ -125,10 +126,17 @@ def undo(changes: Sequence[Change]) -> None:
 
 
 def delete(path: str) -> None:
-    """Remove a directory with all that is in it. Raises ExportError when it is, or holds, a mountpoint."""
-    with _opened(os.path.dirname(path)) as parent:
-        os.close(_enter(parent, path))
-        shutil.rmtree(os.path.basename(path), dir_fd=parent)
+    """Remove a directory with all that is in it. Raises ExportError for what cannot be removed, as a mountpoint."""
+    try:
+        with _opened(os.path.dirname(path)) as parent:
+            os.close(_enter(parent, path))
+            shutil.rmtree(os.path.basename(path), dir_fd=parent)
+    except OSError as error:
+        raise ExportError(
+            path,
+            f"It is no longer exported, but not all of it could be deleted: {error.filename}: {error.strerror}.",
+            "Look at what is named (immutable, a mountpoint?) and run again.",
+        ) from error
 
 
 def exists(path: str) -> bool:

@@ -187,7 +187,9 @@ class Judge:
                 "nfs.candidate",
                 Status.REFUSED,
                 f"The host's exportfs rejects {self.export.file} as it would be written; nothing was written.",
-                "Correct the options or clients in the line that it names.",
+                "Name the directory in nfs_export_directories, or correct the path."
+                if said and all(is_missing_directory(each, self.export.path) for each in said)
+                else "Correct the options or clients in the line that it names.",
                 *words,
             )
         elif said:

@@ -98,18 +98,18 @@ def read_table(run: Run) -> Table:
 
 
 def space_mib(path: str) -> tuple[int, int]:
-    """MiB free where the path is or will be, and MiB that already lie below it."""
+    """MiB that a user may fill where the path is or will be, and MiB that already lie below it."""
     there = path
     while not os.path.isdir(there):
         there = os.path.dirname(there)
-    free = _free(there) // 2**20
+    disk = os.statvfs(there)
     used = 0
     if there == path:
         for folder, _, names in os.walk(path):
             for name in names:
                 with suppress(FileNotFoundError):
                     used += os.lstat(os.path.join(folder, name)).st_blocks * 512
-    return free, used // 2**20
+    return disk.f_bavail * disk.f_frsize // 2**20, used // 2**20
 
 
 def _read_files(own_file: str) -> tuple[list[Statement], list[str], list[str]]:

@@ -38,18 +38,20 @@ PRESENT: Mapping[str, Any] = {
 }
 ABSENT: Mapping[str, Any] = {"name": "torture", "path": PATH, "state": "absent"}
 
+FLAG = """flag() { python3 -c '
+import fcntl, os, struct, sys
+for path in sys.argv[2:]:
+    if os.path.exists(path):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        flags, = struct.unpack("l", fcntl.ioctl(handle, 0x80086601, bytes(8)))
+        fcntl.ioctl(handle, 0x40086602, struct.pack("l", flags | 16 if sys.argv[1] == "+" else flags & ~16))
+' "$@"; }; flag"""
+"""chattr(1) for the immutable flag alone, which Debian's smallest installation lacks: FLAG + FILE."""
 _RESET = f"""
-for mount in /usr/sbin/exportfs /etc/exports.d /var/lib/nfs /srv/torture-disk; do
+for mount in /usr/sbin/exportfs /usr/bin/unshare /etc/exports.d /var/lib/nfs /srv/torture-disk {PATH}/disk; do
   while umount -l $mount 2>/dev/null; do :; done
 done
-python3 -c '{"import fcntl,os,struct,sys"}
-for path in ("/etc/exports", "{FILE}"):
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        fcntl.ioctl(handle, 0x40086602, struct.pack("l", 0x80000))
-    except OSError:
-        pass
-'
+{FLAG} - /etc/exports {FILE} {PATH}/model 2>/dev/null
 rm -rf /etc/exports /etc/exports.d /srv/torture-disk
 rm -rf {PATH} /srv/nfs-ssd/others /srv/nfs-ssd/many "/srv/nfs-ssd/моят глас"
 mkdir -p /etc/exports.d /srv/nfs-ssd/others/music /srv/nfs-ssd/others/photos
@@ -196,7 +198,9 @@ def stand_in(suite: str) -> Iterator[NfsHost]:
             stdout=subprocess.PIPE,
             text=True,
         ) as process:
-            yield NfsHost(process)
+            host = NfsHost(process)
+            yield host
+            host.reset()  # no immutable file is left
             assert process.stdin
             process.stdin.close()
 

@@ -21,6 +21,7 @@ from tests.integration.nfs_host import (
     ABSENT,
     CLIENT,
     FILE,
+    FLAG,
     PATH,
     PRESENT,
     ROOT,
@@ -33,9 +34,7 @@ from tests.integration.nfs_host import (
 
 SUITE = os.environ.get("LAB_SUITE", "bookworm")
 
-FLAG = """python3 -c 'import fcntl, os, struct
-fcntl.ioctl(os.open("{path}", os.O_RDONLY), 0x40086602, struct.pack("l", 0x80010))'
-"""
+MODEL, KEPT = f"touch {PATH}/model", f"test -f {PATH}/model"
 DECLARED = f"mkdir -p {PATH}; chown 1000:1000 {PATH}; echo '{PATH} 10.77.0.0/24(ro,no_subtree_check)' "
 
 
@@ -45,6 +44,7 @@ class Row:
 
     prepare: shell, as root on the host. verdict and says: what has to come of the run; `says` is the refusal, or
     the finding that has to be among the others. served: whether our export is served afterwards.
+    leaves: shell that has to succeed then.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Row:
     prepare: str = ""
     params: Mapping[str, Any] = field(default_factory=lambda: PRESENT)
     served: bool = True
+    leaves: str = ""
 
 
 REFUSES = f"The host's exportfs rejects {FILE} as it would be written; nothing was written."
@@ -60,8 +61,52 @@ ROWS = (
     Row("a valid file", "changed"),
     Row("the same again", "unchanged", prepare="present"),
     Row("other options", "changed", prepare="present", params=with_client(options=["ro", "no_subtree_check"])),
-    Row("removal", "changed", prepare="present", params=ABSENT, served=False),
+    Row("removal", "changed", "", f"present; {MODEL}", ABSENT, served=False, leaves=KEPT),
     Row("removal of what is not there", "unchanged", params=ABSENT, served=False),
+    Row(
+        "removal with the data",
+        "changed",
+        "",
+        f"present; {MODEL}",
+        {**ABSENT, "delete_data": PATH},
+        served=False,
+        leaves=f"test ! -e {PATH} -a -d /srv/nfs-ssd",
+    ),
+    Row(
+        "removal with the data, and another name is repeated",
+        "refused",
+        f"The data of {PATH} are not deleted: /srv/nfs-ssd was named for deletion. "
+        "Repeat the path of the export exactly.",
+        f"present; {MODEL}",
+        {**ABSENT, "delete_data": "/srv/nfs-ssd"},
+        leaves=KEPT,
+    ),
+    Row(
+        "removal with the data, and a disk is mounted among them",
+        "refused",
+        f"{PATH} is or holds a mountpoint; its data are not deleted.\n  {PATH}/disk\nUnmount it first.",
+        f"present; {MODEL}; mkdir {PATH}/disk; mount -t tmpfs tmpfs {PATH}/disk",
+        {**ABSENT, "delete_data": PATH},
+        leaves=KEPT,
+    ),
+    Row(
+        "removal with the data, and one of them is immutable",
+        "refused",
+        "It is no longer exported, but not all of it could be deleted: model: Operation not permitted. "
+        "Look at what is named (immutable, a mountpoint?) and run again.",
+        f"present; {MODEL}; {FLAG} + {PATH}/model",
+        {**ABSENT, "delete_data": PATH},
+        served=False,
+        leaves=KEPT,
+    ),
+    Row(
+        "removal with the data, and others export them",
+        "refused",
+        f"{PATH} is still exported by others; its data are not deleted.\n  {PATH} 10.77.0.5(",
+        f"present; {MODEL}; echo '{PATH} 10.77.0.5(ro,no_subtree_check)' > /etc/exports.d/theirs.exports; exportfs -ra",
+        {**ABSENT, "delete_data": PATH},
+        leaves=KEPT,
+    ),
     Row(
         "the same content in a file that does not end in .exports",
         "changed",
@@ -104,7 +149,7 @@ ROWS = (
         "a missing directory that nobody is told to make",
         "refused",
         f"{REFUSES}\n  exportfs says: Failed to stat {PATH}: No such file or directory\n"
-        "Correct the options or clients in the line that it names.",
+        "Name the directory in nfs_export_directories, or correct the path.",
         params={**PRESENT, "directories": []},
         served=False,
     ),
@@ -216,10 +261,10 @@ ROWS = (
         "our file is immutable",
         "refused",
         f"The export file cannot be changed: an immutable flag is set.\n  {FILE}\nAsk who set it, then `chattr -i` it.",
-        "present; " + FLAG.format(path=FILE),
+        f"present; {FLAG} + {FILE}",
         params=with_client(options=["ro", "no_subtree_check"]),
     ),
-    Row("/etc/exports is immutable, which is fine", "changed", prepare=FLAG.format(path="/etc/exports")),
+    Row("/etc/exports is immutable, which is fine", "changed", prepare=f"{FLAG} + /etc/exports"),
     Row(
         "letters beyond ASCII and blanks in the path",
         "changed",
@@ -267,6 +312,25 @@ ROWS = (
         "The client * lets every machine that reaches the server mount the export. "
         "Name the cluster's network instead, or allow the world by name with allow_world: true.",
         params=with_client(host="*"),
+        served=False,
+    ),
+    Row(
+        "the world as client, asked for by name",
+        "changed",
+        "The client * lets every machine that reaches the server mount the export.",
+        params={**with_client(host="*"), "allow_world": True},
+    ),
+    Row(
+        "no_root_squash",
+        "changed",
+        "no_root_squash lets root on 10.77.0.0/24 write here as root, set-uid files included.",
+        params=with_client(options=["rw", "no_subtree_check", "no_root_squash"]),
+    ),
+    Row(
+        "no private namespaces, so no dry run",
+        "refused",
+        "The export cannot be tried out beforehand: private namespaces cannot be made on this host.",
+        "mount --bind /bin/false /usr/bin/unshare",
         served=False,
     ),
     Row(
@@ -354,8 +418,8 @@ def prepare(host: NfsHost, row: Row) -> None:
 
 
 def lost(before: tuple[str, ...], after: tuple[str, ...]) -> list[str]:
-    """What clients of others would miss: entries that are gone or changed, ours left out."""
-    return [line for line in before if line not in after and "/torture " not in line]
+    """What clients of others would miss: entries that are gone or changed. Ours is the only one with a mountpoint."""
+    return [line for line in before if line not in after and "mountpoint=" not in line]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -378,7 +442,8 @@ def test_torture(host: NfsHost, shown: list[Shown], row: Row) -> None:
     assert others == []
     path = str(row.params["path"]).replace(" ", "\\040")
     assert any(line.startswith(f"{path} ") and "mountpoint=" in line for line in after) is row.served
-    if "no room in" not in row.name:
+    host.sh(row.leaves)
+    if not any(cause in row.name for cause in ("no room in", "of them is immutable")):
         assert checked.verdict == ran.verdict, "check mode foretells the run"
     if ran.verdict == "changed":
         assert host.run(**row.params).verdict == "unchanged"

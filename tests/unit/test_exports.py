@@ -6,6 +6,7 @@ Texts of exportfs are those of nfs-utils 2.6.2 (Debian 12), taken from runs in p
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -514,7 +515,7 @@ WOULD_NOT_SURVIVE = (
             lambda: JUDGE.candidate(HOST, trial(alone=parsed(OURS, rc=1, says=MISSING)), coming=False),
             [
                 "refused nfs.candidate: The host's exportfs rejects /etc/exports.d/portal-stt.exports as it would be "
-                "written; nothing was written. Correct the options or clients in the line that it names."
+                "written; nothing was written. Name the directory in nfs_export_directories, or correct the path."
             ],
         ),
         (
@@ -670,6 +671,19 @@ def test_directories_are_made_corrected_and_then_left_alone(share: Path) -> None
     directories.apply([correction])
     directories.undo([correction])  # what was there before stays
     assert oct((share / "a").stat().st_mode & 0o7777) == "0o750"
+
+
+def test_an_acl_that_is_inherited_stays(share: Path) -> None:
+    tags = ((0x01, 7, 2**32 - 1), (0x02, 7, 4242), (0x04, 5, 2**32 - 1), (0x10, 7, 2**32 - 1), (0x20, 0, 2**32 - 1))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *tag) for tag in tags)
+    try:
+        os.setxattr(share, "system.posix_acl_default", acl)
+    except OSError as error:
+        pytest.skip(f"no ACLs in {share}: {error.strerror}")
+    wanted = [mine(share / "a", 0o755)]
+    directories.apply(directories.plan(wanted))
+    assert oct((share / "a").stat().st_mode & 0o777) == "0o750", "others get no more than the default ACL gives"
+    assert directories.plan(wanted) == []
 
 
 def test_a_symlink_is_never_followed(share: Path) -> None:
