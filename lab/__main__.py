@@ -92,6 +92,8 @@ def run(command: list[str]) -> None:
         "K8S_AUTH_KUBECONFIG": str(certificates.KUBECONFIG),
         "PORTAL_STT_LAB": NAME,
         "LAB_SSH_KEY": str(node.SSH_KEY),
+        # All labs have the same address: one must not go on with the connection of another.
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(STATE / "ssh"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     with network.inside():

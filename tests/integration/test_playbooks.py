@@ -11,18 +11,18 @@ from pathlib import Path
 import ansible_runner
 import pytest
 
-from lab import node, simulated
+from lab import api, node, simulated
 from tests.conftest import ROOT, Played, play
 
 
 def world() -> dict[str, str]:
     """What a refused run must leave as it is: namespaces and volumes of the cluster, exports of the NFS host."""
-    objects = subprocess.run(
-        ["ansible", "localhost", "-m", "kubernetes.core.k8s_info", "-a", "kind=PersistentVolume"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    kinds = ("namespaces", "persistentvolumes")
+    objects = {
+        kind: sorted(one["metadata"]["name"] for one in api.call("GET", f"/api/v1/{kind}")["items"]) for kind in kinds
+    }
     exports = node.ssh("exportfs -s; ls -laR /etc/exports.d /srv/nfs-ssd; cat /etc/exports").stdout
-    return {"cluster": objects, "host": exports}
+    return {"cluster": str(objects), "host": exports}
 
 
 def refused(played: Played) -> str:
@@ -51,7 +51,8 @@ def test_names_resolve_in_a_copy_without_git(tmp_path: Path) -> None:
         shutil.copy2(ROOT / name, target, follow_symlinks=False)
     (tmp_path / "inventory").mkdir()
     shutil.copytree(ROOT / "inventory" / "lab", tmp_path / "inventory", dirs_exist_ok=True)
-    environment = {name: os.environ[name] for name in ("K8S_AUTH_KUBECONFIG", "LAB_SSH_KEY")}
+    names = ("K8S_AUTH_KUBECONFIG", "LAB_SSH_KEY", "ANSIBLE_SSH_CONTROL_PATH_DIR")
+    environment = {name: os.environ[name] for name in names}
     run = ansible_runner.run(
         private_data_dir=str(tmp_path), playbook="playbooks/preflight.yml", envvars=environment, quiet=True
     )
@@ -92,6 +93,15 @@ def test_bad_input_is_refused_before_anything_changes(
     output = refused(play("site.yml", "-e", json.dumps(extra), environment=environment))
     for words in said:
         assert words in output
+    assert world() == before
+
+
+def test_an_nfs_host_that_is_lost_after_preflight_ends_the_run() -> None:
+    """Ansible itself goes on with the cluster's hosts."""
+    before = world()
+    extra = {"ansible_host": "10.77.0.99", "ansible_timeout": 3}
+    output = refused(play("playbooks/storage.yml", "playbooks/deploy.yml", "-e", json.dumps(extra)))
+    assert "NFS host gpu-node-1 was lost while its export was made" in output
     assert world() == before
 
 
