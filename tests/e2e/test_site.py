@@ -53,6 +53,13 @@ def test_the_server_was_warm_when_it_was_ready(first: Played) -> None:
     assert "warm: the first request took" in first.output, first.output
 
 
+@pytest.mark.usefixtures("first")
+def test_a_dry_run_on_what_was_deployed_sees_nothing_to_change() -> None:
+    dry = play("site.yml", "--check", "--diff")
+    assert dry.rc == 0, dry.output
+    assert dry.changed == 0, dry.output
+
+
 @pytest.mark.usefixtures("first", "hub_is_down")
 def test_a_deleted_pod_is_replaced_by_a_warm_one_without_the_hub(say: Callable[[str], None]) -> None:
     gone, began = _ready_pod(), time.monotonic()
