@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LAB := $(BIN)/python -m lab
 RUN := $(LAB) run --
-LONG := $(addprefix tests/integration/test_,lab.py node.py gpu_nodes.py speech.py nfs_clients.py faults_on_node.py)
+LONG := $(addprefix tests/integration/test_,lab.py node.py speech.py nfs_clients.py faults_on_node.py)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

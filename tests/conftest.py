@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NVIDIA_SMI = ROOT / "tests" / "fixtures" / "nvidia-smi" / "t4-530.txt"
+"""What `nvidia-smi --query-gpu=compute_cap` and `nvidia-smi -q` (its head) say on a T4 with driver 530."""
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=.*)$", re.MULTILINE)
 
 

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
-class Status(StrEnum):
+class Status(str, Enum):  # no StrEnum: hosts may have Python 3.9
     """How a finding is to be taken, from best to worst."""
 
     OK = "ok"

@@ -481,7 +481,9 @@ def _cdi(policy: Mapping[str, Any]) -> bool:
 
 def _driver_pod(pod: Mapping[str, Any]) -> DriverPod:
     statuses = pod.get("status", {}).get("containerStatuses") or ()
-    status: Mapping[str, Any] = next((one for one in statuses if one.get("name") == _DRIVER_CONTAINER), next(iter(statuses), {}))
+    status: Mapping[str, Any] = next(
+        (one for one in statuses if one.get("name") == _DRIVER_CONTAINER), next(iter(statuses), {})
+    )
     state = status.get("state", {})
     started = state.get("running", {}).get("startedAt", "")
     reason = (state.get("waiting") or state.get("terminated") or {}).get("reason") or "its container is not ready"

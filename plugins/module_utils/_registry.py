@@ -106,9 +106,12 @@ def mirror_addresses(given: Mapping[str, Any]) -> dict[str, list[str]]:
 def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
     """The docker configuration in a Secret of type kubernetes.io/dockerconfigjson.
 
-    Raises ClusterError, or RegistryError when the Secret holds none.
+    Raises ClusterError, or RegistryError when there is no such Secret, or none in it.
     """
-    secret = cluster.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    secret = cluster.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    make = f"kubectl create secret docker-registry {name} -n {namespace} --docker-server=… --docker-username=…"
+    if secret is None:
+        raise RegistryError(f"Secret {namespace}/{name}", "it is not there.", f"Make it with: {make}")
     try:
         config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
     except (KeyError, TypeError, ValueError, binascii.Error):
@@ -117,7 +120,7 @@ def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]
         raise RegistryError(
             f"Secret {namespace}/{name}",
             f"it holds no docker configuration (type {secret.get('type', 'unknown')}).",
-            "Make it with: kubectl create secret docker-registry NAME --docker-server=… --docker-username=…",
+            f"Make it with: {make}",
         )
     return config
 

@@ -21,6 +21,8 @@ options:
   name:
     description: The name of the node, where it is not the host's name.
     type: str
+requirements:
+  - On the host, the NVIDIA driver's C(nvidia-smi), and Python 3.9 or newer.
 seealso:
   - module: portal.stt.gpu_node_probe
   - module: portal.stt.cuda_preflight
@@ -58,6 +60,7 @@ node:
     cuda: "12.8"
     compute_capability: "7.5"
     memory_mib: 15360
+    architecture: amd64
     gpus: 1
     source: nvidia-smi
 findings:
@@ -76,10 +79,12 @@ from ..module_utils._findings import CollectionError, Finding, Status, fail
 from ..module_utils._gpu_nodes import GpuNode
 from ..module_utils._nvidia_smi import FULL, QUERY, DriverUnreadableError, read_cards
 
+GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}  # as images and nodes name processors
+
 
 def main() -> None:
     module = AnsibleModule(argument_spec={"name": {"type": "str"}}, supports_check_mode=True)
-    host = GpuNode(module.params["name"] or platform.node())
+    host = GpuNode(module.params["name"] or platform.node(), architecture=GO_NAMES.get(platform.machine(), ""))
     try:
         if not module.get_bin_path("nvidia-smi"):
             raise DriverUnreadableError(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster
 from ansible_collections.portal.stt.plugins.modules import gpu_node_info, gpu_node_probe
 
 from lab import api
-from tests.conftest import ROOT
+from lab.certificates import PKI
+from lab.network import HOST
+from tests.conftest import NVIDIA_SMI, ROOT
 from tests.modules import run_module
 
 TOLERATIONS = [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}]
@@ -29,6 +37,14 @@ def mixed() -> Iterator[None]:
     lab_nodes("mixed")
     yield
     lab_nodes("--clear")
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.1)
+    raise AssertionError("not within ten seconds")
 
 
 def ask(**params: Any) -> dict[str, Any]:
@@ -84,15 +100,14 @@ def test_a_selector_that_the_api_server_does_not_understand() -> None:
     )
 
 
-@pytest.mark.parametrize("version", ["v1"])
-def test_resource_slices(version: str) -> None:
+def test_resource_slices() -> None:
     """NVIDIA's DRA driver names driver and brand where no label does."""
-    path = f"/apis/resource.k8s.io/{version}/resourceslices"
+    path = "/apis/resource.k8s.io/v1/resourceslices"
     api.call(
         "POST",
         path,
         {
-            "apiVersion": f"resource.k8s.io/{version}",
+            "apiVersion": "resource.k8s.io/v1",
             "kind": "ResourceSlice",
             "metadata": {"name": "t4-no-labels-gpu"},
             "spec": {
@@ -137,9 +152,47 @@ def namespace() -> Iterator[str]:
     api.call("DELETE", f"/api/v1/namespaces/{name}")
 
 
-@pytest.fixture
-def operator(namespace: str) -> Iterator[str]:
-    """The GPU Operator's driver pod on node t4, which KWOK runs from now on: later than the labels."""
+@pytest.fixture(scope="module")
+def policies() -> Iterator[str]:
+    """The GPU Operator's kind ClusterPolicy, any of its fields; gives the path of its objects."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}},
+    }
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "clusterpolicies.nvidia.com"},
+        "spec": {
+            "group": "nvidia.com",
+            "scope": "Cluster",
+            "names": {"plural": "clusterpolicies", "singular": "clusterpolicy", "kind": "ClusterPolicy"},
+            "versions": [version],
+        },
+    }
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    api.call("POST", definitions, definition, accept=(409,))
+    path = "/apis/nvidia.com/v1/clusterpolicies"
+    until(lambda: "items" in api.call("GET", path, accept=(404, 429)))
+    yield path
+    api.call("DELETE", f"{definitions}/clusterpolicies.nvidia.com")
+
+
+@pytest.fixture(scope="class")
+def operator(namespace: str, policies: str) -> Iterator[None]:
+    """The GPU Operator: its policy, and its driver's pod on every node, started later than the labels were written."""
+    policy = {
+        "apiVersion": "nvidia.com/v1",
+        "kind": "ClusterPolicy",
+        "metadata": {"name": "cluster-policy", "labels": {"app.kubernetes.io/version": "v25.10.1"}},
+        "spec": {"cdi": {"enabled": True, "default": False}},
+    }
+    api.call("POST", policies, policy)
+    api.call("PATCH", f"{policies}/cluster-policy/status", {"status": {"namespace": namespace}})
     path = f"/api/v1/namespaces/{namespace}/pods"
     security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
     container = {
@@ -147,47 +200,159 @@ def operator(namespace: str) -> Iterator[str]:
         "image": "nvcr.io/nvidia/driver:570.195.03",
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
-    api.call(
-        "POST",
-        path,
-        {
+    nodes = api.call("GET", "/api/v1/nodes", labelSelector=SIMULATED)["items"]
+    time.sleep(1.1)  # both times are whole seconds
+    for node in nodes:
+        pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "nvidia-driver", "labels": {"app.kubernetes.io/component": "nvidia-driver"}},
+            "metadata": {
+                "name": f"driver-{node['metadata']['name']}",
+                "labels": {"app.kubernetes.io/component": "nvidia-driver"},
+            },
             "spec": {
-                "nodeName": "t4",
+                "nodeName": node["metadata"]["name"],
                 "tolerations": [{"operator": "Exists"}],
                 "securityContext": security,
                 "containers": [container],
             },
-        },
-    )
-    for _ in range(100):
-        if api.call("GET", path, fieldSelector="metadata.name=nvidia-driver,status.phase=Running")["items"]:
-            break
-        time.sleep(0.1)
-    yield namespace
-    api.call("DELETE", f"{path}/nvidia-driver", gracePeriodSeconds="0")
+        }
+        api.call("POST", path, pod)
+    until(lambda: len(api.call("GET", path, fieldSelector="status.phase=Running")["items"]) == len(nodes))
+    crashing = {"waiting": {"reason": "CrashLoopBackOff"}}
+    status = {**container, "ready": False, "restartCount": 170, "imageID": "", "state": crashing}
+    del status["securityContext"]
+    api.call("PATCH", f"{path}/driver-driver-470/status", {"status": {"containerStatuses": [status]}})
+    yield
+    api.call("DELETE", f"{policies}/cluster-policy")
+    api.call("DELETE", path, gracePeriodSeconds="0")
 
 
-def test_labels_older_than_the_running_driver(operator: str) -> None:
-    (stale,) = [
-        one
-        for one in ask(operator_namespace=operator)["findings"]
-        if one["message"].startswith("the driver started after")
-    ]
-    assert (stale["subject"], stale["status"]) == ("node t4", "warning")
+@pytest.mark.usefixtures("operator")
+class TestOperator:
+    def test_findings(self) -> None:
+        found = {one["message"]: one for one in ask()["findings"]}
+        stale = found["the driver started after gpu-feature-discovery wrote the labels: they may name an older driver."]
+        assert (stale["status"], stale["subject"]) == (
+            "warning",
+            "nodes a100-0, a100-1, geforce-570, t4, t4-cordoned and 3 more",
+        )
+        crashing = found["the pod with the driver is not ready there."]
+        assert (crashing["subject"], crashing["evidence"]) == ("node driver-470", ["CrashLoopBackOff, 170 restarts"])
+
+    def test_the_mode_of_the_runtime(self) -> None:
+        assert {node["runtime_mode"] for node in ask()["nodes"]} == {"cdi"}
+
+    def test_no_request_is_one_a_node(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        request = Cluster.request
+
+        def recorded(self: Cluster, method: str, path: str, **options: Any) -> bytes:
+            asked.append(f"{method} {path.rsplit('/', 1)[1]}")
+            return request(self, method, path, **options)
+
+        monkeypatch.setattr(Cluster, "request", recorded)
+        assert len(ask()["nodes"]) == 10
+        assert asked == ["GET clusterpolicies", "GET resourceslices", "GET pods", "GET nodes"]
 
 
 def test_the_probe_is_restricted_bounded_and_removed(namespace: str) -> None:
     """KWOK runs no container, so the pod never ends by itself: the time limit must end it."""
-    doubtful = next(node for node in ask()["nodes"] if node["name"] == "t4-no-labels")
-    result = run_module(gpu_node_probe, nodes=[doubtful], namespace=namespace, image="debian:12-slim", seconds=3)
+    result = run_module(gpu_node_probe, nodes=[doubtful()], namespace=namespace, image="debian:12-slim", seconds=3)
     assert result["failed"] is True
     assert "did not read the driver within 3 s: it did not end. Give it more seconds" in result["msg"]
     events = api.call("GET", f"/api/v1/namespaces/{namespace}/events")["items"]
     assert any(event["reason"] == "Scheduled" and "t4-no-labels" in event["message"] for event in events)
     assert api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"] == []
+
+
+class KubeletStandIn:
+    """The kubelet of node t4-no-labels, for the length of a with block: its pods end, and have said `log`."""
+
+    def __init__(self, namespace: str, log: str) -> None:
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(log.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(PKI / "server.crt", PKI / "server.key")
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._over = threading.Event()
+
+    def __enter__(self) -> None:
+        port = self._server.server_address[1]
+        status = {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}
+        api.call("PATCH", "/api/v1/nodes/t4-no-labels/status", {"status": status})
+        for work in (self._server.serve_forever, self._end_pods):
+            threading.Thread(target=work, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _end_pods(self) -> None:
+        while not self._over.wait(0.1):
+            for pod in api.call("GET", self._pods, fieldSelector="status.phase=Running")["items"]:
+                path = f"{self._pods}/{pod['metadata']['name']}/status"
+                api.call("PATCH", path, {"status": {"phase": "Succeeded"}}, accept=(404,))
+
+
+def doubtful() -> dict[str, Any]:
+    return next(node for node in ask()["nodes"] if node["name"] == "t4-no-labels")
+
+
+def test_the_probe_reads_the_driver(namespace: str) -> None:
+    with KubeletStandIn(namespace, NVIDIA_SMI.read_text()):
+        result = run_module(gpu_node_probe, nodes=[doubtful()], namespace=namespace, image="debian:12-slim")
+    (node,) = result["nodes"]
+    assert (node["driver"], node["cuda"], node["brands"]) == ("530.30.02", "12.1", ["Nvidia"])
+    assert (node["source"], node["problems"]) == ("nvidia-smi", [])
+    assert [(one["status"], one["message"]) for one in result["findings"]] == [
+        ("ok", "its driver says Tesla-T4, driver 530.30.02, CUDA 12.1.")
+    ]
+    assert api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"] == []
+
+
+def test_one_node_that_cannot_be_probed_keeps_no_other_from_it(namespace: str) -> None:
+    gone = {"name": "no-such-node", "problems": ["no_labels"]}
+    with KubeletStandIn(namespace, NVIDIA_SMI.read_text()):
+        result = run_module(
+            gpu_node_probe, nodes=[gone, doubtful()], namespace=namespace, image="debian:12-slim", seconds=3
+        )
+    assert result["failed"] is True
+    assert [one["status"] for one in result["findings"]] == ["refused", "ok"]
+    assert [node["driver"] for node in result["nodes"]] == ["", "530.30.02"]
+
+
+def test_the_driver_of_a_host(tmp_path: Path) -> None:
+    """As Ansible runs it there, with a stand-in of nvidia-smi."""
+    stand_in = tmp_path / "nvidia-smi"
+    stand_in.write_text(f"#!/bin/sh\ncase $1 in -q) sed 1d {NVIDIA_SMI};; *) sed -n 1p {NVIDIA_SMI};; esac\n")
+    stand_in.chmod(0o755)
+    done = subprocess.run(
+        ["ansible", "localhost", "-c", "local", "-m", "portal.stt.gpu_host_info", "-a", "name=gpu-1"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    node = json.loads(done.stdout.partition("=>")[2])["node"]
+    assert (node["name"], node["driver"], node["cuda"], node["compute_capability"]) == (
+        "gpu-1",
+        "530.30.02",
+        "12.1",
+        "7.5",
+    )
 
 
 def test_the_probe_says_what_the_scheduler_said(namespace: str) -> None:

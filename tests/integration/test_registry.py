@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from lab import api
 from lab import registry as lab_registry
 from tests.modules import run_module
 from tests.vectors import SAMPLE
@@ -38,6 +39,8 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 REPOSITORY = "speaches-ai/speaches"
 SECRET = "alice:$2b$04$zu3saKJ4.2rs7Hr.VJnyouH9jkMvk8GSAiCZEJs.x2dVBf7fqYhgi\n"  # password: secret
+SECRETS = "/api/v1/namespaces/default/secrets"
+Secret = Callable[[str, dict[str, str]], dict[str, str]]
 REQUIRE = json.loads(SAMPLE.read_text())["require"]
 
 
@@ -339,6 +342,22 @@ def test_a_proxy_of_the_environment(registry: Registry, monkeypatch: pytest.Monk
     assert seen[0] == "http://registry.invalid/v2/"
 
 
+@pytest.fixture
+def pull_secret() -> Iterator[Secret]:
+    """Makes Secrets in the cluster, of a type and with data, and gives the option that names them."""
+    made: list[str] = []
+
+    def make(kind: str, data: dict[str, str]) -> dict[str, str]:
+        metadata = {"generateName": "registry-login-"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": data}
+        made.append(api.call("POST", SECRETS, secret)["metadata"]["name"])
+        return {"namespace": "default", "name": made[-1]}
+
+    yield make
+    for name in made:
+        api.call("DELETE", f"{SECRETS}/{name}")
+
+
 @pytest.fixture(scope="module")
 def private(serve: Callable[..., Registry], tmp_path_factory: pytest.TempPathFactory) -> Registry:
     users = tmp_path_factory.mktemp("auth") / "htpasswd"
@@ -389,6 +408,39 @@ class TestPasswords:
         (home / "config.json").write_text(json.dumps({"credHelpers": {private.address: "lab"}}))
         result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(home / "config.json"))
         assert "image" in result, result["msg"]
+
+    def test_with_a_pull_secret_of_the_cluster(self, private: Registry, pull_secret: Secret) -> None:
+        secret = pull_secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": self.login(private.address)})
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", pull_secret=secret, variants=True)
+        assert [one["tag"] for one in result["variants"]] == ["1.0.0-cuda"]
+
+    def test_a_pull_secret_comes_before_the_docker_configuration(
+        self, private: Registry, pull_secret: Secret, tmp_path: Path
+    ) -> None:
+        (tmp_path / "login.json").write_text(self.login(private.address, "wrong"))
+        secret = pull_secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": self.login(private.address)})
+        wrong = {"docker_config": str(tmp_path / "login.json")}
+        assert "image" in ask(private, f"{REPOSITORY}:1.0.0-cuda", pull_secret=secret, **wrong)
+
+    def test_a_pull_secret_for_another_registry(self, private: Registry, pull_secret: Secret) -> None:
+        secret = pull_secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": self.login("ghcr.io")})
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", pull_secret=secret)
+        assert "does not give access" in result["msg"]
+
+    def test_a_secret_of_another_kind(self, private: Registry, pull_secret: Secret) -> None:
+        secret = pull_secret("Opaque", {"password": "secret"})
+        assert ask(private, pull_secret=secret)["msg"] == (
+            f"Secret {secret['namespace']}/{secret['name']}: it holds no docker configuration (type Opaque). Make it "
+            f"with: kubectl create secret docker-registry {secret['name']} -n default --docker-server=… "
+            "--docker-username=…"
+        )
+
+    def test_a_secret_that_is_not_there(self, private: Registry) -> None:
+        result = ask(private, pull_secret={"namespace": "default", "name": "no-such-secret"})
+        assert result["msg"] == (
+            "Secret default/no-such-secret: it is not there. Make it with: kubectl create secret docker-registry "
+            "no-such-secret -n default --docker-server=… --docker-username=…"
+        )
 
     def test_with_a_broken_file(self, private: Registry, tmp_path: Path) -> None:
         (tmp_path / "login.json").write_text("{")

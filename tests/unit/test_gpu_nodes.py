@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import (
 )
 from ansible_collections.portal.stt.plugins.module_utils._gpu_probe import Probe, pod
 from ansible_collections.portal.stt.plugins.module_utils._nvidia_smi import DriverUnreadableError, read_cards
+
+from tests.conftest import NVIDIA_SMI
 
 # A T4 on AWS (g4dn.xlarge) under the GPU Operator: labels of a node in replicatedhq/troubleshoot's tests.
 T4 = {
@@ -52,29 +55,10 @@ T4 = {
 }
 OLD = {name: value for name, value in T4.items() if "-version" not in name and name != "gpu.sharing-strategy"}
 
-# `nvidia-smi --query-gpu=compute_cap` and the head of `nvidia-smi -q` on a T4 with driver 530.
-SMI = """7.5
-
-==============NVSMI LOG==============
-
-Timestamp                                 : Wed Jul  5 20:07:18 2023
-Driver Version                            : 530.30.02
-CUDA Version                              : 12.1
-
-Attached GPUs                             : 1
-GPU 00000000:00:08.0
-    Product Name                          : Tesla T4
-    Product Brand                         : NVIDIA
-    Product Architecture                  : Turing
-    FB Memory Usage
-        Total                             : 15360 MiB
-        Reserved                          : 393 MiB
-    BAR1 Memory Usage
-        Total                             : 256 MiB
-"""
+SMI = NVIDIA_SMI.read_text()
 
 # One of eight GPUs of an H100 node, as NVIDIA's DRA driver publishes it.
-H100 = {
+H100: dict[str, Any] = {
     "attributes": {
         "addressingMode": {"string": "HMM"},
         "architecture": {"string": "Hopper"},
@@ -252,7 +236,8 @@ def test_resource_slices_know_what_no_label_does() -> None:
 
 
 def test_resource_slices_of_unlike_cards() -> None:
-    a2 = {**H100, "attributes": {**H100["attributes"], "productName": {"string": "NVIDIA A2"}}}
+    a2 = deepcopy(H100)
+    a2["attributes"]["productName"]["string"] = "NVIDIA A2"
     slices = [{"spec": {"nodeName": "gpu-1", "devices": [H100, a2, H100]}}]
     found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)))
     assert (found.product, found.gpus, found.problems) == ("NVIDIA-H100-80GB-HBM3", 3, ("mixed",))
