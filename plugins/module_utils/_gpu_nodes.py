@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ._findings import CollectionError, Finding, Status
@@ -90,7 +91,7 @@ class GpuNode:
     cuda, compute_capability: ``12.8``, ``7.5``.
     memory_mib: of one GPU. gpus: physical ones. replicas: seats a GPU (time-slicing, MPS).
     sharing: ``none``, ``time-slicing``, ``mps``, ``mig`` or empty.
-    resource, capacity, allocatable: the extended resource and its counts as the kubelet reports them.
+    resource, allocatable: the extended resource and its count as the kubelet reports it.
     source: where driver and CUDA version come from.
     runtime_mode: ``cdi`` when the GPU Operator says so, else empty.
     driver_pod: what keeps the GPU Operator's driver pod there from being ready (``CrashLoopBackOff``), else empty.
@@ -110,12 +111,7 @@ class GpuNode:
     sharing: str = ""
     architecture: str = ""
     resource: str = ""
-    capacity: int = 0
     allocatable: int = 0
-    ready: bool = True
-    schedulable: bool = True
-    taints: tuple[str, ...] = ()
-    labelled_at: int = 0
     source: str = ""
     runtime_mode: str = ""
     driver_pod: str = ""
@@ -124,7 +120,7 @@ class GpuNode:
     @property
     def usable(self) -> bool:
         """Whether a pod could get a GPU there."""
-        return self.ready and self.schedulable and self.allocatable > 0 and "untolerated" not in self.problems
+        return self.allocatable > 0 and not _UNUSABLE.intersection(self.problems)
 
     @property
     def card(self) -> str:
@@ -137,13 +133,10 @@ class GpuNode:
         return ", ".join(parts)
 
     def as_result(self) -> dict[str, Any]:
-        """The node as a module returns it."""
-        return {
-            **vars(self),  # dataclasses.asdict copies deeply, which thousands of nodes feel
-            "brands": list(self.brands),
-            "taints": list(self.taints),
-            "problems": list(self.problems),
-        }
+        """The node as a module returns it, without brands that only follow from its product."""
+        brands = () if self.brands == possible_brands(self.product) else self.brands
+        # dataclasses.asdict copies deeply, which thousands of nodes feel
+        return {**vars(self), "brands": brands, "problems": self.problems}
 
     @classmethod
     def from_result(cls, given: Mapping[str, Any]) -> GpuNode:
@@ -156,7 +149,7 @@ class GpuNode:
                 "nodes", "an entry has no name.", "Give the nodes that portal.stt.gpu_node_info returns."
             )
         known = {field.name: given[field.name] for field in fields(cls) if given.get(field.name) is not None}
-        for name in ("brands", "taints", "problems"):
+        for name in ("brands", "problems"):
             known[name] = tuple(str(value) for value in known.get(name, ()))
         for name in ("driver", "cuda", "compute_capability"):
             known[name] = _readable(str(known.get(name, "")))
@@ -237,6 +230,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "Give all GPUs of the node the same MIG layout: label nvidia.com/mig.config.",
     ),
 }
+_UNUSABLE = frozenset(("not_ready", "cordoned", "untolerated"))
 _ALWAYS_WARNING = frozenset(("driver_upgrade", "stale_labels", "no_labels", "partial_labels", "mixed"))
 
 
@@ -296,10 +290,13 @@ def read_node(
     pod = (operator.driver_pods or {}).get(name)
     product = _label(labels, "gpu.product")
     driver, cuda, source = _driver(labels, device)
-    resource, capacity, allocatable = _resource(status)
+    resource, allocatable = _resource(status)
     if device and not resource:
-        resource, capacity, allocatable = device.resource, device.gpus, device.gpus
-    facts = GpuNode(
+        resource, allocatable = device.resource, device.gpus
+    problems = [*_unfit(spec, status, tolerations), *_doubts(labels, driver, allocatable, pod)]
+    if device:
+        problems += device.problems
+    return GpuNode(
         name=name,
         pool=next((labels[label] for label in _POOL_LABELS if labels.get(label)), ""),
         product=product.removesuffix("-SHARED") or (device.product if device else ""),
@@ -316,30 +313,15 @@ def read_node(
         sharing=_sharing(labels, resource) or (device.sharing if device else ""),
         architecture=status.get("nodeInfo", {}).get("architecture", "") or labels.get("kubernetes.io/arch", ""),
         resource=resource,
-        capacity=capacity,
         allocatable=allocatable,
-        ready=any(
-            condition.get("type") == "Ready" and condition.get("status") == "True"
-            for condition in status.get("conditions", ())
-        ),
-        schedulable=not spec.get("unschedulable", False),
-        taints=tuple(
-            f"{taint['key']}={taint['value']}:{taint['effect']}"
-            if taint.get("value")
-            else f"{taint['key']}:{taint['effect']}"
-            for taint in spec.get("taints", ())
-        ),
-        labelled_at=_count(_label(labels, "gfd.timestamp")),
         source=source,
         runtime_mode=operator.runtime_mode,
         driver_pod=pod.trouble if pod else "",
+        problems=tuple(problems),
     )
-    problems = [*_problems(facts, labels, pod), *(device.problems if device else ())]
-    if tolerations is not None and _untolerated(spec.get("taints") or (), tolerations):
-        problems.append("untolerated")
-    return replace(facts, problems=tuple(problems))
 
 
+@lru_cache(maxsize=128)
 def possible_brands(product: str, virtual: bool = False) -> tuple[str, ...]:
     """The brands that a card of this product name may have for the runtime; empty without a name."""
     if virtual or product.startswith("GRID"):
@@ -525,12 +507,21 @@ def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
     return found
 
 
-def _problems(node: GpuNode, labels: Mapping[str, str], pod: DriverPod | None) -> Iterator[str]:
-    if not node.ready:
+def _unfit(
+    spec: Mapping[str, Any], status: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]] | None
+) -> Iterator[str]:
+    """What keeps pods away."""
+    if not any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions", ())):
         yield "not_ready"
-    if not node.schedulable:
+    if spec.get("unschedulable"):
         yield "cordoned"
-    if not node.allocatable:
+    if tolerations is not None and _untolerated(spec.get("taints") or (), tolerations):
+        yield "untolerated"
+
+
+def _doubts(labels: Mapping[str, str], driver: str, allocatable: int, pod: DriverPod | None) -> Iterator[str]:
+    """What is wrong with its GPUs, or with what is said of them."""
+    if not allocatable:
         yield "no_allocatable"
     if pod and pod.trouble:
         yield "driver_pod"
@@ -538,13 +529,14 @@ def _problems(node: GpuNode, labels: Mapping[str, str], pod: DriverPod | None) -
         labels, "gpu.deploy.driver"
     ).startswith("paused"):
         yield "driver_upgrade"
-    if pod and node.labelled_at and pod.since > node.labelled_at:
+    labelled = _count(_label(labels, "gfd.timestamp"))
+    if pod and labelled and pod.since > labelled:
         yield "stale_labels"
-    if not node.driver:
+    if not driver:
         yield "no_labels"
-    elif "." not in node.driver:
+    elif "." not in driver:
         yield "partial_labels"
-    if node.product.endswith("MIG-INVALID"):
+    if "MIG-INVALID" in _label(labels, "gpu.product"):
         yield "mig_invalid"
 
 
@@ -611,13 +603,13 @@ def _sharing(labels: Mapping[str, str], resource: str) -> str:
     return "time-slicing" if _label(labels, "gpu.product").endswith("-SHARED") else ""
 
 
-def _resource(status: Mapping[str, Any]) -> tuple[str, int, int]:
+def _resource(status: Mapping[str, Any]) -> tuple[str, int]:
     capacity, allocatable = status.get("capacity", {}), status.get("allocatable", {})
     offered = [name for name in capacity if name in _RESOURCES or name.startswith(_MIG)]
     if not offered:
-        return "", 0, 0
+        return "", 0
     name = max(offered, key=lambda resource: (_quantity(allocatable.get(resource)), resource in _RESOURCES))
-    return name, _quantity(capacity.get(name)), _quantity(allocatable.get(name))
+    return name, _quantity(allocatable.get(name))
 
 
 def _quantity(value: object) -> int:

@@ -62,7 +62,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: The GPU nodes; what is not known is empty or 0. O(portal.stt.cuda_preflight#module:nodes) takes them.
+  description: The GPU nodes; what is not known is empty or 0, and C(brands) is empty where it follows from the
+      product's name. O(portal.stt.cuda_preflight#module:nodes) takes them.
   returned: success
   type: list
   elements: dict
@@ -70,7 +71,7 @@ nodes:
     - name: gpu-node-1
       pool: ""
       product: Tesla-T4
-      brands: [Nvidia, Tesla, Unknown]
+      brands: []
       driver: 570.195.03
       cuda: "12.8"
       compute_capability: "7.5"
@@ -80,12 +81,7 @@ nodes:
       sharing: time-slicing
       architecture: amd64
       resource: nvidia.com/gpu
-      capacity: 100
       allocatable: 100
-      ready: true
-      schedulable: true
-      taints: ["nvidia.com/gpu=true:NoSchedule"]
-      labelled_at: 0
       source: gpu-feature-discovery
       runtime_mode: ""
       driver_pod: ""
