@@ -66,6 +66,14 @@ class Cluster:
         self.url: str = self._configuration.host.rstrip("/")
         self._pool = ApiClient(self._configuration).rest_client.pool_manager
 
+    def client(self) -> Any:
+        """The client library's own ApiClient, for what plain requests cannot do: streams."""
+        from kubernetes.client import ApiClient
+
+        client = ApiClient(self._configuration)
+        client.default_headers.update(self._extra_headers)
+        return client
+
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The JSON object at an API path such as ``/api/v1/nodes``. Raises ClusterError."""
         answer: dict[str, Any] = json.loads(self.request("GET", path, query=query))

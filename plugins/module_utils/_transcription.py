@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._cluster import ClusterError
 from ._findings import CollectionError, Finding, Status
+from ._portforward import endpoint, request
 
 try:
     import jiwer
@@ -108,6 +109,10 @@ class Heard:
     seconds: tuple[float, ...]
     duration: float
 
+    def as_result(self) -> dict[str, Any]:
+        """As a module returns it."""
+        return asdict(self) | {"seconds": list(self.seconds)}
+
 
 @dataclass(frozen=True)
 class Report:
@@ -128,9 +133,7 @@ class Report:
     def as_result(self) -> dict[str, Any]:
         """The report as a module returns it."""
         plain: dict[str, Any] = asdict(self)
-        for heard in plain["clips"]:
-            heard["seconds"] = list(heard["seconds"])
-        return plain | {"clips": list(plain["clips"]), "concurrent": list(self.concurrent)}
+        return plain | {"clips": [heard.as_result() for heard in self.clips], "concurrent": list(self.concurrent)}
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,8 @@ def listen(clips: Sequence[Clip], plan: Plan, send: Send, clock: Callable[[], fl
     """What the server hears and how fast; `clock` returns seconds.
 
     Asks for the list of models first: that opens the connection and loads nothing, so that the first
-    transcription's time is the server's own. Raises SpeechError when a request fails.
+    transcription's time is the server's own. Raises SpeechError when a request fails; what was heard before is in
+    its result.
     """
     try:
         installed = _models(send("GET", "/v1/models", None))
@@ -219,14 +223,21 @@ def listen(clips: Sequence[Clip], plan: Plan, send: Send, clock: Callable[[], fl
             raise explain(refusal, clip.subject, plan.model, installed) from None
         return answer, clock() - began
 
-    heard = [
-        _heard(clip, [ask(clip) for _ in range(plan.requests if position == 0 else 1)])
-        for position, clip in enumerate(clips)
-    ]
+    answers: list[list[tuple[bytes, float]]] = [[] for _ in clips]
     concurrent: tuple[float, ...] = ()
-    if plan.concurrency > 1:
-        with ThreadPoolExecutor(plan.concurrency) as pool:
-            concurrent = tuple(sorted(took for _, took in pool.map(ask, [clips[0]] * plan.concurrency)))
+    try:
+        for position, clip in enumerate(clips):
+            for _ in range(plan.requests if position == 0 else 1):
+                answers[position].append(ask(clip))
+        if plan.concurrency > 1:
+            with ThreadPoolExecutor(plan.concurrency) as pool:
+                concurrent = tuple(sorted(took for _, took in pool.map(ask, [clips[0]] * plan.concurrency)))
+    except SpeechError as error:
+        partly = [_heard(clip, given) for clip, given in zip(clips, answers, strict=True) if given]
+        error.result["clips"] = [one.as_result() for one in partly]
+        error.evidence += tuple(f"before that, clip {one.clip}: WER {one.wer:.2f}, {one.text}" for one in partly)
+        raise
+    heard = [_heard(clip, given) for clip, given in zip(clips, answers, strict=True)]
     first, *later = heard[0].seconds
     median = statistics.median(later)
     return Report(
@@ -289,15 +300,15 @@ def explain(refusal: RefusedError, asked: str, model: str, installed: Sequence[s
 _CLUSTER_REMEDIES = {
     0: "Check that the address is right and reachable from this machine (kubeconfig or K8S_AUTH_*).",
     401: "The credentials are not accepted or have expired: renew the kubeconfig or token.",
-    403: "Give the account `get` and `create` on services/proxy in this namespace, as playbooks/rbac.yml does.",
+    403: "Give the account `get` and `create` on services/proxy and pods/portforward in this namespace, as "
+    "playbooks/rbac.yml does.",
     404: "Correct namespace, service and port, or run the deploy play first.",
     503: "No pod behind the Service is Ready: look at the pods, or run the deploy play, which waits and explains.",
 }
 _SERVER_REMEDIES = {
     0: "Check the address, and that this machine may reach it (NetworkPolicy, firewall).",
     400: "Give a clip that holds sound.",
-    403: "Give the right server_api_key, together with url: the API server's proxy takes the Authorization "
-    "header away.",
+    403: "Give the server's own key as server_api_key.",
     404: "Nothing there speaks OpenAI's transcription API: correct url, or service and port.",
     415: "Give the clip in a format that FFmpeg decodes, such as WAV, FLAC, MP3 or Ogg.",
     422: "Correct the clip's response_format, or the model's name.",
@@ -347,6 +358,27 @@ def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, t
             by_cluster = exc.body.get("kind") == "Status" or not exc.status
             detail = exc.message if by_cluster else _detail(exc.body)
             raise RefusedError(exc.status, detail, by_cluster=by_cluster) from exc
+
+    return send
+
+
+def through_pod(cluster: Cluster, namespace: str, service: str, port: str, api_key: str, timeout: float) -> Send:
+    """Sends by port-forward to a Ready pod of a Service, with a bearer token. timeout: seconds without a byte."""
+    found: list[tuple[str, int]] = []
+
+    def send(method: str, path: str, upload: Upload | None) -> bytes:
+        headers = {"Authorization": f"Bearer {api_key}"} | ({"Content-Type": upload.content_type} if upload else {})
+        try:
+            if not found:
+                found.append(endpoint(cluster, namespace, service, port))
+            pod, number = found[0]
+            body = upload.body if upload else None
+            status, answer = request(cluster, namespace, pod, number, method, path, body, headers, timeout)
+        except ClusterError as exc:
+            raise RefusedError(exc.status, exc.message, by_cluster=True) from exc
+        if not 200 <= status < 300:
+            raise RefusedError(status, _detail(_parsed(answer)))
+        return answer
 
     return send
 

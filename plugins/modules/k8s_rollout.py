@@ -130,7 +130,7 @@ diagnosis:
       type: str
       sample: Lower speaches_gpu.count, or raise the time-slicing replicas.
 message:
-  description: The termination message of a Job's pod that succeeded, kept on the Job as its annotation portal-stt/result.
+  description: The last words of a Job's pod that succeeded. Kept on the Job, as its annotation C(portal-stt/result).
   returned: success
   type: str
   sample: ""

@@ -17,7 +17,8 @@ description:
     ones, the model was not in memory - a server that calls itself healthy has often not loaded its model.
   - Fails when a clip is heard wrong, when the server was cold, or when it does not answer. The failure shows expected
     and heard text side by side, and returns everything that was measured.
-  - The way to the server is the proxy of the Kubernetes API server, or O(url).
+  - The way to the server is the proxy of the Kubernetes API server. With O(server_api_key) it is a port-forward to a
+    Ready pod, because that proxy takes the C(Authorization) header away. Or it is O(url).
   - Before texts are compared, both are brought into composed lower-case form (Unicode NFKC, full case folding);
     apostrophes are left out, other punctuation and symbols count as spaces. In languages that are written without
     spaces (C(ja), C(km), C(lo), C(my), C(th), C(yue), C(zh)) every character counts as a word. Numbers are compared as
@@ -87,7 +88,7 @@ options:
     type: str
     default: portal-stt
   service:
-    description: The Service behind which the server stands, to be reached through the API server's proxy.
+    description: The Service behind which the server stands.
     type: str
     default: portal-stt
   port:
@@ -100,7 +101,6 @@ options:
   server_api_key:
     description:
       - The server's API key, sent as a bearer token.
-      - Needs O(url), since the API server's proxy takes the C(Authorization) header away.
     type: str
   timeout:
     description: Seconds after which a request that sends nothing has failed.
@@ -146,8 +146,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clips:
-  description: What was heard, in the order of O(clips).
-  returned: when all clips were answered
+  description: What was heard, in the order of O(clips); after a failure, as far as it came.
+  returned: when a clip was answered
   type: list
   elements: dict
   sample:
@@ -218,6 +218,7 @@ from ..module_utils._transcription import (
     listen,
     read_clips,
     through_cluster,
+    through_pod,
 )
 
 CLIP = {
@@ -237,14 +238,10 @@ def way(module: AnsibleModule) -> Send:
     if given["url"]:
         checked = given["validate_certs"] is not False
         return directly(given["url"], given["server_api_key"] or "", given["timeout"], validate_certs=checked)
+    place = (connect(module), given["namespace"], given["service"], given["port"])
     if given["server_api_key"]:
-        raise SpeechError(
-            f"service {given['namespace']}/{given['service']}",
-            "server_api_key cannot reach the server through the API server's proxy, which takes the "
-            "Authorization header away.",
-            "Set url to an address of the server itself.",
-        )
-    return through_cluster(connect(module), given["namespace"], given["service"], given["port"], given["timeout"])
+        return through_pod(*place, given["server_api_key"], given["timeout"])
+    return through_cluster(*place, given["timeout"])
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from ansible_collections.portal.stt.plugins.module_utils._transcription import (
     normalise,
     read_clips,
     through_cluster,
+    through_pod,
 )
 from ansible_collections.portal.stt.plugins.modules import transcription_check
 
@@ -290,8 +291,8 @@ SERVER_LOG = (
         ),
         pytest.param(
             RefusedError(403, "Invalid API key. The provided API key is incorrect."),
-            "clip light: HTTP 403: Invalid API key. The provided API key is incorrect. Give the right server_api_key, "
-            "together with url: the API server's proxy takes the Authorization header away.",
+            "clip light: HTTP 403: Invalid API key. The provided API key is incorrect. Give the server's own key "
+            "as server_api_key.",
             id="key",
         ),
         pytest.param(
@@ -334,8 +335,8 @@ SERVER_LOG = (
         ),
         pytest.param(
             RefusedError(403, "cannot create resource", by_cluster=True),
-            "clip light: HTTP 403: cannot create resource. Give the account `get` and `create` on services/proxy in "
-            "this namespace, as playbooks/rbac.yml does.",
+            "clip light: HTTP 403: cannot create resource. Give the account `get` and `create` on services/proxy "
+            "and pods/portforward in this namespace, as playbooks/rbac.yml does.",
             id="rights",
         ),
     ],
@@ -343,6 +344,7 @@ SERVER_LOG = (
 def test_refusals(refusal: RefusedError, message: str) -> None:
     with pytest.raises(SpeechError) as raised:
         listen([ENGLISH], Plan(MODEL), Server(refusal).send, ticks(1))
+    assert raised.value.result["clips"] == []
     assert str(raised.value) == message
     assert raised.value.finding.check == "speech.answer"
 
@@ -543,12 +545,68 @@ def test_module(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], ch
     )
 
 
-def test_module_refuses_a_key_that_cannot_arrive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "light.wav").write_bytes(sound())
-    clips = [{"path": str(tmp_path / "light.wav"), "text": TEXT}]
-    failed = run(capsys, model=MODEL, clips=clips, server_api_key="sesame")
-    assert failed["msg"] == (
-        "service portal-stt/portal-stt: server_api_key cannot reach the server through the API server's proxy, which "
-        "takes the Authorization header away. Set url to an address of the server itself."
-    )
-    assert [finding["check"] for finding in failed["findings"]] == ["speech.answer"]
+def test_what_was_heard_before_a_failure_is_kept() -> None:
+    server = Server(heard(TEXT), heard(TEXT), RefusedError(500, "Internal Server Error"))
+    with pytest.raises(SpeechError) as raised:
+        listen([ENGLISH, BULGARIAN], Plan(MODEL, requests=2), server.send, ticks(0.5, 0.4, 1))
+    (kept,) = raised.value.result["clips"]
+    assert (kept["clip"], kept["text"], kept["seconds"]) == ("light", TEXT, [0.5, 0.4])
+    assert str(raised.value).splitlines()[:2] == [
+        "clip bg: HTTP 500: Internal Server Error.",
+        f"  before that, clip light: WER 0.00, {TEXT}",
+    ]
+
+
+class Pods:
+    """A Service `stt` with two pods, of which the second is Ready."""
+
+    def __init__(self, ready: str = "True") -> None:
+        self.ready = ready
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        if path == "/api/v1/namespaces/n/services/stt":
+            return {"spec": {"selector": {"app": "stt"}, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}}
+        assert (path, query) == ("/api/v1/namespaces/n/pods", {"labelSelector": "app=stt"})
+        return {"items": [self.pod("a", "False"), self.pod("b", self.ready)]}
+
+    def pod(self, name: str, ready: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": name},
+            "spec": {"containers": [{"ports": [{"name": "web", "containerPort": 8000}]}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }
+
+
+@pytest.mark.parametrize("port", ["http", "80"])
+def test_through_a_ready_pod_with_the_key(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    asked: list[Any] = []
+
+    def answer(cluster: object, *given: Any) -> tuple[int, bytes]:
+        asked.append(given)
+        return 200, b"{}"
+
+    monkeypatch.setattr(_transcription, "request", answer)
+    send = through_pod(Pods(), "n", "stt", port, "sesame", 9)  # type: ignore[arg-type]
+    assert send("POST", "/v1", Upload(b"body", "text/plain")) == b"{}"
+    headers = {"Authorization": "Bearer sesame", "Content-Type": "text/plain"}
+    assert asked == [("n", "b", 8000, "POST", "/v1", b"body", headers, 9)]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "port", "status", "message"),
+    [
+        (Pods("False"), "http", 503, "no pod behind it is Ready."),
+        (Pods(), "grpc", 404, "it has no port grpc."),
+    ],
+)
+def test_no_pod_to_go_through(cluster: Pods, port: str, status: int, message: str) -> None:
+    with pytest.raises(RefusedError) as raised:
+        through_pod(cluster, "n", "stt", port, "sesame", 9)("GET", "/", None)  # type: ignore[arg-type]
+    assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == (status, message, True)
+
+
+def test_a_wrong_key_in_the_servers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_transcription, "request", lambda *_: (403, b'{"detail": "Invalid API key."}'))
+    with pytest.raises(RefusedError) as raised:
+        through_pod(Pods(), "n", "stt", "http", "seeds", 9)("GET", "/", None)  # type: ignore[arg-type]
+    assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == (403, "Invalid API key.", False)

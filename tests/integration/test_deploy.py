@@ -1,0 +1,292 @@
+"""The deploy play and its neighbours on simulated nodes: what it declares, what it restarts, what it leaves alone.
+
+The nodes are KWOK's; API server, scheduler and controllers are real. Behind every simulated pod is the lab's speech
+server, which needs no key: that a key is wanted is shown in test_speech.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import api, simulated
+from lab.certificates import KUBECONFIG
+from lab.hub import MODEL
+from tests.conftest import ROOT, Played, play
+
+OTHER = "Systran/faster-whisper-tiny"
+OLD, NEW = "1" * 40, "2" * 40
+
+
+@pytest.fixture(scope="module", autouse=True)
+def node() -> Iterator[None]:
+    simulated.replace(ROOT / "lab" / "nodes" / "t4.yml")
+    yield
+    simulated.replace(None)
+
+
+def run(playbook: str, namespace: str, *args: str, kubeconfig: str = "", **variables: Any) -> Played:
+    """A play against the simulated cluster only, in a namespace and with a volume of its own."""
+    given = {
+        "speaches_namespace": namespace,
+        "speaches_volume": {"name": f"{namespace}-models", "server": "10.77.0.2", "driver": ""},
+        "speaches_gpu": {"node_selector": {"lab.portal-stt/simulated": "true"}},
+        **variables,
+    }
+    environment = {"K8S_AUTH_KUBECONFIG": kubeconfig} if kubeconfig else None
+    return play(f"playbooks/{playbook}.yml", "-l", "lab", "-e", json.dumps(given), *args, environment=environment)
+
+
+def done(played: Played) -> Played:
+    assert played.rc == 0, played.output
+    return played
+
+
+def get(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = api.call("GET", path)
+    return found
+
+
+def server(namespace: str) -> dict[str, Any]:
+    """The Deployment's spec."""
+    spec: dict[str, Any] = get(f"/apis/apps/v1/namespaces/{namespace}/deployments/portal-stt")["spec"]
+    return spec
+
+
+def seed_job(namespace: str) -> dict[str, Any]:
+    (job,) = get(f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"]
+    return dict(job)
+
+
+# ---- many: two models, two servers, a key, a token
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[str]:
+    """The namespace, after two runs of which the second changed nothing."""
+    settings: dict[str, Any] = {
+        "speaches_models": [{"model": MODEL, "revision": NEW}, {"model": OTHER, "revision": OLD}],
+        "speaches_replicas": 2,
+        "speaches_strategy": "RollingUpdate",
+        "speaches_startup_seconds": 100,
+        "speaches_api_key": "sesame",
+        "speaches_hub": {"token": "hf_secret"},
+    }
+    outputs = [done(run("deploy", "many", "--diff", **settings)) for _ in range(2)]
+    assert outputs[1].changed == 0, outputs[1].output
+    for played in outputs:
+        assert "sesame" not in played.output
+        assert "hf_secret" not in played.output
+    yield "many"
+    done(run("teardown", "many"))
+
+
+def test_two_servers_stand_apart_and_go_one_by_one(many: str) -> None:
+    spec = server(many)
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    pod = spec["template"]["spec"]
+    assert [one["topologyKey"] for one in pod["topologySpreadConstraints"]] == ["kubernetes.io/hostname"]
+    assert pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
+    budget = get(f"/apis/policy/v1/namespaces/{many}/poddisruptionbudgets/portal-stt")
+    assert (budget["spec"]["maxUnavailable"], budget["status"]["expectedPods"]) == (1, 2)
+
+
+def test_every_model_is_seeded_and_warmed_and_has_its_time(many: str) -> None:
+    template = server(many)["template"]
+    assert template["metadata"]["annotations"] == {"portal-stt/models": f"{MODEL}@{NEW} {OTHER}@{OLD}"}
+    (container,) = template["spec"]["containers"]
+    given = {one["name"]: one.get("value") for one in container["env"]}
+    assert json.loads(given["WARM_MODELS"]) == [MODEL, OTHER]
+    assert "PRELOAD_MODELS" not in given
+    probe = container["startupProbe"]
+    assert (probe["periodSeconds"], probe["failureThreshold"], probe["timeoutSeconds"]) == (10, 20, 230)
+    seed = {one["name"]: one.get("value") for one in seed_job(many)["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert json.loads(seed["SEED_MODELS"]) == [{"model": MODEL, "revision": NEW}, {"model": OTHER, "revision": OLD}]
+
+
+def test_key_and_token_come_from_the_secret(many: str) -> None:
+    kept = get(f"/api/v1/namespaces/{many}/secrets/portal-stt")["data"]
+    assert set(kept) == {"api-key", "hub-token"}
+    sources = {one["name"]: one["valueFrom"] for one in server(many)["template"]["spec"]["containers"][0]["env"]
+               if "valueFrom" in one}  # fmt: skip
+    assert sources == {"API_KEY": {"secretKeyRef": {"name": "portal-stt", "key": "api-key"}}}
+
+
+def test_nothing_selects_the_pods_of_the_seed_job(many: str) -> None:
+    """Neither the Service nor the Deployment, the budget or the policy that keeps audio in."""
+    labels = seed_job(many)["spec"]["template"]["metadata"]["labels"]
+    policies = {one["metadata"]["name"]: one["spec"] for one in
+                get(f"/apis/networking.k8s.io/v1/namespaces/{many}/networkpolicies")["items"]}  # fmt: skip
+    selectors = [
+        get(f"/api/v1/namespaces/{many}/services/portal-stt")["spec"]["selector"],
+        server(many)["selector"]["matchLabels"],
+        get(f"/apis/policy/v1/namespaces/{many}/poddisruptionbudgets/portal-stt")["spec"]["selector"]["matchLabels"],
+        policies["portal-stt"]["podSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert not selector.items() <= labels.items()
+        assert selector.items() <= server(many)["template"]["metadata"]["labels"].items()
+    assert policies["portal-stt-seed"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_who_may_call_and_that_nothing_goes_out(many: str) -> None:
+    policy = get(f"/apis/networking.k8s.io/v1/namespaces/{many}/networkpolicies/portal-stt")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"port": "http", "protocol": "TCP"}]
+    callers = [one["namespaceSelector"]["matchLabels"] for one in rule["from"]]
+    assert callers == [{"kubernetes.io/metadata.name": "portal-assistant"}]
+
+
+def test_the_way_back_to_recreate(many: str) -> None:
+    """Kubernetes' own defaults for RollingUpdate must not stand in the way of a server-side apply."""
+    done(run("deploy", many, speaches_models=[{"model": MODEL, "revision": NEW}]))
+    spec = server(many)
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["replicas"] == 1
+
+
+# ---- the revision
+
+
+def test_another_revision_is_in_the_diff_and_restarts_the_server() -> None:
+    done(run("deploy", "revision", speaches_model_revision=OLD))
+    planned = done(run("deploy", "revision", "--check", "--diff", speaches_model_revision=NEW))
+    before, after = (f"portal-stt/models: deepdml/faster-whisper-large-v3-turbo-ct2@{one}" for one in (OLD, NEW))
+    assert f"-        {before}" in planned.output
+    assert f"+        {after}" in planned.output
+    unset = done(run("deploy", "revision"))
+    assert unset.changed
+    done(run("teardown", "revision"))
+
+
+# ---- rights
+
+
+def account(namespace: str, folder: Path) -> str:
+    """A kubeconfig with a token of the account that rbac.yml makes."""
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/portal-stt-deployer/token"
+    access = yaml.safe_load(KUBECONFIG.read_text())
+    access["users"][0]["user"] = {"token": api.call("POST", path, asked)["status"]["token"]}
+    (folder / "kubeconfig").write_text(yaml.safe_dump(access))
+    return str(folder / "kubeconfig")
+
+
+def denied() -> float:
+    """Requests that the API server has refused for lack of rights so far."""
+    metrics: str = api.call("GET", "/metrics")
+    lines = [
+        line for line in metrics.splitlines() if line.startswith("apiserver_request_total{") and 'code="403"' in line
+    ]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def test_the_account_of_rbac_yml_can_do_what_the_plays_do(tmp_path: Path) -> None:
+    """From preflight to teardown, with and without a key; and is refused nothing on the way."""
+    done(run("rbac", "rights"))
+    assert done(run("rbac", "rights")).changed == 0
+    access = account("rights", tmp_path)
+    key: dict[str, Any] = {"speaches_api_key": "sesame"}
+    clips: dict[str, Any] = {"speaches_verify": {"requests": 2, "warm_factor": 100}, "speaches_model": MODEL}
+    before = denied()
+    for playbook, settings in [
+        ("preflight", {}),
+        ("deploy", key),
+        ("verify", clips),
+        ("verify", clips | key),
+        (
+            "deploy",
+            {"speaches_image": "10.77.0.1:5000/speaches-ai/speaches:0.9.0-rc.3-cuda-12.6.3", "speaches_replicas": 2},
+        ),
+    ]:
+        done(run(playbook, "rights", kubeconfig=access, **settings))
+    api.call("POST", "/api/v1/namespaces/rights/configmaps", {"metadata": {"name": "of-somebody-else"}})
+    gone = done(run("teardown", "rights", kubeconfig=access))
+    assert denied() == before
+
+    assert "Namespace rights stays, with all that others have in it" in gone.output
+    left = [
+        one["metadata"]["name"]
+        for kind in ("configmaps", "secrets", "services", "persistentvolumeclaims", "pods")
+        for one in get(f"/api/v1/namespaces/rights/{kind}")["items"]
+        if "deletionTimestamp" not in one["metadata"]
+    ]
+    assert left == ["kube-root-ca.crt", "of-somebody-else"]
+    assert get("/apis/batch/v1/namespaces/rights/jobs")["items"] == []
+    assert "rights-models" not in [one["metadata"]["name"] for one in get("/api/v1/persistentvolumes")["items"]]
+    assert done(run("teardown", "rights", kubeconfig=access)).changed == 0
+
+
+# ---- a local copy
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_a_local_copy_is_put_on_the_export_and_imported(tmp_path: Path, kind: str) -> None:
+    """The storage play's part on this machine, then the seed Job's script as the deploy play asks it to run."""
+    copy, export = tmp_path / "turbo", tmp_path / "export"
+    copy.mkdir()
+    (export / "hub").mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "vocabulary.json", "model.bin"):
+        (copy / name).write_text(f'{{"name": "{name}"}}')
+    (copy / "README.md").write_text("---\nlibrary_name: ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n")
+    if kind == "archive":
+        with tarfile.open(tmp_path / "turbo.tar", "w") as packed:
+            packed.add(copy, "turbo")
+        copy = tmp_path / "turbo.tar"
+    local = {"speaches_model": MODEL, "speaches_model_source": "local", "speaches_model_local": str(copy)}
+
+    def store(*args: str) -> Played:
+        steps = [
+            {
+                "hosts": "lab",
+                "gather_facts": False,
+                "vars": {"nfs_export_path": str(export), "ansible_become": False},
+                "tasks": [{"ansible.builtin.include_role": {"name": "portal.stt.speaches", "tasks_from": "local"}}],
+            }
+        ]
+        (tmp_path / "store.yml").write_text(yaml.safe_dump(steps))
+        return play(str(tmp_path / "store.yml"), "-e", json.dumps(local), *args)
+
+    assert done(store("--check")).changed
+    assert not (export / "import").exists()
+    assert done(store()).changed == 2
+    assert done(store()).changed == 0
+
+    namespace = f"local-{kind}"
+    done(run("deploy", namespace, **local))
+    (container,) = seed_job(namespace)["spec"]["template"]["spec"]["containers"]
+    wanted = next(one["value"] for one in container["env"] if one["name"] == "SEED_MODELS")
+    environment = {
+        "SEED_MODELS": wanted.replace("/data/", f"{export}/"),
+        "HF_HUB_CACHE": str(export / "hub"),
+        "SEED_RESULT": str(tmp_path / "result"),
+    }
+    script = ROOT / "roles" / "speaches" / "files" / "seed.py"
+    subprocess.run(["python3", script], env=environment, check=True)
+    (imported,) = json.loads((tmp_path / "result").read_text())["models"]
+    assert (imported["model"], imported["status"]) == (MODEL, "imported")
+    assert next((export / "hub").glob("*/refs/main")).read_text() == imported["revision"]
+    done(run("teardown", namespace))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"speaches_model_local": ""}, "Set the absolute path of each model's folder or archive on this machine"),
+        ({"speaches_model_revision": NEW}, "and no revision: that is the digest of the copy's content"),
+    ],
+)
+def test_a_local_source_without_a_copy_is_refused(settings: dict[str, str], said: str) -> None:
+    local = {"speaches_model_source": "local", "speaches_model_local": "/srv/models/turbo"}
+    refused = run("deploy", "refused", **(local | settings))
+    assert refused.rc != 0
+    assert said in " ".join(refused.output.split())
