@@ -510,6 +510,17 @@ def test_a_gated_model(volume: Volume, hub: HubStandIn, token: str, error: str, 
     assert (right.rc, "hf_right" in right.output) == (0, False)
 
 
+def test_a_token_whose_account_has_not_accepted_the_terms(volume: Volume, hub: HubStandIn) -> None:
+    hub.set(gated=True)
+    seeded = volume.seed(HF_TOKEN="hf_other")
+    assert seeded.fault[:3] == (
+        11,
+        f"{MODEL} is gated, and the token given is not accepted.",
+        "The hub answers HTTP 403.",
+    )
+    assert "hf_other" not in seeded.output + json.dumps(seeded.result)
+
+
 def test_wrong_bytes_never_reach_the_server(volume: Volume, hub: HubStandIn) -> None:
     volume.seed(OLD)
     (volume.snapshot(OLD) / "model.bin").resolve().unlink()

@@ -25,10 +25,12 @@ from typing import Any
 
 import pytest
 import requests
+from ansible_collections.portal.stt.plugins.modules import transcription_check
 
 from lab.hub import HubStandIn
 from lab.paths import ROOT
 from lab.weights import hub_cache, revision, weights
+from tests.modules import run_module
 
 MODEL = "Systran/faster-whisper-base"
 CLIPS = ROOT / "roles" / "verify" / "files" / "clips"
@@ -251,6 +253,41 @@ def test_unknown_language_is_a_crash(speech: Speech) -> None:
 def test_silence(speech: Speech, seconds: int, status: int) -> None:
     """executors/silero_vad_v5.py: without speech a short clip is transcribed all the same, a long one crashes."""
     assert speech.transcribe(silence(seconds)).status_code == status
+
+
+def check(server: Speech, clip: Path, model: str = MODEL) -> dict[str, Any]:
+    """What `transcription_check` says of the server."""
+    clips = [{"path": str(clip), "text": TEXT, "language": "en", "name": "en"}]
+    return run_module(transcription_check, url=server.url, model=model, clips=clips, requests=2, warm_factor=10)
+
+
+def test_the_check_hears_speech(speech: Speech) -> None:
+    passed = check(speech, CLIPS / "en.wav")
+    assert (passed["clips"][0]["wer"], passed["warm"], "failed" in passed) == (0.0, True, False)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (2, f"clip en: heard wrong: WER 1.00, CER {{cer}}, and at most WER 0.20 passes.\n  expected: {TEXT}\n  heard:    "),
+        (30, "clip en: HTTP 500: Internal Server Error. Look at the server's log. A model that does not load, a "
+             "language code that Whisper does not know and 30 seconds or more without speech all end like this."),
+    ],
+)  # fmt: skip
+def test_the_check_of_a_silent_clip(speech: Speech, tmp_path: Path, seconds: int, said: str) -> None:
+    (tmp_path / "silent.wav").write_bytes(silence(seconds))
+    failed = check(speech, tmp_path / "silent.wav")
+    cer = failed["clips"][0]["cer"] if failed["clips"] else 0
+    assert failed["failed"]
+    assert failed["msg"].startswith(said.format(cer=f"{cer:.2f}"))
+
+
+def test_the_check_of_a_mistyped_model(speech: Speech) -> None:
+    failed = check(speech, CLIPS / "en.wav", "Systran/faster-whisper-bse")
+    assert failed["msg"] == (
+        f"clip en: model Systran/faster-whisper-bse is not on the server's volume; there: {MODEL}. Correct the model's "
+        "name, or let the deploy play seed it."
+    )
 
 
 def test_load_and_unload(start: Start, volume: Path) -> None:
