@@ -1,7 +1,8 @@
 """Every fault of the lab: what k8s_rollout says and when, and kubernetes.core.k8s with wait beside it.
 
 Inside a lab: python -m lab run -- python -m benchmarks.rollout [node] [cluster] [replay]
-Writes benchmarks/rollout.json (what is measured now replaces what was measured of the same fault) and docs/rollout.md.
+Writes benchmarks/rollout.json (what is measured now replaces what was measured of the same fault before) and the
+tables of docs/rollout.md.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from ansible_collections.portal.stt.plugins.module_utils._diagnosis import NEVER
 
 from lab.faults import Fault, table
 from lab.paths import ROOT
-from tests import rollouts
+from tests import hiccups, rollouts
 
 KEPT = ROOT / "benchmarks" / "rollout.json"
 PAGE = ROOT / "docs" / "rollout.md"
 WAIT_SECONDS = 30
+HEALTHY = "healthy rollouts"
 PLACES = {"node": "kubelet", "cluster": "API server", "replay": "replayed"}
 
 
@@ -49,7 +51,7 @@ def beside(fault: Fault) -> dict[str, Any]:
 
 
 def measure(places: list[str]) -> None:
-    """Measures the faults of some places, and keeps the results."""
+    """Measures the faults of some places, and the healthy rollouts, and keeps the results."""
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for at in places:
         for name, got in rollouts.explain_all(at).items():
@@ -62,6 +64,8 @@ def measure(places: list[str]) -> None:
             for fault, other in zip(faults, pool.map(beside, faults), strict=True):
                 kept[fault.name]["core"] = other
                 _keep(kept)
+    kept[HEALTHY] = hiccups.outcomes()
+    _keep(kept)
 
 
 def _keep(kept: dict[str, Any]) -> None:
@@ -73,16 +77,22 @@ def measured(kept: dict[str, Any]) -> str:
     faults = [fault for fault in table() if fault.name in kept]
     final = sorted(kept[fault.name]["ours"]["after_s"] for fault in faults if fault.final)
     core = [kept[fault.name]["core"] for fault in faults if "core" in kept[fault.name]]
-    named = [one for one in core if "Timed out" not in one["said"]]
+    silent = sum(1 for one in core if "Timed out" in one["said"])
+    content = sum(1 for one in core if not one["failed"])
     right = sum(1 for fault in faults if kept[fault.name]["ours"]["cause"] == fault.cause)
     real = sum(1 for fault in faults if fault.at == "node")
+    back = [fault for fault in faults if fault.serves and not fault.outside]
+    served = sum(1 for fault in back if kept[fault.name]["ours"]["served_again"])
+    alarms = sum(1 for how in kept[HEALTHY].values() if how != "complete")
     spread = f"{final[0]:.1f} at the least, {final[len(final) // 2]:.1f} in the middle, {final[-1]:.1f} at the most"
     return "\n".join(
         [
-            f"{len(faults)} faults, {real} of them with a real kubelet; the right cause was named for {right}.",
-            f"Seconds of the {len(final)} final ones: {spread}.",
-            f"Beside it `kubernetes.core.k8s` with `wait: true` and `wait_timeout: {WAIT_SECONDS}` (default 120):",
-            f"of {len(core)} faults it ended in something else than a time-out for {len(named)}.",
+            f"- {len(faults)} faults, {real} of them on a real node: the right cause for {right}.",
+            f"- Seconds to the answer of the {len(final)} final ones: {spread}.",
+            f"- Where an earlier revision served and could help, it served again: {served} of {len(back)}.",
+            f"- {len(kept[HEALTHY])} healthy rollouts with delays and hiccups: {alarms} false alarms.",
+            f"- Beside it `kubernetes.core.k8s` with `wait: true`, `wait_timeout: {WAIT_SECONDS}` (default 120), on "
+            f"the same {len(core)} faults: a time-out without a reason for {silent}, success for {content}.",
             "",
             "| fault | made by | cause found | seconds | brought back | kubernetes.core.k8s |",
             "|---|---|---|---|---|---|",
@@ -105,12 +115,14 @@ def _row(fault: Fault, kept: dict[str, Any]) -> str:
     when = f"{ours['after_s']:.1f}" if fault.final else f"hopeful, still at {ours['total_s']:.0f} s"
     back = "yes, serves" if ours["served_again"] else "yes" if ours["rolled_back"] else "" if not fault.serves else "no"
     core = kept.get("core")
-    beside_it = f"{core['seconds']:.0f} s: {_short(core['said'])}" if core else ""
+    beside_it = f"{core['seconds']:.0f} s: {_short(core)}" if core else ""
     return f"| {fault.name} | {PLACES[fault.at]} | `{ours['cause']}`{right} | {when} | {back} | {beside_it} |"
 
 
-def _short(said: str) -> str:
-    return "timed out" if "Timed out" in said else said.replace("|", "/")[:80]
+def _short(core: dict[str, Any]) -> str:
+    if not core["failed"]:
+        return "success"
+    return "timed out" if "Timed out" in core["said"] else str(core["said"]).replace("|", "/")[:80]
 
 
 def _cause(rule: Rule) -> str:

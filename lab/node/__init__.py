@@ -112,11 +112,16 @@ def _wait_until_ready() -> None:
     """The kubelet that runs now says Ready, and the node has its GPU."""
 
     def ready() -> bool:
-        with network.inside():
-            found = _ready_condition()
-            if found is None or found["status"] != "True":
-                return False
-            _publish_gpu()
+        try:
+            with network.inside():
+                found = _ready_condition()
+                if found is None or found["status"] != "True":
+                    return False
+                _publish_gpu()
+        except OSError as error:  # a busy API server may not answer for a while; one that is gone never will
+            if not any(one.name == "kube-apiserver" and one.running for one in processes.records()):
+                raise LabError(f"{NAME} cannot become Ready: kube-apiserver does not run. {error}") from error
+            return False
         return True
 
     _wait(ready, f"{NAME} is not Ready", seconds=600)

@@ -135,7 +135,7 @@ class Task:
         return follower.run(raw, timeout)
 
     def _anew(self, job: Object) -> Object:
-        """A Job stays failed for ever: the same one again, so that the answer is about now."""
+        """A Job stays failed for ever, or waits ever longer between tries: the same one again, to answer about now."""
         self._reporter.say(f"Job {self._target.name}: had failed before this run began, is made anew")
         self.changed = True
         self._cluster.request("DELETE", self._target.path, query={"propagationPolicy": "Background"})
@@ -148,8 +148,6 @@ class Task:
 
     def _start_afresh(self, seen: Seen) -> None:
         """What had failed before this run began is tried again at once, so that the answer is about now."""
-        if self._target.kind != "Deployment":
-            return
         for pod in leftovers(seen, datetime.now(UTC)):
             self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
             self._cluster.request("DELETE", f"{self._target.core('pods')}/{pod.name}")
@@ -241,8 +239,9 @@ def _annotations(raw: Object) -> dict[str, str]:
 
 
 def _has_failed(job: Object) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Failed" and one["status"] == "True" for one in conditions)
+    status = job.get("status") or {}
+    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    return conditions.get("Complete") != "True" and (conditions.get("Failed") == "True" or bool(status.get("failed")))
 
 
 def _success(outcome: Outcome) -> str:
