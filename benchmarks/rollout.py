@@ -53,19 +53,24 @@ def beside(fault: Fault) -> dict[str, Any]:
 def measure(places: list[str]) -> None:
     """Measures the faults of some places, and the healthy rollouts, and keeps the results."""
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    unexplained: list[Exception] = []
     for at in places:
-        for name, got in rollouts.explain_all(at).items():
-            if isinstance(got, BaseException):
-                raise got
+        for name, got in rollouts.explain_all(at):
+            if isinstance(got, Exception):
+                unexplained.append(got)
+                continue
             kept[name] = {**kept.get(name, {}), "ours": asdict(got)}
-        _keep(kept)
+            print(f"{name}: {got.cause}, {got.after_s:.1f} s", flush=True)
+            _keep(kept)
         faults = [fault for fault in table() if fault.at == at]
         with ThreadPoolExecutor(rollouts.AT_ONCE[at]) as pool:
             for fault, other in zip(faults, pool.map(beside, faults), strict=True):
-                kept[fault.name]["core"] = other
+                kept.setdefault(fault.name, {})["core"] = other
                 _keep(kept)
     kept[HEALTHY] = hiccups.outcomes()
     _keep(kept)
+    if unexplained:
+        raise ExceptionGroup("faults without an answer", unexplained)
 
 
 def _keep(kept: dict[str, Any]) -> None:
@@ -74,7 +79,7 @@ def _keep(kept: dict[str, Any]) -> None:
 
 def measured(kept: dict[str, Any]) -> str:
     """The table of faults, and what sums it up."""
-    faults = [fault for fault in table() if fault.name in kept]
+    faults = [fault for fault in table() if "ours" in kept.get(fault.name, {})]
     final = sorted(kept[fault.name]["ours"]["after_s"] for fault in faults if fault.final)
     core = [kept[fault.name]["core"] for fault in faults if "core" in kept[fault.name]]
     silent = sum(1 for one in core if "Timed out" in one["said"])

@@ -9,8 +9,8 @@ from tests import hiccups, rollouts
 
 
 @pytest.fixture(scope="module")
-def explained() -> rollouts.Answers:
-    return rollouts.explain_all("cluster", "replay")
+def explained() -> dict[str, rollouts.Explained | Exception]:
+    return dict(rollouts.explain_all("cluster", "replay"))
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def ended() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("fault", [one for one in table() if one.at != "node"], ids=lambda fault: fault.name)
-def test_fault_is_explained(fault: Fault, explained: rollouts.Answers) -> None:
+def test_fault_is_explained(fault: Fault, explained: dict[str, rollouts.Explained | Exception]) -> None:
     rollouts.check(fault, explained[fault.name])
 
 

@@ -11,10 +11,10 @@ pytestmark = pytest.mark.skipif(not rollouts.node_is_there(), reason="the lab ru
 
 
 @pytest.fixture(scope="module")
-def explained() -> rollouts.Answers:
-    return rollouts.explain_all("node")
+def explained() -> dict[str, rollouts.Explained | Exception]:
+    return dict(rollouts.explain_all("node"))
 
 
 @pytest.mark.parametrize("fault", [one for one in table() if one.at == "node"], ids=lambda fault: fault.name)
-def test_fault_is_explained(fault: Fault, explained: rollouts.Answers) -> None:
+def test_fault_is_explained(fault: Fault, explained: dict[str, rollouts.Explained | Exception]) -> None:
     rollouts.check(fault, explained[fault.name])
