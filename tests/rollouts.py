@@ -122,7 +122,6 @@ def explain(fault: Fault) -> Explained:
 
 def prepare(access: Cluster, fault: Fault) -> None:
     """What surrounds the Deployment or Job is there, and the revision that serves before, if there is one."""
-    webhook.serve()
     if fault.own_node:
         for made in simulated.expand(fault.own_node):
             api.call("POST", "/api/v1/nodes", made)
@@ -130,6 +129,8 @@ def prepare(access: Cluster, fault: Fault) -> None:
     wait(lambda: access.find(path(namespace)) is None, 120)  # a namespace of before may still be going
     apply(access, namespace)
     wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
+    if any("webhooks" in one for one in others):
+        webhook.serve()
     for one in others:
         apply(access, one)
     if any(one["kind"] in ADMISSION for one in others):
