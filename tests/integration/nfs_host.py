@@ -162,7 +162,7 @@ mount --rbind /dev dev
 mount -t proc proc proc
 mount -t tmpfs tmpfs proc/fs
 mkdir -p proc/fs/nfsd etc/exports.d srv/nfs-ssd
-mount -t tmpfs tmpfs srv/nfs-ssd
+mount -t tmpfs -o size=1g tmpfs srv/nfs-ssd
 echo 8 > proc/fs/nfsd/threads
 echo '-3 +4 +4.1 +4.2' > proc/fs/nfsd/versions
 echo '0x3feff 0xf' > proc/fs/nfsd/export_features
