@@ -49,6 +49,9 @@ class ExportError(CollectionError):
         """The first refusal, or the error itself where it stands alone."""
         return self._first or super().finding
 
+    def __str__(self) -> str:
+        return str(super().finding)  # all of them, not the first
+
 
 def _as_line(finding: Finding) -> str:
     facts = "".join(f" [{fact}]" for fact in finding.evidence)
