@@ -134,8 +134,8 @@ def delete(path: str) -> None:
     except OSError as error:
         raise ExportError(
             path,
-            f"It is no longer exported, but not all of it could be deleted: {error.filename}: {error.strerror}.",
-            "Look at what is named (immutable, a mountpoint?) and run again.",
+            f"It is no longer exported, but not all of it could be deleted: {error.strerror}.",
+            "Look at what is left (immutable, in use?) and run again.",
         ) from error
 
 

@@ -91,8 +91,8 @@ ROWS = (
     Row(
         "removal with the data, and one of them is immutable",
         "refused",
-        "It is no longer exported, but not all of it could be deleted: model: Operation not permitted. "
-        "Look at what is named (immutable, a mountpoint?) and run again.",
+        "It is no longer exported, but not all of it could be deleted: Operation not permitted. "
+        "Look at what is left (immutable, in use?) and run again.",
         f"present; {MODEL}; {FLAG} + {PATH}/model",
         {**ABSENT, "delete_data": PATH},
         served=False,
