@@ -62,13 +62,15 @@ def measure(places: list[str]) -> None:
             kept[name] = {**kept.get(name, {}), "ours": asdict(got)}
             print(f"{name}: {got.cause}, {got.after_s:.1f} s", flush=True)
             _keep(kept)
+    kept[HEALTHY] = hiccups.outcomes()
+    _keep(kept)
+    for at in places:
         faults = [fault for fault in table() if fault.at == at]
         with ThreadPoolExecutor(rollouts.AT_ONCE[at]) as pool:
             for fault, other in zip(faults, pool.map(beside, faults), strict=True):
                 kept.setdefault(fault.name, {})["core"] = other
+                print(f"{fault.name}: kubernetes.core.k8s: {_short(other)}, {other['seconds']:.0f} s", flush=True)
                 _keep(kept)
-    kept[HEALTHY] = hiccups.outcomes()
-    _keep(kept)
     if unexplained:
         raise ExceptionGroup("faults without an answer", unexplained)
 
