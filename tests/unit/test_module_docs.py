@@ -1,0 +1,54 @@
+"""What a module documents is what it takes: names, types, defaults, choices."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+
+from tests.conftest import ROOT
+
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+PACKAGE = "ansible_collections.portal.stt.plugins.modules"
+PROPERTIES: dict[str, Any] = {"type": "str", "default": None, "required": False, "choices": None, "elements": None}
+
+
+class SpecSeen(Exception):
+    """Carries what a module hands to AnsibleModule."""
+
+
+def normal(options: dict[str, Any]) -> dict[str, Any]:
+    """Options, with all that is not said; suboptions under one name."""
+    found: dict[str, Any] = {}
+    for name, option in options.items():
+        found[name] = {key: option.get(key, missing) for key, missing in PROPERTIES.items()}
+        found[name]["options"] = normal(option.get("options") or option.get("suboptions") or {})
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("report", "k8s_apply")])
+def test_documentation_and_arguments_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+
+    def seen(argument_spec: dict[str, Any], **_: Any) -> None:
+        raise SpecSeen(argument_spec)
+
+    monkeypatch.setattr(module, "AnsibleModule", seen)
+    with pytest.raises(SpecSeen) as caught:
+        module.main()
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    spec = {key: value for key, value in caught.value.args[0].items() if key not in AUTH_ARG_SPEC}
+    assert normal(documented.get("options") or {}) == normal(spec)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_documents_how_it_runs_and_three_examples(name: str) -> None:
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    assert documented["extends_documentation_fragment"][0].startswith("portal.stt.attributes")
+    assert len(yaml.safe_load(module.EXAMPLES)) >= 3
+    assert Path(module.__file__ or "").stem == documented["module"]
