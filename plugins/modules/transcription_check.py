@@ -212,7 +212,6 @@ from ..module_utils._transcription import (
     FORMATS,
     Plan,
     Send,
-    SpeechError,
     directly,
     judge,
     listen,
