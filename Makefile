@@ -19,7 +19,7 @@ demo: $(STAMP) lab ## from nothing to text from speech, in the lab
 	$(RUN) ansible-playbook -i inventory/lab site.yml
 
 test: lint unit lab ## what every change must pass
-	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory integration molecule e2e
 	@$(MAKE) --no-print-directory down
 
 lint: $(STAMP) ## style, types, documentation
