@@ -188,9 +188,9 @@ def happened(reason: str, pattern: str, kinds: tuple[str, ...] = ("Pod",)) -> Lo
     return look
 
 
-def mounting(pattern: str) -> Look:
-    """The kubelet cannot mount a volume, and no container has started since."""
-    told = happened("FailedMount", pattern)
+def mounting(pattern: str, reason: str = "FailedMount") -> Look:
+    """A volume cannot be attached or mounted, and no container has started since."""
+    told = happened(reason, pattern)
 
     def look(seen: Seen) -> Hit | None:
         started = any(c.state != "waiting" or c.restarts for _, c in _containers(seen) if c.state)
@@ -872,6 +872,13 @@ RULES: tuple[Rule, ...] = (
         "csi-driver-missing",
         mounting(r"driver name (?P<driver>\S+) not found in the list of registered CSI drivers"),
         "The node has no CSI driver {driver}.",
+        "Install the driver, or unset speaches_volume.driver: the volume is then mounted by the kubelet.",
+        patience=20,
+    ),
+    Rule(
+        "csi-driver-missing",  # without the driver's CSIDriver object, the controller waits for an attacher first
+        mounting(r"external-attacher of (?P<driver>\S+)", "FailedAttachVolume"),
+        "The cluster has no CSI driver {driver}, or its attacher does not run.",
         "Install the driver, or unset speaches_volume.driver: the volume is then mounted by the kubelet.",
         patience=20,
     ),

@@ -341,6 +341,17 @@ def seeding(code: int, failed: int) -> Seen:
             True,
         ),
         (
+            with_event(
+                running(state="waiting", reason="ContainerCreating"),
+                "FailedAttachVolume",
+                'AttachVolume.Attach failed for volume "m" : timed out waiting for external-attacher of '
+                "nfs.csi.k8s.io CSI driver to attach volume m",
+            ),
+            "csi-driver-missing",
+            "The cluster has no CSI driver nfs.csi.k8s.io, or its attacher does not run.",
+            True,
+        ),
+        (
             with_event(running(state="running", exit=None), "FailedMount", "mount.nfs: access denied by server", 9),
             "",
             "",
