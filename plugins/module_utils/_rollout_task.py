@@ -111,7 +111,7 @@ class Task:
     def _run(self, timeout: float, rollback: bool) -> dict[str, Any]:
         outcome = self._follow(self._present_object(), timeout)
         if outcome.verdict is Verdict.COMPLETE:
-            message = self._keep(outcome.last) if self._target.kind == "Job" else ""
+            message = self._keep() if self._target.kind == "Job" else ""
             self._mark(outcome.last)
             return {**self._result("complete", _success(outcome)), "message": message}
         diagnosis = outcome.diagnosis
@@ -173,12 +173,23 @@ class Task:
                 )
             )
 
-    def _keep(self, seen: Seen) -> str:
-        """The termination message of the Job's pod, kept on the Job: pods are swept away some day."""
-        kept = _annotations(self._cluster.get(self._target.path)).get(RESULT, "")
-        said = [one.exit.message for pod in seen.pods if pod.phase == "Succeeded" for one in pod.containers if one.exit]
-        if not kept and any(said):
-            kept = next(filter(None, said))
+    def _keep(self) -> str:
+        """The termination message of the Job's pod, kept on the Job: pods are swept away some day.
+
+        Asked for anew: the Job's completion may be seen before that of its pod.
+        """
+        job = self._cluster.get(self._target.path)
+        if kept := _annotations(job).get(RESULT, ""):
+            return kept
+        labels = ",".join(f"{name}={value}" for name, value in job["spec"]["selector"]["matchLabels"].items())
+        pods = self._cluster.get(self._target.core("pods"), {"labelSelector": labels})["items"]
+        said = [
+            container["state"].get("terminated", {}).get("message", "")
+            for pod in pods
+            if pod["status"].get("phase") == "Succeeded"
+            for container in pod["status"].get("containerStatuses", [])
+        ]
+        if kept := next(filter(None, said), ""):
             self._patch(self._target.path, RESULT, kept)
         return kept
 
