@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.page import put, ratio
 from lab import api, simulated
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -93,10 +93,9 @@ def compare(what: str, *lists: tuple[str, str]) -> list[str]:
         seconds = statistics.median(one[name].seconds for one in rounds)
         cpu = statistics.median(one[name].cpu for one in rounds)
         mib = statistics.median(one[name].mib for one in rounds)
-        ratios = sorted(one[name].seconds / one["bare list"].seconds for one in rounds)
-        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        wall = ratio(one[name].seconds / one["bare list"].seconds for one in rounds)
         work = statistics.median(one[name].cpu / one["bare list"].cpu for one in rounds)
-        rows.append(f"| {what} | {name} | {seconds:.2f} | {ratio} | {cpu:.2f} | {work:.2f} | {mib:.0f} |")
+        rows.append(f"| {what} | {name} | {seconds:.2f} | {wall} | {cpu:.2f} | {work:.2f} | {mib:.0f} |")
     return rows
 
 
@@ -141,8 +140,7 @@ def main() -> None:
     ]
     table = "\n".join([*head, *rows])
     print(table)
-    between = r"(<!-- begin gpu-nodes[^\n]*\n).*?(<!-- end gpu-nodes)"
-    PAGE.write_text(re.sub(between, lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text(), flags=re.DOTALL))
+    put(PAGE, "gpu-nodes", table)
 
 
 if __name__ == "__main__":

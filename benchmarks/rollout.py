@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.portal.stt.plugins.module_utils._diagnosis import NEVER, RULES, Rule
 
+from benchmarks.page import put
 from lab.faults import Fault, table
 from lab.paths import ROOT
 from tests import hiccups, rollouts
@@ -152,11 +153,8 @@ def main(places: list[str]) -> None:
 
 def write() -> None:
     """Puts the tables into the page."""
-    text = PAGE.read_text()
-    for name, content in {"measured": measured(json.loads(KEPT.read_text())), "causes": causes()}.items():
-        between = rf"(<!-- begin {name}[^\n]*\n).*?(<!-- end {name})"
-        text = re.sub(between, lambda found, new=content: f"{found[1]}{new}\n{found[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
-    PAGE.write_text(text)
+    put(PAGE, "measured", measured(json.loads(KEPT.read_text())))
+    put(PAGE, "causes", causes())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import statistics
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import requests
 
+from benchmarks.page import put, ratio
 from lab.hub import MODEL, HubStandIn
 from lab.paths import ROOT
 from lab.weights import revision, weights
@@ -181,10 +181,6 @@ def measure(scratch: Path, hub: HubStandIn) -> str:
         upgrades.append(upgrade(volume, hub))
         print(f"round {number + 1} of {ROUNDS}", flush=True)
 
-    def ratio(values: Iterator[float]) -> str:
-        found = sorted(values)
-        return f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})"
-
     ready = [one[0] for one in ours]
     firsts = [ratio(first / later for _, first, later in side) for side in (ours, draft)]
     seconds = [f"{statistics.median(first for _, first, _ in side):.2f}" for side in (ours, draft)]
@@ -210,8 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, HubStandIn({MODEL: {revision(): files}}) as hub:
         table = measure(Path(scratch), hub)
     print(table)
-    between = r"(<!-- begin warm[^\n]*\n).*?(<!-- end warm)"
-    PAGE.write_text(re.sub(between, lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text(), flags=re.DOTALL))
+    put(PAGE, "warm", table)
 
 
 if __name__ == "__main__":
