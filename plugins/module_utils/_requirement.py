@@ -31,6 +31,7 @@ _SEMVER = re.compile(
 
 
 _CLI = "nvidia-container-cli: "
+_UNMET = f"{_CLI}requirement error: "
 
 
 class RequirementError(Exception):
@@ -39,7 +40,7 @@ class RequirementError(Exception):
     line: as it stands in the pod's event, behind the name of the program that stops.
     """
 
-    def __init__(self, text: str, prefix: str = f"{_CLI}requirement error: ") -> None:
+    def __init__(self, text: str, prefix: str = _UNMET) -> None:
         super().__init__(text)
         self.line = f"{prefix}{text}"
 
@@ -80,7 +81,7 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        return f"{_CLI}requirement error: {self.message}"
+        return f"{_UNMET}{self.message}"
 
 
 def evaluate(expression: str, host: Host) -> Outcome:
