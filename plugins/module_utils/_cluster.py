@@ -248,6 +248,11 @@ _REMEDIES = {
 }
 
 
+def label_selector(labels: Mapping[str, str]) -> str:
+    """A map of labels in the text form of a request's labelSelector."""
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
 def _status_object(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body)

@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any
 
 from . import _observed as observed
-from ._cluster import Cluster, ClusterError
+from ._cluster import Cluster, ClusterError, label_selector
 from ._diagnosis import Diagnosis
 from ._findings import CollectionError
 from ._observed import Container, Object, Pod, Seen
@@ -118,7 +118,7 @@ class Follower:
 
     def _start(self, watches: Watches, raw: Object) -> None:
         target = self._target
-        selector = {"labelSelector": _query(raw["spec"]["selector"].get("matchLabels") or {})}
+        selector = {"labelSelector": label_selector(raw["spec"]["selector"].get("matchLabels") or {})}
         watches.add(target.collection, {"fieldSelector": f"metadata.name={target.name}"})
         watches.add(target.core("pods"), selector)
         watches.add(target.core("events"))
@@ -238,10 +238,6 @@ def _at(objects: Objects, path: str) -> list[Object]:
     return list(objects.get(path, {}).values())
 
 
-def _query(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{name}={value}" for name, value in labels.items())
-
-
 def _claims(raw: Object) -> tuple[str, ...]:
     volumes = raw["spec"]["template"]["spec"].get("volumes") or ()
     return tuple(one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one)
@@ -339,7 +335,7 @@ class _Lookups:
         return {one["name"]: one["usage"]["memory"] for one in containers}
 
     def _eligible(self, pod: Pod) -> dict[str, observed.Node]:
-        query = {"labelSelector": _query(pod.selector), "limit": "50"}
+        query = {"labelSelector": label_selector(pod.selector), "limit": "50"}
         return {raw["metadata"]["name"]: observed.node(raw) for raw in self._items(NODES, query)}
 
     def _holders(self, nodes: Mapping[str, Any] | list[str]) -> tuple[str, ...]:

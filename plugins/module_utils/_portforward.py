@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
-from ._cluster import ClusterError
+from ._cluster import ClusterError, label_selector
 
 if TYPE_CHECKING:
     from ._cluster import Cluster
@@ -30,7 +29,7 @@ def endpoint(cluster: Cluster, namespace: str, service: str, port: str) -> tuple
     wanted = next((one for one in spec["ports"] if port in (one.get("name"), str(one["port"]))), None)
     if wanted is None:
         raise _missing(404, namespace, service, f"it has no port {port}.")
-    query = {"labelSelector": urlencode(spec["selector"]).replace("&", ",")}
+    query = {"labelSelector": label_selector(spec["selector"])}
     for pod in cluster.get(f"/api/v1/namespaces/{namespace}/pods", query)["items"]:
         number = _number(pod, wanted.get("targetPort", wanted["port"]))
         if _is_ready(pod) and number:

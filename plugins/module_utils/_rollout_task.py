@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from ._cluster import Cluster, ClusterError
+from . import _observed as observed
+from ._cluster import Cluster, ClusterError, label_selector
 from ._diagnosis import Diagnosis
 from ._findings import Finding, Status
 from ._follow import Follower, Gone, Outcome, RolloutError, Target
@@ -181,14 +182,9 @@ class Task:
         job = self._cluster.get(self._target.path)
         if kept := _annotations(job).get(RESULT, ""):
             return kept
-        labels = ",".join(f"{name}={value}" for name, value in job["spec"]["selector"]["matchLabels"].items())
-        pods = self._cluster.get(self._target.core("pods"), {"labelSelector": labels})["items"]
-        said = [
-            container["state"].get("terminated", {}).get("message", "")
-            for pod in pods
-            if pod["status"].get("phase") == "Succeeded"
-            for container in pod["status"].get("containerStatuses", [])
-        ]
+        query = {"labelSelector": label_selector(job["spec"]["selector"]["matchLabels"])}
+        pods = map(observed.pod, self._cluster.get(self._target.core("pods"), query)["items"])
+        said = [c.exit.message for one in pods if one.phase == "Succeeded" for c in one.containers if c.exit]
         if kept := next(filter(None, said), ""):
             self._patch(self._target.path, RESULT, kept)
         return kept

@@ -351,7 +351,7 @@ def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, t
                 method,
                 f"{root}{path}",
                 body=upload.body if upload else None,
-                headers={"Content-Type": upload.content_type} if upload else None,
+                headers=_headers(upload),
                 timeout=timeout,
             )
         except ClusterError as exc:
@@ -367,7 +367,7 @@ def through_pod(cluster: Cluster, namespace: str, service: str, port: str, api_k
     found: list[tuple[str, int]] = []
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:
-        headers = {"Authorization": f"Bearer {api_key}"} | ({"Content-Type": upload.content_type} if upload else {})
+        headers = _headers(upload, api_key)
         try:
             if not found:
                 found.append(endpoint(cluster, namespace, service, port))
@@ -390,15 +390,13 @@ def directly(url: str, api_key: str, timeout: float, *, validate_certs: bool = T
     from ansible.module_utils.urls import ConnectionError as UrlsError
     from ansible.module_utils.urls import open_url
 
-    key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-
     def send(method: str, path: str, upload: Upload | None) -> bytes:
         try:
             answer = open_url(
                 f"{url.rstrip('/')}{path}",
                 method=method,
                 data=upload.body if upload else None,
-                headers=key | ({"Content-Type": upload.content_type} if upload else {}),
+                headers=_headers(upload, api_key),
                 timeout=timeout,
                 validate_certs=validate_certs,
                 http_agent="portal.stt",
@@ -411,6 +409,11 @@ def directly(url: str, api_key: str, timeout: float, *, validate_certs: bool = T
             raise RefusedError(0, f"{url} does not answer: {reason}") from exc
 
     return send
+
+
+def _headers(upload: Upload | None, api_key: str = "") -> dict[str, str]:
+    key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return key | ({"Content-Type": upload.content_type} if upload else {})
 
 
 def _warmth(report: Report, plan: Plan) -> Finding:

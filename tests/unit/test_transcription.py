@@ -557,6 +557,9 @@ def test_what_was_heard_before_a_failure_is_kept() -> None:
     ]
 
 
+SELECTOR = {"app": "stt", "app.kubernetes.io/name": "stt"}
+
+
 class Pods:
     """A Service `stt` with two pods, of which the second is Ready."""
 
@@ -565,8 +568,8 @@ class Pods:
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         if path == "/api/v1/namespaces/n/services/stt":
-            return {"spec": {"selector": {"app": "stt"}, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}}
-        assert (path, query) == ("/api/v1/namespaces/n/pods", {"labelSelector": "app=stt"})
+            return {"spec": {"selector": SELECTOR, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}}
+        assert (path, query) == ("/api/v1/namespaces/n/pods", {"labelSelector": "app=stt,app.kubernetes.io/name=stt"})
         return {"items": [self.pod("a", "False"), self.pod("b", self.ready)]}
 
     def pod(self, name: str, ready: str) -> dict[str, Any]:
