@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 NVIDIA_SMI = ROOT / "tests" / "fixtures" / "nvidia-smi" / "t4-530.txt"
@@ -47,3 +49,12 @@ def play(playbook: str, *args: str, environment: Mapping[str, str] | None = None
         check=False,
     )
     return Played(done.returncode, done.stdout + done.stderr)
+
+
+def until(done: Callable[[], Any], seconds: float, evidence: Callable[[], object]) -> Any:
+    """What `done` gives, once it gives something; asked each second. Fails after `seconds`, with the evidence."""
+    end = time.monotonic() + seconds
+    while not (found := done()):
+        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain: {evidence()}"
+        time.sleep(1)
+    return found

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from lab import api, network, node
-from tests.conftest import ROOT, Played, play
+from tests.conftest import ROOT, Played, play, until
 
 BOUND = 900.0  # seconds; an emulated node on a busy machine
 PODS = "/api/v1/namespaces/portal-stt/pods"
@@ -117,8 +117,4 @@ def _transcribe(pod: dict[str, Any]) -> str:
 
 
 def _until(done: Callable[[], Any]) -> Any:
-    began = time.monotonic()
-    while not (found := done()):
-        assert time.monotonic() - began < BOUND, api.call("GET", PODS, labelSelector="app=portal-stt")
-        time.sleep(1)
-    return found
+    return until(done, BOUND, lambda: api.call("GET", PODS, labelSelector="app=portal-stt"))

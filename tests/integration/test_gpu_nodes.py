@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lab.certificates import PKI
 from lab.network import HOST
 from tests.conftest import NVIDIA_SMI, ROOT
 from tests.modules import run_module
+from tests.rollouts import wait
 
 TOLERATIONS = [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}]
 SIMULATED = "nvidia.com/gpu.present=true,lab.portal-stt/simulated=true"
@@ -37,14 +38,6 @@ def mixed() -> Iterator[None]:
     lab_nodes("mixed")
     yield
     lab_nodes("--clear")
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(100):
-        if true():
-            return
-        time.sleep(0.1)
-    raise AssertionError("not within ten seconds")
 
 
 def ask(**params: Any) -> dict[str, Any]:
@@ -177,7 +170,7 @@ def policies() -> Iterator[str]:
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     api.call("POST", definitions, definition, accept=(409,))
     path = "/apis/nvidia.com/v1/clusterpolicies"
-    until(lambda: "items" in api.call("GET", path, accept=(404, 429)))
+    wait(lambda: "items" in api.call("GET", path, accept=(404, 429)), 10)
     yield path
     api.call("DELETE", f"{definitions}/clusterpolicies.nvidia.com")
 
@@ -218,7 +211,7 @@ def operator(namespace: str, policies: str) -> Iterator[None]:
             },
         }
         api.call("POST", path, pod)
-    until(lambda: len(api.call("GET", path, fieldSelector="status.phase=Running")["items"]) == len(nodes))
+    wait(lambda: len(api.call("GET", path, fieldSelector="status.phase=Running")["items"]) == len(nodes), 10)
     crashing = {"waiting": {"reason": "CrashLoopBackOff"}}
     status = {**container, "ready": False, "restartCount": 170, "imageID": "", "state": crashing}
     del status["securityContext"]

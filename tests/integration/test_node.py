@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from kubernetes import client, config, stream
 
 from lab import api, images, network, node, registry
 from lab.certificates import KUBECONFIG
+from tests.conftest import until
 
 BOUND = 400.0  # seconds; an emulated node on a busy machine
 SPACE = f"test-node-{secrets.token_hex(3)}"
@@ -165,11 +165,7 @@ def _running(name: str, restarts: int = 0) -> dict[str, Any]:
 
 
 def _until(done: Any, what: str) -> Any:
-    until = time.monotonic() + BOUND
-    while not (found := done()):
-        assert time.monotonic() < until, f"waited {BOUND:.0f} s for {what}: {[e['message'] for e in _events('writer')]}"
-        time.sleep(1)
-    return found
+    return until(done, BOUND, lambda: f"{what}: {[event['message'] for event in _events('writer')]}")
 
 
 def _events(name: str) -> list[dict[str, Any]]:
