@@ -188,8 +188,8 @@ def happened(reason: str, pattern: str, kinds: tuple[str, ...] = ("Pod",)) -> Lo
     return look
 
 
-def mounting(pattern: str, reason: str = "FailedMount") -> Look:
-    """A volume cannot be attached or mounted, and no container has started since."""
+def preparing(pattern: str, reason: str = "FailedMount") -> Look:
+    """The node cannot prepare a pod (its volumes, its sandbox), and no container has started since."""
     told = happened(reason, pattern)
 
     def look(seen: Seen) -> Hit | None:
@@ -215,6 +215,12 @@ def ended(test: Callable[[Container], bool], log: str = "", message: str = "") -
         return None
 
     return look
+
+
+def stopped(seen: Seen) -> Hit | None:
+    """A server's container ended without an error; a Job's is meant to."""
+    look = ended(lambda c: c.exit is not None and c.exit.code == 0 and c.exit.reason == "Completed")
+    return None if seen.job else look(seen)
 
 
 def out_of_memory(seen: Seen) -> Hit | None:
@@ -509,9 +515,12 @@ def _exit_lines(container: Container, lines: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _times_ended(seen: Seen, container: Container) -> int:
-    """How often the container has ended: restarts, and the end that has not been followed by one yet."""
+    """How often the container has ended: restarts, and the end that has not been followed by one yet.
+
+    A Job has a pod for each try.
+    """
     if seen.job:
-        return sum(1 for _, c in _containers(seen) if c.exit)
+        return sum(_failed(c) for _, c in _containers(seen))
     return container.restarts + (1 if container.state == "terminated" else 0)
 
 
@@ -835,33 +844,33 @@ RULES: tuple[Rule, ...] = (
     # The volume does not come.
     Rule(
         "nfs-directory-missing",
-        mounting(r"mount\.nfs\S*: .*No such file or directory"),
+        preparing(r"mount\.nfs\S*: .*No such file or directory"),
         "The NFS server {server} exports the volume's path, but has no directory {path}.",
         "Run the storage play: it makes the directory.",
     ),
     Rule(
         "nfs-access-denied",
-        mounting(r"access denied by server"),
+        preparing(r"access denied by server"),
         "The NFS server {server} refuses to let the node mount {path}: it is not exported to it, or is not there.",
         "Run the storage play, and compare `exportfs -s` on the server with speaches_volume.",
         times=2,
     ),
     Rule(
         "nfs-version",
-        mounting(r"protocol not supported|requested NFS version|incorrect mount option"),
+        preparing(r"protocol not supported|requested NFS version|incorrect mount option"),
         "The NFS server {server} and the mount options of the volume do not go together.",
         "Compare nfsvers in speaches_volume.mount_options with /proc/fs/nfsd/versions on the server.",
     ),
     Rule(
         "nfs-client-missing",
-        mounting(r"bad option|need a /sbin/mount|unknown filesystem type"),
+        preparing(r"bad option|need a /sbin/mount|unknown filesystem type"),
         "The node cannot mount NFS: its mount helper is missing.",
         "Install nfs-common on the node.",
         outside=True,
     ),
     Rule(
         "nfs-unreachable",
-        mounting(
+        preparing(
             r"connection refused|no route to host|timed out|network is unreachable|host is down|failed to resolve"
         ),
         "The NFS server {server} does not answer the node.",
@@ -870,35 +879,35 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "csi-driver-missing",
-        mounting(r"driver name (?P<driver>\S+) not found in the list of registered CSI drivers"),
+        preparing(r"driver name (?P<driver>\S+) not found in the list of registered CSI drivers"),
         "The node has no CSI driver {driver}.",
         "Install the driver, or unset speaches_volume.driver: the volume is then mounted by the kubelet.",
         patience=20,
     ),
     Rule(
         "csi-driver-missing",  # without the driver's CSIDriver object, the controller waits for an attacher first
-        mounting(r"external-attacher of (?P<driver>\S+)", "FailedAttachVolume"),
+        preparing(r"external-attacher of (?P<driver>\S+)", "FailedAttachVolume"),
         "The cluster has no CSI driver {driver}, or its attacher does not run.",
         "Install the driver, or unset speaches_volume.driver: the volume is then mounted by the kubelet.",
         patience=20,
     ),
     Rule(
         "configuration-missing",
-        mounting(r"(?P<what>(?:configmap|secret) \"[^\"]+\") not found|(?P<key>references non-existent \S+ key: \S+)"),
+        preparing(r"(?P<what>(?:configmap|secret) \"[^\"]+\") not found|(?P<key>references non-existent \S+ key: \S+)"),
         "The pod mounts something that is not there: {what}{key}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
         patience=1.5,
     ),
     Rule(
         "volume-not-mounted",
-        mounting(r"."),
+        preparing(r"."),
         "The kubelet cannot mount volume {volume}.",
         "Read the node's words.",
         patience=90,
     ),
     Rule(
         "sandbox-failed",
-        happened("FailedCreatePodSandBox", r"."),
+        preparing(r".", "FailedCreatePodSandBox"),
         "The node cannot set up the pod's network or sandbox.",
         "Look at the network plugin and the container runtime on the node.",
         patience=60,
@@ -1008,7 +1017,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "container-exits",
-        ended(lambda c: c.exit is not None and c.exit.code == 0 and c.exit.reason == "Completed"),
+        stopped,
         "Container {container} ends by itself with exit status 0.",
         "A server must stay: correct its command.",
         times=2,

@@ -135,7 +135,8 @@ def earlier(seen: Seen, at_first: Seen) -> ReplicaSet | None:
 def leftovers(seen: Seen, now: datetime) -> tuple[Pod, ...]:
     """Pods of the current revision that had failed before the watch began; `now` with a time zone.
 
-    Their back-off has grown up to minutes, and their status tells of a cause that may be gone.
+    Their back-off has grown up to minutes, and their status tells of a cause that may be gone. A Job's pod that has
+    ended backs off no longer: its controller makes another one, or needs none.
     """
     found = diagnose(seen)
     if found is None or found[1].patience is NEVER:
@@ -143,7 +144,10 @@ def leftovers(seen: Seen, now: datetime) -> tuple[Pod, ...]:
     return tuple(
         pod
         for pod in seen.pods
-        if pod.node and not pod.ready and (now - datetime.fromisoformat(pod.created)).total_seconds() > FRESH_SECONDS
+        if pod.node
+        and not pod.ready
+        and not (seen.job and pod.finished)
+        and (now - datetime.fromisoformat(pod.created)).total_seconds() > FRESH_SECONDS
     )
 
 

@@ -422,6 +422,18 @@ def test_a_pod_that_was_preempted_is_not_called_late() -> None:
     assert (found[0].cause, found[0].where) == ("preempted", "pod stt-0")
 
 
+@pytest.mark.parametrize("reason", ["FailedMount", "FailedCreatePodSandBox"])
+def test_what_a_start_overcame_is_not_its_cause(reason: str) -> None:
+    """The event stays for an hour, while the model loads."""
+    words = "timed out waiting for the condition"
+    starting = with_event(running(state="waiting", reason="ContainerCreating"), reason, words)
+    found = diagnose(starting)
+    assert found is not None
+    assert found[0].cause in ("nfs-unreachable", "sandbox-failed")
+    found = diagnose(with_event(running(state="running"), reason, words))
+    assert found is None or found[0].cause not in ("nfs-unreachable", "volume-not-mounted", "sandbox-failed")
+
+
 def test_unknown_tells_the_raw_facts_in_order() -> None:
     told = unknown(with_event(running(state="running"), "Odd", "something odd", 2))
     assert told.cause == "unknown"

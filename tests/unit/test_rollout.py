@@ -250,6 +250,21 @@ def test_a_pod_that_starts_slowly_is_left_alone() -> None:
     assert leftovers(BUSY, datetime(2026, 11, 24, 6, tzinfo=UTC)) == ()
 
 
+@pytest.mark.parametrize("conditions", [{}, {"Complete": Condition("True")}])
+def test_the_pod_of_a_job_that_did_its_work_is_left_alone(conditions: dict[str, Condition]) -> None:
+    """Also in the moment before the Job's controller has counted it."""
+    container = observed.Container("seed", "img:1", "terminated", exit=Exit(0, "Completed", "", LATER))
+    done = pod("seed-c", "j", phase="Succeeded", ready=False, containers=(container,))
+    tried = replace(
+        done, name="seed-a", uid="uid-seed-a", containers=(replace(container, exit=Exit(10, "Error", "", SOON)),)
+    )
+    again = replace(tried, name="seed-b", uid="uid-seed-b")
+    job = observed.Job("seed", "j", False, 1, 2, conditions)
+    view = Seen("Job", "n", "seed", job=job, pods=(tried, again, done))
+    assert leftovers(view, datetime(2026, 11, 24, 6, tzinfo=UTC)) == ()
+    assert advance(Memory(), view, 60, 900).verdict is (Verdict.COMPLETE if conditions else Verdict.WAITING)
+
+
 def test_exit_of_a_pod_that_is_ready_again_is_history() -> None:
     container = observed.Container("stt", "img:1", "running", ready=True, restarts=5, exit=Exit(1, "Error", "", "x"))
     assert complete(seen(pods=(pod(containers=(container,)),)))
