@@ -394,6 +394,39 @@ def findings(nodes: list[GpuNode], selector: str) -> list[Finding]:
     return found
 
 
+def placement(nodes: Iterable[GpuNode], replicas: int, *, rolling: bool) -> list[Finding]:
+    """Whether servers would be in one card's memory with each other, since a seat on a shared card is not a card.
+
+    replicas: servers. rolling: old and new ones run at once during an update.
+    """
+    usable = [node for node in nodes if node.usable]
+    shared = [node for node in usable if node.replicas > 1]
+    # A MIG instance has memory of its own.
+    cards = sum(node.allocatable // max(node.replicas, 1) if node.sharing == "mig" else node.gpus for node in usable)
+    found = []
+    if rolling and shared:
+        found.append(
+            Finding(
+                "gpu.placement",
+                Status.WARNING,
+                named(shared),
+                "pods share cards there: old and new server can be in one card's memory during a RollingUpdate.",
+                "Set speaches_strategy: Recreate, or select nodes with whole GPUs in speaches_gpu.node_selector.",
+            )
+        )
+    if replicas > cards > 0:
+        found.append(
+            Finding(
+                "gpu.placement",
+                Status.WARNING,
+                named(usable),
+                f"{replicas} servers for {cards} GPU{'s' if cards > 1 else ''}: some are in the same card's memory.",
+                "Set speaches_replicas to the number of cards at most, or see that a card has room for several.",
+            )
+        )
+    return found
+
+
 def named(nodes: list[GpuNode]) -> str:
     """``node a`` or ``nodes a, b and 3 more``."""
     names = [node.name for node in nodes]

@@ -32,6 +32,14 @@ options:
       when left out.
     type: list
     elements: dict
+  replicas:
+    description: How many pods with a GPU are to run. More than there are cards are reported.
+    type: int
+    default: 1
+  rolling_update:
+    description: Whether an update starts a new pod before the old one has gone. Nodes with shared cards are reported.
+    type: bool
+    default: false
 requirements:
   - kubernetes.core collection
 seealso:
@@ -122,7 +130,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, fail
-from ..module_utils._gpu_nodes import PRESENT, findings, gpu_nodes, pools, selector_text
+from ..module_utils._gpu_nodes import PRESENT, findings, gpu_nodes, placement, pools, selector_text
 
 
 def main() -> None:
@@ -131,19 +139,23 @@ def main() -> None:
             **AUTH_ARG_SPEC,
             "label_selector": {"type": "raw", "default": PRESENT},
             "tolerations": {"type": "list", "elements": "dict"},
+            "replicas": {"type": "int", "default": 1},
+            "rolling_update": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
+    params = module.params
     try:
-        selector = selector_text(module.params["label_selector"])
-        nodes = gpu_nodes(connect(module), selector, module.params["tolerations"])
+        selector = selector_text(params["label_selector"])
+        nodes = gpu_nodes(connect(module), selector, params["tolerations"])
     except CollectionError as error:
         fail(module, error)
+    found = [*findings(nodes, selector), *placement(nodes, params["replicas"], rolling=params["rolling_update"])]
     module.exit_json(
         changed=False,
         nodes=[node.as_result() for node in nodes],
         pools=pools(nodes),
-        findings=[finding.as_result() for finding in findings(nodes, selector)],
+        findings=[finding.as_result() for finding in found],
     )
 
 

@@ -21,7 +21,7 @@ from ansible_collections.portal.stt.plugins.modules import gpu_node_info, gpu_no
 from lab import api
 from lab.certificates import PKI
 from lab.network import HOST
-from tests.conftest import NVIDIA_SMI, ROOT
+from tests.conftest import NVIDIA_SMI, ROOT, play
 from tests.modules import run_module
 from tests.rollouts import wait
 
@@ -324,6 +324,27 @@ def test_one_node_that_cannot_be_probed_keeps_no_other_from_it(namespace: str) -
     assert result["failed"] is True
     assert [one["status"] for one in result["findings"]] == ["refused", "ok"]
     assert [node["driver"] for node in result["nodes"]] == ["", "530.30.02"]
+
+
+def preflight(node: str, **variables: Any) -> str:
+    """What the preflight play says of one simulated node."""
+    gpu = {"node_selector": {"lab.portal-stt/simulated": "true", "kubernetes.io/hostname": node}}
+    done = play("playbooks/preflight.yml", "-l", "lab", "-e", json.dumps({"speaches_gpu": gpu, **variables}))
+    return done.output
+
+
+def test_the_play_reads_the_driver_where_no_label_names_it(namespace: str) -> None:
+    probe = {"preflight_probe_image": "debian:12-slim", "preflight_probe_namespace": namespace}
+    with KubeletStandIn(namespace, NVIDIA_SMI.read_text()):
+        output = preflight("t4-no-labels", **probe)
+    assert "its driver says Tesla-T4, driver 530.30.02, CUDA 12.1." in output
+    assert "refused: the image requires cuda>=12.9, the node has 12.1" in output
+
+
+def test_the_play_warns_of_servers_in_one_cards_memory() -> None:
+    output = preflight("t4", speaches_replicas=2, speaches_strategy="RollingUpdate")
+    assert "old and new server can be in one card's memory during a RollingUpdate" in output
+    assert "2 servers for 1 GPU: some are in the same card's memory" in output
 
 
 def test_the_driver_of_a_host(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import (
     _devices,
     _driver_pod,
     findings,
+    placement,
     pools,
     possible_brands,
     read_node,
@@ -399,6 +400,37 @@ def test_no_node_at_all() -> None:
         "nodes with nvidia.com/gpu.present=true: there are none: no pod that asks for a GPU could run. Label the GPU "
         "nodes (the GPU Operator does: nvidia.com/gpu.present=true), or name another label.",
     )
+
+
+@pytest.mark.parametrize(
+    ("facts", "replicas", "rolling", "messages"),
+    [
+        pytest.param({"replicas": 100}, 1, False, [], id="one server on a shared card"),
+        pytest.param(
+            {"replicas": 100},
+            1,
+            True,
+            ["pods share cards there: old and new server can be in one card's memory during a RollingUpdate."],
+            id="rolling on a shared card",
+        ),
+        pytest.param({"replicas": 1}, 1, True, [], id="rolling on whole cards"),
+        pytest.param(
+            {"replicas": 100},
+            2,
+            False,
+            ["2 servers for 1 GPU: some are in the same card's memory."],
+            id="two on one card: seats are no cards",
+        ),
+        pytest.param({"gpus": 2, "allocatable": 2}, 2, True, [], id="a card for each"),
+        pytest.param({"gpus": 1, "sharing": "mig", "allocatable": 7, "replicas": 1}, 7, True, [], id="MIG instances"),
+        pytest.param({"gpus": 0}, 2, True, [], id="the number of cards is not known"),
+    ],
+)
+def test_servers_in_one_cards_memory(facts: dict[str, Any], replicas: int, rolling: bool, messages: list[str]) -> None:
+    nodes = [make("a", **{"gpus": 1, "allocatable": 100, **facts}), make("b", gpus=4, problems=("cordoned",))]
+    found = placement(nodes, replicas, rolling=rolling)
+    assert [one.message for one in found] == messages
+    assert {one.subject for one in found} <= {"node a"}
 
 
 def test_pools() -> None:
