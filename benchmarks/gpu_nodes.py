@@ -10,7 +10,8 @@ Ansible runs modules; `start` is what that alone costs, and it is in the other s
 from __future__ import annotations
 
 import json
-import os
+import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,9 @@ NODES = ("/api/v1/nodes", "nvidia.com/gpu.present=true")
 PODS = ("/api/v1/namespaces/gpu-operator/pods", "app.kubernetes.io/component=nvidia-driver")
 
 _START = """
-import json
+import atexit, json, sys
+from pathlib import Path
+atexit.register(lambda: print(Path("/proc/self/status").read_text(), file=sys.stderr))
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
@@ -71,14 +74,16 @@ class Run:
 
 def measure(program: str) -> Run:
     begin = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert child.stdout
-    printed = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"failed: {printed}")
-    return Run(time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begin
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Not ru_maxrss: a child starts with that of the process it was forked from.
+    peak = re.search(r"^VmHWM:\s+(\d+) kB$", done.stderr, re.MULTILINE)
+    if done.returncode or not peak:
+        raise SystemExit(f"failed: {done.stdout}{done.stderr}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(seconds, cpu, int(peak[1]) / 1024, done.stdout)
 
 
 def compare(what: str, *lists: tuple[str, str]) -> list[str]:
