@@ -287,3 +287,4 @@ def test_progress_as_awx_shows_it(progress: bool, tmp_path: Path, cordoned: Call
     text = "\n".join(event["stdout"] for event in run.events)
     assert run.status == "successful", text
     assert bool(re.search(r"\[lab\] +[\d.]+ s  pod stt-\S+: ready", text)) is progress
+    assert bool(re.search(r"TASK \[It is ready\] \*+\s+\[lab\] ", text)) is progress, "the lines are under their task"
