@@ -76,7 +76,17 @@ def test_a_dry_run_on_what_was_deployed_sees_nothing_to_change() -> None:
     assert dry.changed == 0, dry.output
 
 
-@pytest.mark.usefixtures("first", "hub_is_down")
+@pytest.fixture
+def another_revision_was_seeded() -> Iterator[None]:
+    """What the volume says is served is no longer what this revision of the Deployment serves."""
+    file = f"/srv/nfs-ssd/portal-stt/hub/models--{MODEL.replace('/', '--')}/refs/main"
+    named = node.ssh(f"cat {file}").stdout
+    assert node.ssh(f"printf %040d 0 > {file}").returncode == 0
+    yield
+    assert node.ssh(f"printf {named} > {file}").returncode == 0
+
+
+@pytest.mark.usefixtures("first", "hub_is_down", "another_revision_was_seeded")
 def test_a_deleted_pod_is_replaced_by_a_warm_one_without_the_hub(say: Callable[[str], None]) -> None:
     gone, began = _ready_pod(), time.monotonic()
     api.call("DELETE", f"{PODS}/{gone['metadata']['name']}")

@@ -101,8 +101,18 @@ def test_two_servers_stand_apart_and_go_one_by_one(many: str) -> None:
 
 def test_every_model_is_seeded_and_warmed_and_has_its_time(many: str) -> None:
     template = server(many)["template"]
-    assert template["metadata"]["annotations"] == {"portal-stt/models": f"{MODEL}@{NEW} {OTHER}@{OLD}"}
+    assert template["metadata"]["annotations"] == {
+        "portal-stt/models": f"{MODEL}@{NEW} {OTHER}@{OLD}",
+        "portal-stt/revision-0": NEW,
+        "portal-stt/revision-1": OLD,
+    }
     (container,) = template["spec"]["containers"]
+    at = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    for number, model in enumerate((MODEL, OTHER)):
+        (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == f"revision-{number}"]
+        (item,) = volume["downwardAPI"]["items"]
+        assert item["fieldRef"]["fieldPath"] == f"metadata.annotations['portal-stt/revision-{number}']"
+        assert f"{at[volume['name']]}/{item['path']}" == f"/data/hub/models--{model.replace('/', '--')}/refs/main"
     given = {one["name"]: one.get("value") for one in container["env"]}
     assert json.loads(given["WARM_MODELS"]) == [MODEL, OTHER]
     assert "PRELOAD_MODELS" not in given
