@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 
+from . import _observed as observed
 from ._cluster import ClusterError, label_selector
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def endpoint(cluster: Cluster, namespace: str, service: str, port: str) -> tuple
     query = {"labelSelector": label_selector(spec["selector"])}
     for pod in cluster.get(f"/api/v1/namespaces/{namespace}/pods", query)["items"]:
         number = _number(pod, wanted.get("targetPort", wanted["port"]))
-        if _is_ready(pod) and number:
-            return pod["metadata"]["name"], number
+        seen = observed.pod(pod)
+        if seen.ready and not seen.deleting and number:
+            return seen.name, number
     raise _missing(503, namespace, service, "no pod behind it is Ready.")
 
 
@@ -83,12 +85,6 @@ def _number(pod: Mapping[str, Any], target: str | int) -> int:
         return target
     ports = (one for container in pod["spec"]["containers"] for one in container.get("ports") or ())
     return next((int(one["containerPort"]) for one in ports if one.get("name") == target), 0)
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-    return ready and not pod["metadata"].get("deletionTimestamp")
 
 
 def _missing(status: int, namespace: str, service: str, message: str) -> ClusterError:

@@ -574,8 +574,10 @@ class Pods:
 
     def pod(self, name: str, ready: str) -> dict[str, Any]:
         return {
-            "metadata": {"name": name},
-            "spec": {"containers": [{"ports": [{"name": "web", "containerPort": 8000}]}]},
+            "metadata": {"name": name, "uid": f"uid-{name}"},
+            "spec": {
+                "containers": [{"name": "stt", "image": "stt:1", "ports": [{"name": "web", "containerPort": 8000}]}]
+            },
             "status": {"conditions": [{"type": "Ready", "status": ready}]},
         }
 
