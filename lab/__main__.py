@@ -24,7 +24,7 @@ from lab import (
     weights,
 )
 from lab.console import LabError, say, step
-from lab.hub import MODEL
+from lab.hub import MODEL, client
 from lab.paths import CACHE, NAME, STATE
 from lab.processes import Service, answers
 
@@ -37,6 +37,7 @@ def up(*, with_node: bool = True) -> None:
         registry.find()
         images.base_archive()
         weights.weights()
+        client()
         if with_node:
             node.build()
     if network.exists() and not certificates.KUBECONFIG.exists():

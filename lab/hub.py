@@ -20,6 +20,7 @@ import hashlib
 import json
 import re
 import socket
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -34,11 +35,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from lab.paths import CACHE
+
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
+CLIENT = "0.35.3"
+"""The version of huggingface_hub in Speaches v0.9.0-rc.3 (uv.lock)."""
+
 LARGE = 10_000_000
 """Bytes from which on a file is served as the hub serves LFS files."""
 
 CHUNK = 64 * 1024
+
+
+def client() -> Path:
+    """The Python with the hub's client that the image has; installed when it is asked for first."""
+    venv = CACHE / f"huggingface-hub-{CLIENT}"
+    python = venv / "bin" / "python"
+    if not (venv / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        subprocess.run([python, *pip, f"huggingface-hub=={CLIENT}"], check=True)
+        (venv / "ready").touch()
+    return python
 
 
 @dataclass

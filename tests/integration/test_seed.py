@@ -23,14 +23,11 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from lab.hub import MODEL, HubStandIn
-from lab.paths import CACHE
+from lab.hub import CLIENT, MODEL, HubStandIn, client
 from lab.weights import revision, weights
 from tests.conftest import ROOT
 
 SEED = ROOT / "roles" / "speaches" / "files" / "seed.py"
-IMAGE_HUB = "0.35.3"
-"""In Speaches v0.9.0-rc.3, uv.lock."""
 
 REPO = "models--" + MODEL.replace("/", "--")
 OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
@@ -40,18 +37,10 @@ SIZE = 12_000_000
 root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system or changes the user: needs root")
 
 
-@pytest.fixture(scope="module", params=[IMAGE_HUB, "installed"])
+@pytest.fixture(scope="module", params=[CLIENT, "installed"])
 def python(request: pytest.FixtureRequest) -> str:
     """An interpreter with the version of huggingface_hub that the test is about."""
-    if request.param == "installed":
-        return sys.executable
-    venv = CACHE / f"huggingface-hub-{request.param}"
-    if not (venv / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, f"huggingface-hub=={request.param}"], check=True)
-        (venv / "ready").touch()
-    return str(venv / "bin" / "python")
+    return sys.executable if request.param == "installed" else str(client())
 
 
 @pytest.fixture(scope="module")
