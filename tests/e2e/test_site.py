@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from lab import api, network, node
+from lab import api, network, node, simulated
 from tests.conftest import ROOT, Played, play, until
 
 BOUND = 900.0  # seconds; an emulated node on a busy machine
@@ -27,7 +27,10 @@ KEY = "key-of-the-lab"
 
 @pytest.fixture(scope="module")
 def first() -> Played:
-    return site()
+    simulated.replace(None)  # a pod there would be Ready in a second, and prove nothing
+    played = site()
+    assert _ready_pod()["spec"]["nodeName"] == node.NAME
+    return played
 
 
 def site(*args: str) -> Played:
