@@ -281,7 +281,7 @@ def test_progress_as_awx_shows_it(progress: bool, tmp_path: Path, cordoned: Call
         project_dir=str(ROOT),
         inventory=str(ROOT / "inventory" / "lab"),
         playbook=playbook(tmp_path, progress=progress),
-        envvars={"K8S_AUTH_KUBECONFIG": os.environ["K8S_AUTH_KUBECONFIG"]},
+        envvars={"K8S_AUTH_KUBECONFIG": os.environ["K8S_AUTH_KUBECONFIG"], "ANSIBLE_NOCOLOR": "1"},
         quiet=True,
     )
     text = "\n".join(event["stdout"] for event in run.events)
