@@ -39,10 +39,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         changed = [(manifest, entry) for manifest, entry in plan if entry.get("changed")]
         changed += [(manifest, {"diff": {"after": manifest}}) for manifest in planned]
         if changed and not self._task.check_mode:
+            try:
+                applied = self._apply(manifests, check_mode=False)
+            except CollectionError as exc:
+                return _failure([exc])
             refusals = [
-                _apply.explain(_apply.label(manifest), entry)
-                for manifest, entry in self._apply(manifests, check_mode=False)
-                if "error" in entry
+                _apply.explain(_apply.label(manifest), entry) for manifest, entry in applied if "error" in entry
             ]
             if refusals:
                 return _failure(refusals)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ._observed import Container, Event, Node, Pod, Seen
 
@@ -104,6 +104,9 @@ class _Words(dict[str, str]):
 
 # How rules look. Each returns a Look.
 
+PREPARED = ("Pulling", "Pulled", "Created", "Started")
+"""Events of a pod whose volumes and sandbox are there."""
+
 PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")
 
 
@@ -123,10 +126,10 @@ def waiting(reasons: tuple[str, ...], pattern: str = "") -> Look:
 
 
 def refused(pattern: str) -> Look:
-    """No pod appears: the API server refuses to create it."""
+    """A pod does not appear: the API server refuses to create it. A ReplicaSet's controller says so until it can."""
 
     def look(seen: Seen) -> Hit | None:
-        if seen.pods:
+        if seen.job and seen.pods:
             return None
         events = [e for e in seen.events if e.reason == "FailedCreate" and e.kind != "Pod"]
         failure = seen.current.conditions.get("ReplicaFailure") if seen.current else None
@@ -189,12 +192,14 @@ def happened(reason: str, pattern: str, kinds: tuple[str, ...] = ("Pod",)) -> Lo
 
 
 def preparing(pattern: str, reason: str = "FailedMount") -> Look:
-    """The node cannot prepare a pod (its volumes, its sandbox), and no container has started since."""
+    """The node cannot prepare a pod (its volumes, its sandbox), and has not gone on with it since."""
     told = happened(reason, pattern)
 
     def look(seen: Seen) -> Hit | None:
-        started = any(c.state != "waiting" or c.restarts for _, c in _containers(seen) if c.state)
-        return None if started else told(seen)
+        last = {event.uid: event.last for event in seen.events if event.reason == reason}
+        over = {e.uid for e in seen.events if e.reason in PREPARED and e.last >= last.get(e.uid, "")}
+        over |= {pod.uid for pod, c in _containers(seen) if c.state not in ("", "waiting") or c.restarts}
+        return told(replace(seen, pods=tuple(pod for pod in seen.pods if pod.uid not in over)))
 
     return look
 
@@ -291,7 +296,7 @@ def gone(seen: Seen) -> Hit | None:
 
 def lost_node(seen: Seen) -> Hit | None:
     for pod in seen.pods:
-        node = seen.nodes.get(pod.node)
+        node = None if pod.finished else seen.nodes.get(pod.node)
         if node and node.ready.status != "True" and not (pod.ready and node.ready.status == "False"):
             said = f"Ready={node.ready.status}: {node.ready.reason}: {node.ready.message}"
             return Hit(f"node {node.name}", (said,), {"node": node.name})
@@ -392,9 +397,12 @@ def job_failed(reason: str) -> Look:
 
 
 def overdue(seen: Seen) -> Hit | None:
-    state = seen.deployment.conditions.get("Progressing") if seen.deployment else None
-    if state is None or state.reason != "ProgressDeadlineExceeded":
+    wanted = seen.deployment
+    state = wanted.conditions.get("Progressing") if wanted else None
+    if wanted is None or state is None or state.reason != "ProgressDeadlineExceeded":
         return None
+    if wanted.observed < wanted.generation or seen.current is None:
+        return None  # said of the revision before
     busy = any(c.state == "running" and not c.started for _, c in _containers(seen))
     pulling = any(c.state == "waiting" and c.reason == "ContainerCreating" for _, c in _containers(seen))
     return None if busy or pulling else Hit(seen.subject, (f"{state.reason}: {state.message}",))
@@ -485,6 +493,12 @@ def _node_lines(seen: Seen) -> tuple[str, ...]:
         + f"taints {', '.join(node.taints) or 'none'}"
         for node in list(seen.nodes.values())[:5]
     )
+
+
+def _passing_taints(node: Node) -> tuple[str, ...]:
+    """Those that Kubernetes sets and takes away by itself; not that of a cordoned node, which has a rule."""
+    own = (taint for taint in node.taints if taint.startswith("node.kubernetes.io/"))
+    return tuple(taint for taint in own if not taint.startswith("node.kubernetes.io/unschedulable"))
 
 
 def _number(quantity: str) -> int:
@@ -720,7 +734,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "no-gpu-node",
-        unscheduled(r"didn't match Pod's node affinity/selector|no nodes available", lambda nodes: not nodes),
+        unscheduled(
+            r"didn't match Pod's node affinity/selector|no nodes available", lambda nodes: not nodes, blind=False
+        ),
         "No node has the labels {selector}.",
         "Correct speaches_gpu.node_selector, or see why GPU feature discovery does not label the node.",
         patience=1.5,
@@ -746,8 +762,20 @@ RULES: tuple[Rule, ...] = (
         outside=True,
     ),
     Rule(
+        "node-under-pressure",
+        unscheduled(r"untolerated taint", lambda nodes: any(_passing_taints(node) for node in nodes), blind=False),
+        "The node keeps pods away for the time being.",
+        "See what it runs short of (kubectl describe node): disk, memory, network.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
         "taint-not-tolerated",
-        unscheduled(r"untolerated taint"),
+        unscheduled(
+            r"untolerated taint",
+            lambda nodes: any(taint.endswith((":NoSchedule", ":NoExecute")) for node in nodes for taint in node.taints),
+            blind=False,
+        ),
         "The node has a taint that the pod does not tolerate.",
         "Add the taint to speaches_gpu.tolerations, or remove it from the node.",
         patience=1.5,
@@ -1061,6 +1089,8 @@ RULES: tuple[Rule, ...] = (
         overdue,
         "The Deployment made no progress within its progressDeadlineSeconds.",
         "Look at its pods and events.",
+        patience=2.5,
+        after_old=True,
         confidence="likely",
     ),
     Rule(

@@ -85,7 +85,7 @@ class Follower:
 
     say: gets each line of progress as it happens.
     present: whether somebody still waits for the outcome.
-    begin: is called with the first complete view, before it is judged.
+    begin: is called with the first complete view, before it is judged; gives the uids of pods that it has removed.
     """
 
     def __init__(
@@ -95,13 +95,14 @@ class Follower:
         say: Say,
         *,
         present: Callable[[], bool] = lambda: True,
-        begin: Callable[[Seen], None] = lambda _: None,
+        begin: Callable[[Seen], frozenset[str]] = lambda _: frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._target, self._say = cluster, target, say
         self._present, self._begin, self._clock = present, begin, clock
         self._objects: dict[str, dict[str, Object]] = {}
-        self._silent = False
+        self._silent: set[str] = set()
+        self._removed: frozenset[str] = frozenset()
         self._lookups = _Lookups(cluster, target)
 
     def run(self, raw: Object, timeout: float) -> Outcome:
@@ -148,8 +149,8 @@ class Follower:
                 )
             seen = self._lookups.complete(assemble(self._target, self._objects), self._objects, watches)
             if first is None:
-                first = seen
-                self._begin(seen)
+                first, self._removed = seen, self._begin(seen)
+            seen = replace(seen, pods=tuple(pod for pod in seen.pods if pod.uid not in self._removed))
             step = advance(memory, seen, now, start + timeout)
             memory, wake = step.memory, step.wake
             if self._target.kind == "Job":
@@ -163,11 +164,12 @@ class Follower:
         if isinstance(news, Interrupted):
             if news.final and news.path in self._needed:
                 raise news.error
-            if not news.final and not self._silent:
-                self._silent = True
-                self._say(f"the watch goes on as soon as it can: {news.error}")
+            if not news.final and news.path in self._needed:
+                if not self._silent:
+                    self._say(f"the watch goes on as soon as it can: {news.error}")
+                self._silent.add(news.path)
             return
-        self._silent = False
+        self._silent.discard(news.path)
         if isinstance(news, Listed):
             self._objects[news.path] = {one["metadata"]["uid"]: one for one in news.objects}
             return
@@ -260,14 +262,17 @@ class _Lookups:
 
     def complete(self, seen: Seen, objects: Objects, watches: Watches) -> Seen:
         """The view with what had to be looked up."""
-        placed = next((pod for pod in seen.pods if pod.node), None)
-        if placed:
-            watches.add(NODES, {"fieldSelector": f"metadata.name={placed.node}"})
+        for name in {pod.node for pod in seen.pods if pod.node and not pod.finished}:
+            watches.add(NODES, {"fieldSelector": f"metadata.name={name}"}, key=f"{NODES}/{name}")
         for pod in seen.pods:
             place = pod.conditions.get("PodScheduled")
-            if place and place.status == "False" and not pod.node and self._first(f"{pod.uid} {place.message}"):
-                self._nodes = self._eligible(pod)
-                self._neighbours = self._holders(self._nodes)
+            mark = f"{pod.uid} {place.message}" if place else ""
+            if place and place.status == "False" and not pod.node and self._first(mark):
+                nodes = self._eligible(pod)
+                self._nodes = nodes or {}
+                self._neighbours = None if nodes is None else self._holders(nodes)
+                if nodes is None:
+                    self._asked.discard(mark)
         failing = {event.uid: event.count for event in seen.events if event.reason == "Unhealthy"}
         for pod in seen.pods:
             for container in pod.containers:
@@ -281,8 +286,9 @@ class _Lookups:
                         self._neighbours = self._holders([pod.node])
                     if container.exit is not None and container.exit.reason == "OOMKilled":
                         self._usage = self._measured(pod)
-        nodes = {one["metadata"]["name"]: observed.node(one) for one in _at(objects, NODES)}
-        seen = replace(seen, nodes=self._nodes | nodes, logs=dict(self._logs))
+        watched = (one for path in objects if path.startswith(f"{NODES}/") for one in _at(objects, path))
+        current = {one["metadata"]["name"]: observed.node(one) for one in watched}
+        seen = replace(seen, nodes=self._nodes | current, logs=dict(self._logs))
         return replace(seen, neighbours=self._neighbours, usage=self._usage)
 
     def journal(self, seen: Seen, say: Say, *, over: bool) -> None:
@@ -334,9 +340,14 @@ class _Lookups:
             return {}
         return {one["name"]: one["usage"]["memory"] for one in containers}
 
-    def _eligible(self, pod: Pod) -> dict[str, observed.Node]:
+    def _eligible(self, pod: Pod) -> dict[str, observed.Node] | None:
+        """The nodes that the pod's selector asks for; None when they may not be read, or not now."""
         query = {"labelSelector": label_selector(pod.selector), "limit": "50"}
-        return {raw["metadata"]["name"]: observed.node(raw) for raw in self._items(NODES, query)}
+        try:
+            found = self._cluster.get(NODES, query)["items"]
+        except ClusterError:
+            return None
+        return {raw["metadata"]["name"]: observed.node(raw) for raw in found}
 
     def _holders(self, nodes: Mapping[str, Any] | list[str]) -> tuple[str, ...]:
         """Pods of all namespaces that hold an extended resource on these nodes, the greediest first."""

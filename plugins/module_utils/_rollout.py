@@ -76,8 +76,12 @@ def advance(memory: Memory, seen: Seen, now: float, deadline: float) -> Step:
     causes = {cause: span for cause, span in memory.causes.items() if now - span[1] <= FLICKER_SECONDS}
     first = causes.get(rule.cause, (now, now))[0]
     causes[rule.cause] = (first, now)
+    # Patience begins when nothing else is waited for: an old pod that stops, or another try.
+    since = causes.get(f"{rule.cause}, ripe", (now, now))[0]
+    if ripe:
+        causes[f"{rule.cause}, ripe"] = (since, now)
     memory = replace(memory, causes=causes)
-    left = None if rule.patience is NEVER or not ripe else first + rule.patience - now
+    left = None if rule.patience is NEVER or not ripe else since + rule.patience - now
     if left is not None and left <= 0:
         return Step(memory, tuple(lines), Verdict.FAILED, replace(diagnosis, final=True))
     if now >= deadline:

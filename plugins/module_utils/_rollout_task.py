@@ -147,14 +147,16 @@ class Task:
             time.sleep(0.2)
         return self._cluster.apply(self._target.path, job_manifest(job), field_manager=MANAGER)
 
-    def _start_afresh(self, seen: Seen) -> None:
+    def _start_afresh(self, seen: Seen) -> frozenset[str]:
         """What had failed before this run began is tried again at once, so that the answer is about now."""
-        for pod in leftovers(seen, datetime.now(UTC)):
+        failed = leftovers(seen, datetime.now(UTC))
+        for pod in failed:
             self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
             self._cluster.request("DELETE", f"{self._target.core('pods')}/{pod.name}")
             self.changed = True
         if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
             self._annotate(seen.current, RETRIED)
+        return frozenset(pod.uid for pod in failed)
 
     def _mark(self, seen: Seen) -> None:
         """The ReplicaSet says that it has served, unless it is the one that says so already."""
@@ -219,9 +221,10 @@ class Task:
             applied = self._cluster.apply(self._target.path, manifest, field_manager=MANAGER, force=True)
             self.changed = self.rolled_back = True
             again = self._follow(applied, timeout)
-        except ClusterError as error:
+        except (ClusterError, RolloutError) as error:
             self.findings.append(Finding("rollout.rollback", Status.REFUSED, subject, error.message, error.remedy))
-            return f"Revision {revision.revision} cannot be brought back: {error.message}"
+            done = "is back, and was not seen to serve" if self.rolled_back else "cannot be brought back"
+            return f"Revision {revision.revision} {done}: {error.message}"
         if again.verdict is Verdict.COMPLETE:
             with contextlib.suppress(ClusterError):
                 self._mark(again.last)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -97,11 +97,12 @@ def follow(
             yield Interrupted(path, error, final)
             if final or wait(pause):
                 return
+            version = ""  # so that there is news when it goes on, even if nothing has changed
             pause = min(2 * pause, LONGEST_WAIT)
 
 
 class Watches:
-    """Several watches at once, each in a thread, their news in one queue (`inbox`). One path, one watch."""
+    """Several watches at once, each in a thread, their news in one queue (`inbox`). One key, one watch."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -109,15 +110,16 @@ class Watches:
         self._followed: set[str] = set()
         self.inbox: SimpleQueue[News] = SimpleQueue()
 
-    def add(self, path: str, query: Mapping[str, Any] | None = None) -> None:
-        """Follows a path from now on; once, however often it is asked for."""
-        if path not in self._followed:
-            self._followed.add(path)
-            threading.Thread(target=self._run, args=(path, query), daemon=True, name=f"watch {path}").start()
+    def add(self, path: str, query: Mapping[str, Any] | None = None, *, key: str = "") -> None:
+        """Follows a path from now on; once, however often it is asked for. key: stands for the path in the news."""
+        key = key or path
+        if key not in self._followed:
+            self._followed.add(key)
+            threading.Thread(target=self._run, args=(path, query, key), daemon=True, name=f"watch {key}").start()
 
-    def _run(self, path: str, query: Mapping[str, Any] | None) -> None:
+    def _run(self, path: str, query: Mapping[str, Any] | None, key: str) -> None:
         for news in follow(self._api, path, query, wait=self._over.wait):
-            self.inbox.put(news)
+            self.inbox.put(replace(news, path=key))
             if self._over.is_set():
                 return
 

@@ -124,10 +124,20 @@ WHAT = {
 }
 
 
+HELD = observed.Node(
+    "gpu-1", Condition("True"), False, ("nvidia.com/gpu=true:NoSchedule",), {}, {"nvidia.com/gpu": "100"}
+)
+LOOKED_UP: dict[str, dict[str, Any]] = {
+    "unschedulable-selector": {"neighbours": ()},
+    "unschedulable-taint": {"neighbours": (), "nodes": {"gpu-1": HELD}},
+}
+
+
 @pytest.mark.parametrize("name", WHAT)
 def test_captured_fault(name: str) -> None:
     content = captured(name)
-    found = diagnose(seen_at(content, content["pod"]["status"], events=True))
+    seen = replace(seen_at(content, content["pod"]["status"], events=True), **LOOKED_UP.get(name, {}))
+    found = diagnose(seen)
     assert found is not None
     diagnosis, _, ripe = found
     assert (diagnosis.cause, diagnosis.what) == WHAT[name]
@@ -148,11 +158,6 @@ def test_nothing_is_said_of_a_pod_before_its_fault(name: str) -> None:
         if placed and placed[0]["status"] == "False":
             break
         assert found is None or not found[2] or found[0].cause in ("creating", "scheduler-silent"), found
-
-
-HELD = observed.Node(
-    "gpu-1", Condition("True"), False, ("nvidia.com/gpu=true:NoSchedule",), {}, {"nvidia.com/gpu": "100"}
-)
 
 
 def gpu_wanted(much: str, node: observed.Node) -> Seen:
@@ -432,6 +437,62 @@ def test_what_a_start_overcame_is_not_its_cause(reason: str) -> None:
     assert found[0].cause in ("nfs-unreachable", "sandbox-failed")
     found = diagnose(with_event(running(state="running"), reason, words))
     assert found is None or found[0].cause not in ("nfs-unreachable", "volume-not-mounted", "sandbox-failed")
+
+
+@pytest.mark.parametrize("name", LOOKED_UP)
+def test_nodes_that_may_not_be_read_are_not_blamed(name: str) -> None:
+    """The scheduler counts every node of the cluster: its words alone do not say what is wrong with the GPU's."""
+    content = captured(name)
+    found = diagnose(seen_at(content, content["pod"]["status"], events=True))
+    assert found is not None
+    assert (found[0].cause, found[1].patience) == ("unschedulable", 60)
+
+
+def test_a_taint_that_passes_by_itself_is_given_time() -> None:
+    content = captured("unschedulable-taint")
+    seen = seen_at(content, content["pod"]["status"], events=True)
+    node = replace(HELD, taints=("node.kubernetes.io/disk-pressure=:NoSchedule",))
+    found = diagnose(replace(seen, neighbours=(), nodes={"gpu-1": node}))
+    assert found is not None
+    assert (found[0].cause, found[0].outside, found[1].patience) == ("node-under-pressure", True, 60)
+
+
+@pytest.mark.parametrize("reason", ["FailedMount", "FailedCreatePodSandBox"])
+def test_what_a_pull_shows_to_be_over_is_not_its_cause(reason: str) -> None:
+    """A container waits as it did before, while its image is pulled for minutes."""
+    seen = with_event(running(state="waiting", reason="ContainerCreating"), reason, "access denied by server", 3)
+    pulling = replace(seen.events[0], reason="Pulling", message="Pulling image", last="2027", type="Normal")
+    found = diagnose(replace(seen, events=(*seen.events, pulling)))
+    assert found is not None
+    assert found[0].cause == "creating"
+
+
+def test_the_second_of_two_pods_is_looked_at_too() -> None:
+    seen = with_event(running(state="waiting", reason="ContainerCreating"), "FailedMount", "access denied by server", 3)
+    first = replace(seen.pods[0], name="a", uid="a", containers=(Container("stt", "img:1", "running"),))
+    found = diagnose(replace(seen, pods=(first, *seen.pods)))
+    assert found is not None
+    assert found[0].cause == "nfs-access-denied"
+    short = refused('pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1')
+    found = diagnose(replace(short, pods=(first,)))
+    assert found is not None
+    assert found[0].cause == "quota-exceeded"
+
+
+def test_a_deadline_of_the_revision_before_is_history() -> None:
+    seen = running(state="waiting", reason="PodInitializing")
+    assert seen.deployment is not None
+    late = {"Progressing": Condition("False", "ProgressDeadlineExceeded", "x")}
+    waiting = replace(seen, deployment=replace(seen.deployment, conditions=late), pods=())
+    found = diagnose(waiting)
+    assert found is not None
+    assert found[0].cause == "deadline"
+    assert diagnose(replace(waiting, current=None)) is None
+    assert waiting.deployment is not None
+    changed = replace(waiting, deployment=replace(waiting.deployment, generation=2, observed=1))
+    found = diagnose(changed)
+    assert found is not None
+    assert found[0].cause == "controller-silent"
 
 
 def test_unknown_tells_the_raw_facts_in_order() -> None:

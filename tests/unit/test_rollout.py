@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, cast
 
 import pytest
+from ansible_collections.portal.stt.plugins.module_utils import _follow
 from ansible_collections.portal.stt.plugins.module_utils import _observed as observed
 from ansible_collections.portal.stt.plugins.module_utils._follow import Target, assemble
 from ansible_collections.portal.stt.plugins.module_utils._observed import Condition, Exit, Pod, ReplicaSet, Seen
@@ -21,6 +23,7 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout import (
     earlier,
     leftovers,
 )
+from ansible_collections.portal.stt.plugins.module_utils._watch import Changed, Listed
 
 CAPTURED = Path(__file__).parent.parent / "fixtures" / "faults"
 READY = observed.Deployment("stt", "d", 2, 2, False, 1, 1, 1, 1, {}, {})
@@ -263,6 +266,63 @@ def test_the_pod_of_a_job_that_did_its_work_is_left_alone(conditions: dict[str, 
     view = Seen("Job", "n", "seed", job=job, pods=(tried, again, done))
     assert leftovers(view, datetime(2026, 11, 24, 6, tzinfo=UTC)) == ()
     assert advance(Memory(), view, 60, 900).verdict is (Verdict.COMPLETE if conditions else Verdict.WAITING)
+
+
+def test_a_pod_that_was_replaced_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cause is gone, and the news that it is deleted comes later than the first verdict would."""
+    template = {"metadata": {"labels": {"app": "stt"}}, "spec": {"containers": [{"name": "stt", "image": "img:1"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "stt"}}, "template": template}
+    status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
+    deployment = {"metadata": {"name": "stt", "uid": "d", "generation": 1}, "spec": spec, "status": status}
+    owned = {"ownerReferences": [{"uid": "d", "controller": True}]}
+    revision = {"metadata": {"name": "stt-1", "uid": "r", **owned}, "spec": {"template": template}}
+    missing = {"reason": "ErrImagePull", "message": "manifest unknown: not found"}
+
+    def made(name: str, **status: Any) -> dict[str, Any]:
+        owned = {"ownerReferences": [{"uid": "r", "controller": True}]}
+        return {"metadata": {"name": name, "uid": name, **owned}, "spec": template["spec"], "status": status}
+
+    failed = made("a", containerStatuses=[{"name": "stt", "state": {"waiting": missing}}])
+    ready = made("b", conditions=[{"type": "Ready", "status": "True"}])
+    target, said = Target("Deployment", "n", "stt"), list[str]()
+
+    class Told:
+        """Stands for the watches: what they would tell."""
+
+        def __init__(self, _: Any) -> None:
+            self.inbox: SimpleQueue[Any] = SimpleQueue()
+            lists = {target.collection: deployment, target.replica_sets: revision, target.core("pods"): failed}
+            for path, one in lists.items():
+                self.inbox.put(Listed(path, (one,)))
+            self.inbox.put(Listed(target.core("events"), ()))
+            inboxes.append(self.inbox)
+
+        def add(self, *_: Any, **__: Any) -> None: ...
+        def stop(self) -> None: ...
+
+    def begin(view: Seen) -> frozenset[str]:
+        (old,) = view.pods
+        (inbox,) = inboxes
+        inbox.put(Listed(target.core("pods"), (failed, ready)))
+        inbox.put(Changed(target.collection, {**deployment, "status": {**status, "availableReplicas": 1}}, gone=False))
+        return frozenset([old.uid])
+
+    inboxes: list[SimpleQueue[Any]] = []
+    monkeypatch.setattr(_follow, "Watches", Told)
+    outcome = _follow.Follower(cast(Any, None), target, said.append, begin=begin).run(deployment, 10)
+    assert (outcome.verdict, outcome.diagnosis) == (Verdict.COMPLETE, None)
+
+
+def test_patience_begins_when_the_old_pod_has_gone() -> None:
+    short = Condition("True", "FailedCreate", "exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1")
+    refused = replace(CURRENT, conditions={"ReplicaFailure": short})
+    view = seen(deployment=replace(READY, available=0), current=refused, pods=(), old_pods=(pod("stt-1-a", "r1"),))
+    memory, verdicts = Memory(), []
+    for now in (0, 5, 9, 10, 11.6):
+        step = advance(memory, view if now < 10 else replace(view, old_pods=()), now, 900)
+        memory = step.memory
+        verdicts.append(step.verdict)
+    assert verdicts == [Verdict.WAITING] * 4 + [Verdict.FAILED]
 
 
 def test_exit_of_a_pod_that_is_ready_again_is_history() -> None:

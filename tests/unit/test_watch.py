@@ -99,16 +99,16 @@ DOWN = answer(0)
             id="410 as the answer to the request",
         ),
         pytest.param(
-            [LIST, [event("MODIFIED", 11), DOWN], DOWN, [event("MODIFIED", 12)]],
-            ["list", "watch 10", "watch 11", "watch 11"],
-            ["listed 1", "changed", "interrupted", "interrupted", "changed"],
+            [LIST, [event("MODIFIED", 11), DOWN], DOWN, LIST, []],
+            ["list", "watch 10", "list", "list", "watch 10"],
+            ["listed 1", "changed", "interrupted", "interrupted", "listed 1"],
             id="a broken connection, and an API server that restarts",
         ),
         pytest.param(
-            [LIST, answer(401), []],
-            ["list", "watch 10", "watch 10"],
-            ["listed 1", "interrupted"],
-            id="credentials that have expired are tried again",
+            [LIST, answer(401), LIST, []],
+            ["list", "watch 10", "list", "watch 10"],
+            ["listed 1", "interrupted", "listed 1"],
+            id="credentials that have expired are tried again, and there is news when they are accepted",
         ),
         pytest.param(
             [answer(429), LIST, []],
@@ -136,6 +136,6 @@ def _short(one: News) -> str:
 
 
 def test_pauses_grow_and_begin_anew_after_an_answer() -> None:
-    script = Script(LIST, DOWN, DOWN, DOWN, DOWN, DOWN, [event("MODIFIED", 11), DOWN], [])
+    script = Script(LIST, DOWN, DOWN, DOWN, DOWN, DOWN, LIST, [event("MODIFIED", 11), DOWN], LIST, [])
     _, pauses = run(script)
     assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 0.25, 0]
