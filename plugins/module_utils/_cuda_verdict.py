@@ -109,7 +109,7 @@ class CudaImage:
             tag=str(given.get("tag", "")),
             env={**base, **{str(name): str(value) for name, value in (pod_env or {}).items()}},
             cuda=_cuda_of(base),
-            architectures=tuple(str(platform).split("/")[1] for platform in given.get("platforms", ())),
+            architectures=tuple(str(one).split("/")[1] for one in given.get("platforms") or () if "/" in str(one)),
             compat=given.get("cuda_compat"),
         )
 

@@ -77,6 +77,7 @@ _POOL_LABELS = (
 )
 _RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
 _MIG = "nvidia.com/mig-"  # one resource a profile, where the MIG strategy is mixed
+_DRA_VERSIONS = ("v1", "v1beta2", "v1beta1")  # Kubernetes 1.34, 1.33, 1.32
 _NAMES_SHOWN = 5
 
 
@@ -149,8 +150,10 @@ class GpuNode:
                 "nodes", "an entry has no name.", "Give the nodes that portal.stt.gpu_node_info returns."
             )
         known = {field.name: given[field.name] for field in fields(cls) if given.get(field.name) is not None}
+        known.update({name: str(known[name]) for name in ("name", "pool", "product", "sharing") if name in known})
         for name in ("brands", "problems"):
-            known[name] = tuple(str(value) for value in known.get(name, ()))
+            values = known.get(name, ())
+            known[name] = (values,) if isinstance(values, str) else tuple(str(value) for value in values)
         for name in ("driver", "cuda", "compute_capability"):
             known[name] = _readable(str(known.get(name, "")))
         node = cls(**known)
@@ -192,6 +195,11 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "labelled as a GPU node, but offers no GPU to pods: driver or device plugin does not run there",
         "kubectl get pods -A -o wide --field-selector spec.nodeName=NODE, then the log of the driver's and the "
         "device plugin's pod.",
+    ),
+    "other_resource": (
+        "gpu.allocatable",
+        "offers its GPUs as another resource than the pod asks for",
+        "Set resource in speaches_gpu to what it offers: kubectl describe node NODE",
     ),
     "driver_pod": (
         "gpu.driver_pod",
@@ -254,10 +262,12 @@ def gpu_nodes(
     cluster: Cluster,
     selector: str,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
+    resource: str = "",
 ) -> list[GpuNode]:
     """The nodes that a label selector names, read page by page, with what is known of their GPUs.
 
     tolerations: of the pod that is to run there; None to leave taints alone.
+    resource: the extended resource that the pod asks for; empty to take what a node offers most of.
 
     Raises ClusterError, or CollectionError for a selector that the API server cannot read.
     """
@@ -266,7 +276,7 @@ def gpu_nodes(
     operator = _operator(cluster)
     pages = _pages(cluster, "/api/v1/nodes", {"labelSelector": selector})
     try:
-        return [read_node(node, operator, tolerations) for node in pages]
+        return [read_node(node, operator, tolerations, resource) for node in pages]
     except ClusterError as exc:
         if exc.status != 400:
             raise
@@ -281,8 +291,9 @@ def read_node(
     node: Mapping[str, Any],
     operator: Operator | None = None,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
+    wanted: str = "",
 ) -> GpuNode:
-    """A node object of the API, read."""
+    """A node object of the API, read. tolerations, wanted: as in `gpu_nodes`, the latter its `resource`."""
     operator = operator or Operator()
     metadata, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
     name, labels = metadata["name"], metadata.get("labels") or {}
@@ -291,9 +302,12 @@ def read_node(
     product = _label(labels, "gpu.product")
     driver, cuda, source = _driver(labels, device)
     resource, allocatable = _resource(status)
+    others = allocatable if wanted and resource not in ("", wanted) else 0
+    if wanted and resource:
+        resource, allocatable = wanted, _quantity(status.get("allocatable", {}).get(wanted))
     if device and not resource:
         resource, allocatable = device.resource, device.gpus
-    problems = [*_unfit(spec, status, tolerations), *_doubts(labels, driver, allocatable, pod)]
+    problems = [*_unfit(spec, status, tolerations), *_doubts(labels, driver, allocatable, others, pod)]
     if device:
         problems += device.problems
     return GpuNode(
@@ -458,15 +472,17 @@ def _pages(cluster: Cluster, path: str, query: Mapping[str, Any]) -> Iterator[di
 
 def _operator(cluster: Cluster) -> Operator:
     """The GPU Operator's objects, as far as they are there and may be read."""
-    policies = _optional(cluster, "/apis/nvidia.com/v1/clusterpolicies", {})
+    policies = _optional(cluster, "/apis/nvidia.com/v1/clusterpolicies")
     slices = _optional(
-        cluster, "/apis/resource.k8s.io/v1/resourceslices", {"fieldSelector": "spec.driver=gpu.nvidia.com"}
+        cluster,
+        *(f"/apis/resource.k8s.io/{version}/resourceslices" for version in _DRA_VERSIONS),
+        query={"fieldSelector": "spec.driver=gpu.nvidia.com"},
     )
     namespace = next(filter(None, (policy.get("status", {}).get("namespace") for policy in policies)), _NAMESPACE)
     pods = _optional(
         cluster,
         f"/api/v1/namespaces/{namespace}/pods",
-        {"labelSelector": "app.kubernetes.io/component=nvidia-driver"},
+        query={"labelSelector": "app.kubernetes.io/component=nvidia-driver"},
     )
     return Operator(
         runtime_mode="cdi" if any(_cdi(policy) for policy in policies) else "",
@@ -475,15 +491,17 @@ def _operator(cluster: Cluster) -> Operator:
     )
 
 
-def _optional(cluster: Cluster, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _optional(cluster: Cluster, *paths: str, query: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What is at the first of these paths that the API server has; nothing where it has none, or may not be read."""
     from ._cluster import ClusterError
 
-    try:
-        return list(_pages(cluster, path, query))
-    except ClusterError as exc:
-        if exc.status in (403, 404):  # not installed, or not ours to read: the labels must do
-            return []
-        raise
+    for path in paths:
+        try:
+            return list(_pages(cluster, path, query or {}))
+        except ClusterError as exc:
+            if exc.status not in (403, 404):  # not installed, or not ours to read: the labels must do
+                raise
+    return []
 
 
 def _cdi(policy: Mapping[str, Any]) -> bool:
@@ -514,7 +532,8 @@ def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
     found: dict[str, GpuNode] = {}
     for entry in slices:
         spec = entry.get("spec", {})
-        for device in spec.get("devices") or ():
+        for given in spec.get("devices") or ():
+            device = given.get("basic") or given  # v1beta1 has it one level deeper
             attributes = {name: next(iter(value.values()), "") for name, value in device.get("attributes", {}).items()}
             name = spec.get("nodeName", "")
             if not name or attributes.get("type") not in ("gpu", "mig"):
@@ -552,10 +571,12 @@ def _unfit(
         yield "untolerated"
 
 
-def _doubts(labels: Mapping[str, str], driver: str, allocatable: int, pod: DriverPod | None) -> Iterator[str]:
-    """What is wrong with its GPUs, or with what is said of them."""
+def _doubts(
+    labels: Mapping[str, str], driver: str, allocatable: int, others: int, pod: DriverPod | None
+) -> Iterator[str]:
+    """What is wrong with its GPUs, or with what is said of them. others: GPUs under another name than the wanted."""
     if not allocatable:
-        yield "no_allocatable"
+        yield "other_resource" if others else "no_allocatable"
     if pod and pod.trouble:
         yield "driver_pod"
     if _label(labels, "gpu-driver-upgrade-state") not in ("", "upgrade-done") or _label(

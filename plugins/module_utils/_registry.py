@@ -168,11 +168,15 @@ class Repository:
     def variants(self, platform: str) -> tuple[list[Image], list[Finding]]:
         """The images of the same release and family, the reference's own first, and what kept others away.
 
-        Raises RegistryError when the tags cannot be listed.
+        Some mirrors and tokens give images and no list of tags: there is no advice then, and that is all.
         """
         found: list[Image] = []
         lost: list[Finding] = []
-        for tag in variants_of(self.reference.tag, self.tags()):
+        try:
+            tags = self.tags()
+        except RegistryError as exc:
+            return [], [replace(exc.finding, status=Status.WARNING)]
+        for tag in variants_of(self.reference.tag, tags):
             variant = replace(self.reference, tag=tag, digest="")
             try:
                 found.append(self.image(platform, variant))

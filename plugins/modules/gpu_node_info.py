@@ -32,6 +32,10 @@ options:
       when left out.
     type: list
     elements: dict
+  resource:
+    description: The extended resource that the pod asks for. Nodes that offer their GPUs by another name only are
+      reported. Not looked at when left out.
+    type: str
   replicas:
     description: How many pods with a GPU are to run. More than there are cards are reported.
     type: int
@@ -139,6 +143,7 @@ def main() -> None:
             **AUTH_ARG_SPEC,
             "label_selector": {"type": "raw", "default": PRESENT},
             "tolerations": {"type": "list", "elements": "dict"},
+            "resource": {"type": "str"},
             "replicas": {"type": "int", "default": 1},
             "rolling_update": {"type": "bool", "default": False},
         },
@@ -147,7 +152,7 @@ def main() -> None:
     params = module.params
     try:
         selector = selector_text(params["label_selector"])
-        nodes = gpu_nodes(connect(module), selector, params["tolerations"])
+        nodes = gpu_nodes(connect(module), selector, params["tolerations"], params["resource"] or "")
     except CollectionError as error:
         fail(module, error)
     found = [*findings(nodes, selector), *placement(nodes, params["replicas"], rolling=params["rolling_update"])]

@@ -556,6 +556,26 @@ def test_a_registry_that_cannot_now(status: int, headers: dict[str, str], body: 
         assert ask(address)["msg"] == f"registry http://{address}: {said}"
 
 
+def test_a_registry_that_lists_no_tags(registry: Registry) -> None:
+    """As a pull-through cache, or one whose tokens are good for pulling only: advice is lost, the image is known."""
+
+    class ClosedRegistryStandIn(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403 if self.path.startswith(f"/v2/{REPOSITORY}/tags/list") else 307)
+            self.send_header("Location", f"http://{registry.address}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with server(ClosedRegistryStandIn) as address:
+        result = ask(address, variants=True)
+    assert result["image"]["cuda_version"] == "12.9.0"
+    assert result["variants"] == []
+    assert [one["status"] for one in result["findings"]] == ["ok", "warning"]
+
+
 def test_a_limit_that_passes(registry: Registry) -> None:
     """One 429, as ghcr.io gives them by the second; then the real registry answers."""
     calls: list[str] = []

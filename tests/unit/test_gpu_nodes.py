@@ -242,6 +242,32 @@ def test_resource_slices_of_unlike_cards() -> None:
     assert (found.product, found.gpus, found.problems) == ("NVIDIA-H100-80GB-HBM3", 3, ("mixed",))
 
 
+def test_resource_slices_before_their_first_stable_version() -> None:
+    older = [{"spec": {"nodeName": "gpu-1", "devices": [{"name": "gpu-1", "basic": H100}]}}]
+    assert _devices(older) == _devices([{"spec": {"nodeName": "gpu-1", "devices": [H100]}}])
+
+
+@pytest.mark.parametrize(
+    ("offered", "wanted", "resource", "allocatable", "problems"),
+    [
+        pytest.param({"nvidia.com/gpu": "4"}, "nvidia.com/gpu", "nvidia.com/gpu", 4, (), id="as asked"),
+        pytest.param(
+            {"nvidia.com/mig-1g.5gb": "7"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, ("other_resource",), id="MIG only"
+        ),
+        pytest.param(
+            {"nvidia.com/gpu": "1", "nvidia.com/mig-1g.5gb": "7"}, "nvidia.com/gpu", "nvidia.com/gpu", 1, (), id="both"
+        ),
+        pytest.param({"nvidia.com/mig-1g.5gb": "7"}, "", "nvidia.com/mig-1g.5gb", 7, (), id="whatever there is"),
+        pytest.param({"nvidia.com/gpu": "0"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, ("no_allocatable",), id="none"),
+    ],
+)
+def test_the_resource_that_the_pod_asks_for(
+    offered: dict[str, str], wanted: str, resource: str, allocatable: int, problems: tuple[str, ...]
+) -> None:
+    found = read_node(node(T4, offered), wanted=wanted)
+    assert (found.resource, found.allocatable, found.problems) == (resource, allocatable, problems)
+
+
 def container(name: str, ready: bool, **state: Any) -> dict[str, Any]:
     return {"name": name, "ready": ready, "restartCount": 170, "state": state}
 
@@ -444,6 +470,11 @@ def test_pools() -> None:
 def test_a_result_reads_back() -> None:
     found = read_node(node(T4))
     assert GpuNode.from_result(found.as_result()) == found
+
+
+def test_a_node_by_hand_in_plain_words() -> None:
+    found = GpuNode.from_result({"name": "a", "brands": "GeForce", "product": 3060})
+    assert (found.brands, found.product) == (("GeForce",), "3060")
 
 
 def test_a_node_by_hand() -> None:
