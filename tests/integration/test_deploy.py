@@ -119,6 +119,7 @@ def test_every_model_is_seeded_and_warmed_and_has_its_time(many: str) -> None:
     given = {one["name"]: one.get("value") for one in container["env"]}
     assert json.loads(given["WARM_MODELS"]) == [MODEL, OTHER]
     assert "PRELOAD_MODELS" not in given
+    assert server(many)["progressDeadlineSeconds"] == 900
     probe = container["startupProbe"]
     assert (probe["periodSeconds"], probe["failureThreshold"], probe["timeoutSeconds"]) == (10, 20, 230)
     seed = {one["name"]: one.get("value") for one in seed_job(many)["spec"]["template"]["spec"]["containers"][0]["env"]}
