@@ -200,6 +200,35 @@ def test_the_way_back_to_recreate(many: str) -> None:
     assert spec["replicas"] == 1
 
 
+def test_models_are_seeded_again_where_nothing_serves(many: str) -> None:
+    """The volume may have lost them. Where the server is ready it has what it needs."""
+    settings: dict[str, Any] = {"speaches_models": [{"model": MODEL, "revision": NEW}], "speaches_replicas": 1}
+    done(run("deploy", many, **settings))
+    seeded = seed_job(many)["metadata"]
+    assert done(run("deploy", many, **settings)).changed == 0
+    assert seed_job(many)["metadata"]["uid"] == seeded["uid"]
+    api.call("DELETE", f"/apis/apps/v1/namespaces/{many}/deployments/portal-stt")
+    assert done(run("deploy", many, "--check", **settings)).changed > 0
+    assert seed_job(many)["metadata"]["uid"] == seeded["uid"]
+    done(run("deploy", many, **settings))
+    again = seed_job(many)["metadata"]
+    assert again["name"] == seeded["name"]
+    assert again["uid"] != seeded["uid"]
+
+
+def test_policies_go_when_none_are_wanted(many: str) -> None:
+    settings: dict[str, Any] = {
+        "speaches_models": [{"model": MODEL, "revision": NEW}],
+        "speaches_network": {"policy": False},
+    }
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{many}/networkpolicies"
+    assert done(run("deploy", many, "--check", **settings)).changed
+    assert len(get(policies)["items"]) == 2
+    done(run("deploy", many, **settings))
+    assert get(policies)["items"] == []
+    assert done(run("deploy", many, **settings)).changed == 0
+
+
 # ---- rights
 
 
