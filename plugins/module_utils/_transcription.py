@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 FORMATS = ("json", "text", "verbose_json")
 # Written without spaces between words: each character counts as a word, as in OpenAI's evaluation of Whisper.
 _APOSTROPHES = "'`\N{RIGHT SINGLE QUOTATION MARK}"  # part of a word; other signs part words
+_SHUT_OUT = "error trying to reach service"
+"""The API server's words when its proxy finds an address behind a Service and gets no connection."""
 SPACELESS = ("ja", "km", "lo", "my", "th", "yue", "zh")
 
 Send = Callable[[str, str, "Upload | None"], bytes]
@@ -342,10 +344,16 @@ def normalise(text: str, language: str = "") -> str:
 
 
 def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, timeout: float) -> Send:
-    """Sends through the API server's proxy to a Service. timeout: seconds without a byte."""
+    """Sends through the API server's proxy to a Service. timeout: seconds without a byte.
+
+    Where the proxy cannot reach the pods, mostly for a NetworkPolicy, by port-forward from then on.
+    """
     root = f"/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy"
+    past: list[Send] = []
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:
+        if past:
+            return past[0](method, path, upload)
         try:
             return cluster.request(
                 method,
@@ -356,6 +364,9 @@ def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, t
             )
         except ClusterError as exc:
             by_cluster = exc.body.get("kind") == "Status" or not exc.status
+            if exc.status == 503 and _SHUT_OUT in exc.message:
+                past.append(through_pod(cluster, namespace, service, port, "", timeout))
+                return past[0](method, path, upload)
             detail = exc.message if by_cluster else _detail(exc.body)
             raise RefusedError(exc.status, detail, by_cluster=by_cluster) from exc
 
@@ -363,7 +374,10 @@ def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, t
 
 
 def through_pod(cluster: Cluster, namespace: str, service: str, port: str, api_key: str, timeout: float) -> Send:
-    """Sends by port-forward to a Ready pod of a Service, with a bearer token. timeout: seconds without a byte."""
+    """Sends by port-forward to a Ready pod of a Service. timeout: seconds without a byte.
+
+    api_key: sent as a bearer token unless empty.
+    """
     found: list[tuple[str, int]] = []
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:

@@ -18,7 +18,8 @@ description:
   - Fails when a clip is heard wrong, when the server was cold, or when it does not answer. The failure shows expected
     and heard text side by side, and returns everything that was measured.
   - The way to the server is the proxy of the Kubernetes API server. With O(server_api_key) it is a port-forward to a
-    Ready pod, because that proxy takes the C(Authorization) header away. Or it is O(url).
+    Ready pod, because that proxy takes the C(Authorization) header away. So it is where a NetworkPolicy keeps the proxy
+    out, because a port-forward comes out inside the pod. Or it is O(url).
   - Before texts are compared, both are brought into composed lower-case form (Unicode NFKC, full case folding);
     apostrophes are left out, other punctuation and symbols count as spaces. In languages that are written without
     spaces (C(ja), C(km), C(lo), C(my), C(th), C(yue), C(zh)) every character counts as a word. Numbers are compared as

@@ -6,6 +6,7 @@ server, which needs no key: that a key is wanted is shown in test_speech.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import tarfile
@@ -68,19 +69,20 @@ def seed_job(namespace: str) -> dict[str, Any]:
 
 # ---- many: two models, two servers, a key, a token
 
+MANY: dict[str, Any] = {
+    "speaches_models": [{"model": MODEL, "revision": NEW}, {"model": OTHER, "revision": OLD}],
+    "speaches_replicas": 2,
+    "speaches_strategy": "RollingUpdate",
+    "speaches_startup_seconds": 100,
+    "speaches_api_key": "sesame",
+    "speaches_hub": {"token": "hf_secret"},
+}
+
 
 @pytest.fixture(scope="module")
 def many() -> str:
     """The namespace, after two runs of which the second changed nothing."""
-    settings: dict[str, Any] = {
-        "speaches_models": [{"model": MODEL, "revision": NEW}, {"model": OTHER, "revision": OLD}],
-        "speaches_replicas": 2,
-        "speaches_strategy": "RollingUpdate",
-        "speaches_startup_seconds": 100,
-        "speaches_api_key": "sesame",
-        "speaches_hub": {"token": "hf_secret"},
-    }
-    outputs = [done(run("deploy", "many", "--diff", **settings)) for _ in range(2)]
+    outputs = [done(run("deploy", "many", "--diff", **MANY)) for _ in range(2)]
     assert outputs[1].changed == 0, outputs[1].output
     for played in outputs:
         assert "sesame" not in played.output
@@ -102,6 +104,7 @@ def test_two_servers_stand_apart_and_go_one_by_one(many: str) -> None:
 def test_every_model_is_seeded_and_warmed_and_has_its_time(many: str) -> None:
     template = server(many)["template"]
     assert template["metadata"]["annotations"] == {
+        "portal-stt/key": digest("sesame"),
         "portal-stt/models": f"{MODEL}@{NEW} {OTHER}@{OLD}",
         "portal-stt/revision-0": NEW,
         "portal-stt/revision-1": OLD,
@@ -116,6 +119,7 @@ def test_every_model_is_seeded_and_warmed_and_has_its_time(many: str) -> None:
     given = {one["name"]: one.get("value") for one in container["env"]}
     assert json.loads(given["WARM_MODELS"]) == [MODEL, OTHER]
     assert "PRELOAD_MODELS" not in given
+    assert server(many)["progressDeadlineSeconds"] == 900
     probe = container["startupProbe"]
     assert (probe["periodSeconds"], probe["failureThreshold"], probe["timeoutSeconds"]) == (10, 20, 230)
     seed = {one["name"]: one.get("value") for one in seed_job(many)["spec"]["template"]["spec"]["containers"][0]["env"]}
@@ -157,10 +161,35 @@ def test_who_may_call_and_that_nothing_goes_out(many: str) -> None:
     assert callers == [{"kubernetes.io/metadata.name": "portal-assistant"}]
 
 
+def digest(key: str) -> str:
+    return hashlib.sha256(f"many/portal-stt/{key}".encode()).hexdigest()[:8]
+
+
+def test_another_key_restarts_the_server_and_is_not_shown(many: str) -> None:
+    planned = done(run("deploy", many, "--check", "--diff", **MANY | {"speaches_api_key": "caraway"}))
+    for sign, key in (("-", "sesame"), ("+", "caraway")):
+        (line,) = [one for one in planned.output.splitlines() if one.startswith(f"{sign}        portal-stt/key:")]
+        assert digest(key) in line
+        assert key not in planned.output
+
+
 def test_another_revision_is_in_the_diff(many: str) -> None:
     planned = done(run("deploy", many, "--check", "--diff", speaches_models=[{"model": MODEL, "revision": OLD}]))
     assert f"-        portal-stt/models: {MODEL}@{NEW} {OTHER}@{OLD}" in planned.output
     assert f"+        portal-stt/models: {MODEL}@{OLD}" in planned.output
+
+
+def test_a_revision_that_is_not_known_is_not_mounted(many: str) -> None:
+    """Without one the volume's own refs/main counts; the others keep theirs."""
+    done(run("deploy", many, speaches_models=[{"model": OTHER}, {"model": MODEL, "revision": NEW}]))
+    template = server(many)["template"]
+    assert template["metadata"]["annotations"] == {
+        "portal-stt/models": f"{OTHER}@ {MODEL}@{NEW}",
+        "portal-stt/revision-0": NEW,
+    }
+    mounted = [one for one in template["spec"]["containers"][0]["volumeMounts"] if one["name"].startswith("revision-")]
+    assert [one["mountPath"] for one in mounted] == [f"/data/hub/models--{MODEL.replace('/', '--')}/refs"]
+    assert [one["name"] for one in template["spec"]["volumes"]] == ["models", "revision-0", "scripts", "tmp"]
 
 
 def test_the_way_back_to_recreate(many: str) -> None:
@@ -169,6 +198,35 @@ def test_the_way_back_to_recreate(many: str) -> None:
     spec = server(many)
     assert spec["strategy"] == {"type": "Recreate"}
     assert spec["replicas"] == 1
+
+
+def test_models_are_seeded_again_where_nothing_serves(many: str) -> None:
+    """The volume may have lost them. Where the server is ready it has what it needs."""
+    settings: dict[str, Any] = {"speaches_models": [{"model": MODEL, "revision": NEW}], "speaches_replicas": 1}
+    done(run("deploy", many, **settings))
+    seeded = seed_job(many)["metadata"]
+    assert done(run("deploy", many, **settings)).changed == 0
+    assert seed_job(many)["metadata"]["uid"] == seeded["uid"]
+    api.call("DELETE", f"/apis/apps/v1/namespaces/{many}/deployments/portal-stt")
+    assert done(run("deploy", many, "--check", **settings)).changed > 0
+    assert seed_job(many)["metadata"]["uid"] == seeded["uid"]
+    done(run("deploy", many, **settings))
+    again = seed_job(many)["metadata"]
+    assert again["name"] == seeded["name"]
+    assert again["uid"] != seeded["uid"]
+
+
+def test_policies_go_when_none_are_wanted(many: str) -> None:
+    settings: dict[str, Any] = {
+        "speaches_models": [{"model": MODEL, "revision": NEW}],
+        "speaches_network": {"policy": False},
+    }
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{many}/networkpolicies"
+    assert done(run("deploy", many, "--check", **settings)).changed
+    assert len(get(policies)["items"]) == 2
+    done(run("deploy", many, **settings))
+    assert get(policies)["items"] == []
+    assert done(run("deploy", many, **settings)).changed == 0
 
 
 # ---- rights

@@ -105,6 +105,14 @@ def test_an_nfs_host_that_is_lost_after_preflight_ends_the_run() -> None:
     assert world() == before
 
 
+def test_data_that_are_not_named_are_not_kept_in_silence() -> None:
+    before = world()
+    settings = json.dumps({"nfs_export_delete_data": True})
+    output = refused(play("playbooks/teardown.yml", "-l", "nfs_servers", "-e", settings))
+    assert "Set nfs_export_delete_path to /srv/nfs-ssd/portal-stt to delete all" in " ".join(output.split())
+    assert world() == before
+
+
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [

@@ -455,6 +455,7 @@ def test_through_cluster() -> None:
     ("status", "message", "body", "refused"),
     [
         (404, 'services "x" not found.', {"kind": "Status"}, (404, 'services "x" not found.', True)),
+        (503, "no endpoints available.", {"kind": "Status"}, (503, "no endpoints available.", True)),
         (0, "it does not answer: timed out.", {}, (0, "it does not answer: timed out.", True)),
         (415, "HTTP status 415 for …", {"detail": "Failed to decode audio."}, (415, "Failed to decode audio.", False)),
         (500, "Internal Server Error.", {"message": "Internal Server Error"}, (500, "Internal Server Error", False)),
@@ -595,6 +596,36 @@ def test_through_a_ready_pod_with_the_key(monkeypatch: pytest.MonkeyPatch, port:
     assert send("POST", "/v1", Upload(b"body", "text/plain")) == b"{}"
     headers = {"Authorization": "Bearer sesame", "Content-Type": "text/plain"}
     assert asked == [("n", "b", 8000, "POST", "/v1", b"body", headers, 9)]
+
+
+class ShutOut(Pods):
+    """The proxy cannot reach the pods; counts how often it was asked."""
+
+    asked = 0
+
+    def request(self, method: str, path: str, **given: Any) -> bytes:
+        self.asked += 1
+        message = "error trying to reach service: dial tcp 10.244.0.7:8000: i/o timeout"
+        raise ClusterError("API server", f"{message}.", "", status=503, body={"kind": "Status", "message": message})
+
+
+def test_past_a_network_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By port-forward, without a key; and the proxy is not asked twice."""
+    asked: list[Any] = []
+
+    def answer(cluster: object, *given: Any) -> tuple[int, bytes]:
+        asked.append(given)
+        return 200, b"{}"
+
+    monkeypatch.setattr(_transcription, "request", answer)
+    cluster = ShutOut()
+    send = through_cluster(cluster, "n", "stt", "http", 9)  # type: ignore[arg-type]
+    assert [send("GET", "/v1/models", None), send("POST", "/v1", Upload(b"body", "text/plain"))] == [b"{}", b"{}"]
+    assert asked == [
+        ("n", "b", 8000, "GET", "/v1/models", None, {}, 9),
+        ("n", "b", 8000, "POST", "/v1", b"body", {"Content-Type": "text/plain"}, 9),
+    ]
+    assert cluster.asked == 1
 
 
 @pytest.mark.parametrize(
