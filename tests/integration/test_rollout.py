@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -218,6 +219,8 @@ def test_a_run_that_is_ended_is_taken_up_by_the_next(
         for line in lines:
             if "not final yet: The node is cordoned." in line:
                 break
+        # Ansible waits for ever where a worker ends in the microseconds in which it passes a line on.
+        time.sleep(0.5)
         # A terminal sends Ctrl-C to all processes of the run, a supervisor its signal to the first one.
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
         rest = "".join(lines)
@@ -252,10 +255,13 @@ def playing(file: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
         text=True,
         start_new_session=True,
     )
+    bound = threading.Timer(120, os.killpg, (process.pid, signal.SIGKILL))
+    bound.start()
     try:
         assert process.stdout is not None
         yield process, iter(process.stdout)
     finally:
+        bound.cancel()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
 
