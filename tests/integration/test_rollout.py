@@ -87,7 +87,7 @@ def test_the_api_server_restarts() -> None:
         reporter = Reporter()
         result = Task(access, rollouts.target(fault), reporter).run(timeout=120, rollback=True)
     assert result["status"] == "complete"
-    assert {0, 410} <= set(access.statuses)
+    assert 0 in access.statuses
     assert sum("the watch goes on as soon as it can" in line for line in reporter.lines) == 1
 
 
