@@ -123,6 +123,10 @@ class Fault:
         else:
             place = {"kubernetes.io/hostname": node.NAME if self.at == "node" else SIMULATED}
         one = {"name": "stt", "image": images.BASE, "resources": {}, **container}
+        if self.at == "node":
+            # As the server's: without one, a container that ends after a second has been Ready before.
+            probe = {"exec": {"command": ["/bin/sh", "-c", "exit 0"]}, "initialDelaySeconds": 5, "timeoutSeconds": 20}
+            one.setdefault("startupProbe", {**probe, "periodSeconds": 1, "failureThreshold": 10})
         one["resources"].setdefault("limits", {}).setdefault("nvidia.com/gpu", "1")
         template = {
             "metadata": {"labels": {"app": "stt"}, "annotations": annotations},

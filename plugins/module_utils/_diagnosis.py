@@ -873,8 +873,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "nfs-directory-missing",
         preparing(r"mount\.nfs\S*: .*No such file or directory"),
-        "The NFS server {server} exports the volume's path, but has no directory {path}.",
-        "Run the storage play: it makes the directory.",
+        "The NFS server {server} has no directory {path}, or does not export it.",
+        "Run the storage play: it makes the directory and exports it.",
     ),
     Rule(
         "nfs-access-denied",

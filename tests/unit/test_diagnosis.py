@@ -87,7 +87,7 @@ WHAT = {
     "nfs-server-unreachable": ("nfs-unreachable", "The NFS server 10.77.0.77 does not answer the node."),
     "nfs-subdir-missing": (
         "nfs-directory-missing",
-        "The NFS server 10.77.0.2 exports the volume's path, but has no directory /srv/nfs-ssd/portal-stt/missing.",
+        "The NFS server 10.77.0.2 has no directory /srv/nfs-ssd/portal-stt/missing, or does not export it.",
     ),
     "oom-killed": ("oom-killed", "Container stt used more memory than its limit of 64Mi and was killed."),
     "oom-killed-child": ("oom-killed", "Container stt used more memory than its limit of 64Mi and was killed."),
