@@ -49,6 +49,7 @@ integration: $(STAMP) ## modules and roles on the lab
 
 long: $(STAMP) lab ## the node's own tests, NFS clients, the faults of rollouts: an hour without KVM
 	$(RUN) pytest $(LONG)
+	$(RUN) molecule test -s nfs_export -s faults
 
 molecule: $(STAMP) ## role scenarios on the lab
 	$(RUN) molecule test -s default

@@ -83,7 +83,7 @@ def _keep(kept: dict[str, Any]) -> None:
 def measured(kept: dict[str, Any]) -> str:
     """The table of faults, and what sums it up."""
     faults = [fault for fault in table() if "ours" in kept.get(fault.name, {})]
-    final = sorted(kept[fault.name]["ours"]["after_s"] for fault in faults if fault.final)
+    final = sorted(kept[fault.name]["ours"]["after_s"] for fault in faults if fault.final and _hopeless(fault))
     core = [kept[fault.name]["core"] for fault in faults if "core" in kept[fault.name]]
     silent = sum(1 for one in core if "Timed out" in one["said"])
     content = sum(1 for one in core if not one["failed"])
@@ -96,7 +96,7 @@ def measured(kept: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"- {len(faults)} faults, {real} of them on a real node: the right cause for {right}.",
-            f"- Seconds to the answer of the {len(final)} final ones: {spread}.",
+            f"- Seconds to the answer of the {len(final)} that cannot pass by themselves: {spread}.",
             f"- Where an earlier revision served and could help, it served again: {served} of {len(back)}.",
             f"- {len(kept[HEALTHY])} healthy rollouts with delays and hiccups: {alarms} false alarms.",
             f"- Beside it `kubernetes.core.k8s` with `wait: true`, `wait_timeout: {WAIT_SECONDS}` (default 120), on "
@@ -115,6 +115,11 @@ def causes() -> str:
     last = "nothing observed says why: the raw facts follow, in order"
     end = f"| `unknown` | It is not complete, and {last}. | at the time-out only | yes | Look at the objects named. |"
     return "\n".join([*head, *map(_cause, RULES), end])
+
+
+def _hopeless(fault: Fault) -> bool:
+    """Whether its cause cannot pass by itself: patience is only for what the API server heals in a moment."""
+    return all(rule.patience is not NEVER and rule.patience <= 2.5 for rule in RULES if rule.cause == fault.cause)
 
 
 def _row(fault: Fault, kept: dict[str, Any]) -> str:
