@@ -556,20 +556,29 @@ def test_a_registry_that_cannot_now(status: int, headers: dict[str, str], body: 
         assert ask(address)["msg"] == f"registry http://{address}: {said}"
 
 
-def test_a_registry_that_lists_no_tags(registry: Registry) -> None:
-    """As a pull-through cache, or one whose tokens are good for pulling only: advice is lost, the image is known."""
+def in_front_of(registry: Registry, status: Callable[[str], int]) -> type[BaseHTTPRequestHandler]:
+    """A stand-in's handler that answers each path with a status: 307 sends on to the real registry."""
 
-    class ClosedRegistryStandIn(BaseHTTPRequestHandler):
+    class FrontStandIn(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(403 if self.path.startswith(f"/v2/{REPOSITORY}/tags/list") else 307)
-            self.send_header("Location", f"http://{registry.address}{self.path}")
+            code = status(self.path)
+            self.send_response(code)
+            if code == 307:
+                self.send_header("Location", f"http://{registry.address}{self.path}")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with server(ClosedRegistryStandIn) as address:
+    return FrontStandIn
+
+
+def test_a_registry_that_lists_no_tags(registry: Registry) -> None:
+    """As a pull-through cache, or one whose tokens are good for pulling only: advice is lost, the image is known."""
+
+    closed = f"/v2/{REPOSITORY}/tags/list"
+    with server(in_front_of(registry, lambda path: 403 if path.startswith(closed) else 307)) as address:
         result = ask(address, variants=True)
     assert result["image"]["cuda_version"] == "12.9.0"
     assert result["variants"] == []
@@ -580,23 +589,11 @@ def test_a_limit_that_passes(registry: Registry) -> None:
     """One 429, as ghcr.io gives them by the second; then the real registry answers."""
     calls: list[str] = []
 
-    class HastyRegistryStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            calls.append(self.path)
-            if len(calls) == 2:
-                self.send_response(429)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(307)
-            self.send_header("Location", f"http://{registry.address}{self.path}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def status(path: str) -> int:
+        calls.append(path)
+        return 429 if len(calls) == 2 else 307
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with server(HastyRegistryStandIn) as address:
+    with server(in_front_of(registry, status)) as address:
         assert "image" in ask(address)
     assert calls[1] == calls[2]
 
