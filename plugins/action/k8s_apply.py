@@ -33,19 +33,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             plan = self._apply(judged, check_mode=True)
         except CollectionError as exc:
             return _failure([exc])
-        refusals = [_apply.explain(_apply.label(manifest), entry) for manifest, entry in plan if "error" in entry]
+        refusals = _refusals(plan)
         if refusals:
             return _failure(refusals)
         changed = [(manifest, entry) for manifest, entry in plan if entry.get("changed")]
         changed += [(manifest, {"diff": {"after": manifest}}) for manifest in planned]
         if changed and not self._task.check_mode:
             try:
-                applied = self._apply(manifests, check_mode=False)
+                refusals = _refusals(self._apply(manifests, check_mode=False))
             except CollectionError as exc:
                 return _failure([exc])
-            refusals = [
-                _apply.explain(_apply.label(manifest), entry) for manifest, entry in applied if "error" in entry
-            ]
             if refusals:
                 return _failure(refusals)
         return {
@@ -98,6 +95,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         finally:
             task.check_mode, task.diff = asked
         return result
+
+
+def _refusals(results: Sequence[tuple[_apply.Manifest, dict[str, Any]]]) -> list[CollectionError]:
+    """Why objects were refused, an error each."""
+    return [_apply.explain(_apply.label(manifest), entry) for manifest, entry in results if "error" in entry]
 
 
 def _failure(errors: Sequence[CollectionError]) -> dict[str, Any]:

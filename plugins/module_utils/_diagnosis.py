@@ -495,10 +495,10 @@ def _node_lines(seen: Seen) -> tuple[str, ...]:
     )
 
 
-def _passing_taints(node: Node) -> tuple[str, ...]:
-    """Those that Kubernetes sets and takes away by itself; not that of a cordoned node, which has a rule."""
-    own = (taint for taint in node.taints if taint.startswith("node.kubernetes.io/"))
-    return tuple(taint for taint in own if not taint.startswith("node.kubernetes.io/unschedulable"))
+def _passing_taint(node: Node) -> bool:
+    """Whether it has one that Kubernetes sets and takes away by itself, but for a cordoned node's, which has a rule."""
+    own, cordoned = "node.kubernetes.io/", "node.kubernetes.io/unschedulable"
+    return any(taint.startswith(own) and not taint.startswith(cordoned) for taint in node.taints)
 
 
 def _number(quantity: str) -> int:
@@ -763,7 +763,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "node-under-pressure",
-        unscheduled(r"untolerated taint", lambda nodes: any(_passing_taints(node) for node in nodes), blind=False),
+        unscheduled(r"untolerated taint", lambda nodes: any(_passing_taint(node) for node in nodes), blind=False),
         "The node keeps pods away for the time being.",
         "See what it runs short of (kubectl describe node): disk, memory, network.",
         patience=60,

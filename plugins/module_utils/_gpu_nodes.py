@@ -247,8 +247,10 @@ def selector_text(given: object) -> str:
 
     Raises CollectionError for anything else.
     """
+    from ._cluster import label_selector
+
     if isinstance(given, Mapping) and given:
-        return ",".join(f"{name}={value}" for name, value in given.items())
+        return label_selector(given)
     if isinstance(given, str) and given.strip():
         return given.strip()
     raise CollectionError(
