@@ -312,7 +312,7 @@ def outcome(hiccup: Hiccup) -> str:
         Thread(target=_play, args=(hiccup,), daemon=True).start()
         reporter = Reporter()
         try:
-            result = Task(access, rollouts.target(fault), reporter).run(timeout=90, rollback=True)
+            result = Task(access, rollouts.target(fault), reporter).run(timeout=240, rollback=True)
         except Exception as error:
             return f"{error}\n" + "\n".join(reporter.lines)
         return str(result["status"])

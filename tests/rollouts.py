@@ -126,7 +126,7 @@ def prepare(access: Cluster, fault: Fault) -> None:
         for made in simulated.expand(fault.own_node):
             api.call("POST", "/api/v1/nodes", made)
     namespace, *others = fault.surroundings()
-    wait(lambda: access.find(path(namespace)) is None, 120)  # a namespace of before may still be going
+    wait(lambda: access.find(path(namespace)) is None)  # a namespace of before may still be going
     apply(access, namespace)
     wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
     if any("webhooks" in one for one in others):
@@ -183,8 +183,8 @@ def _answer(access: Witness, awaited: Target, fault: Fault, start: float) -> Exp
     raise AssertionError(f"{fault.name}: the rollout was found complete:\n" + "\n".join(reporter.lines))
 
 
-def wait(done: Callable[[], bool], seconds: float = 30) -> None:
-    """Returns when something is so; fails after `seconds`."""
+def wait(done: Callable[[], bool], seconds: float = 240) -> None:
+    """Returns when something is so; fails after `seconds`, a bound for a machine that is busy."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "waited in vain"
@@ -196,12 +196,18 @@ def remove(access: Cluster, fault: Fault) -> None:
 
     A node that is emulated is given the time: pods that still stop would slow down the next ones.
     """
-    for one in (*fault.surroundings(), *(simulated.expand(fault.own_node) if fault.own_node else ())):
+    for one in fault.surroundings():
         if "namespace" not in one["metadata"]:
+            api.call("DELETE", path(one), accept=(404,))
+    if fault.own_node:
+        # Pods whose node is gone would keep the namespace for up to two minutes.
+        pods = f"/api/v1/namespaces/{fault.namespace}/pods"
+        api.call("DELETE", pods, accept=(404,), gracePeriodSeconds="0")
+        for one in simulated.expand(fault.own_node):
             api.call("DELETE", path(one), accept=(404,))
     if fault.at == "node":
         with suppress(AssertionError):
-            wait(lambda: access.find(path(fault.surroundings()[0])) is None, 240)
+            wait(lambda: access.find(path(fault.surroundings()[0])) is None)
 
 
 def explain_all(*places: str) -> Iterator[tuple[str, Explained | Exception]]:

@@ -170,7 +170,7 @@ def policies() -> Iterator[str]:
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     api.call("POST", definitions, definition, accept=(409,))
     path = "/apis/nvidia.com/v1/clusterpolicies"
-    wait(lambda: "items" in api.call("GET", path, accept=(404, 429)), 10)
+    wait(lambda: "items" in api.call("GET", path, accept=(404, 429)))
     yield path
     api.call("DELETE", f"{definitions}/clusterpolicies.nvidia.com")
 
@@ -211,7 +211,7 @@ def operator(namespace: str, policies: str) -> Iterator[None]:
             },
         }
         api.call("POST", path, pod)
-    wait(lambda: len(api.call("GET", path, fieldSelector="status.phase=Running")["items"]) == len(nodes), 10)
+    wait(lambda: len(api.call("GET", path, fieldSelector="status.phase=Running")["items"]) == len(nodes))
     crashing = {"waiting": {"reason": "CrashLoopBackOff"}}
     status = {**container, "ready": False, "restartCount": 170, "imageID": "", "state": crashing}
     del status["securityContext"]
