@@ -20,6 +20,9 @@ from dataclasses import dataclass, field, replace
 from ._observed import Container, Event, Node, Pod, Seen
 
 LOG_LINES = 8
+FAILED_PROBES = 3
+"""So many failed startup probes say as much as one end of the process: a server may live on after a failed load."""
+
 NEVER = None
 """A rule with this patience explains a time-out, and never ends the wait by itself."""
 
@@ -209,14 +212,15 @@ def ended(test: Callable[[Container], bool], log: str = "", message: str = "") -
 
     def look(seen: Seen) -> Hit | None:
         for pod, container in _containers(seen):
-            if container.exit is None or container.ready or not test(container):
+            times = _times_ended(seen, pod, container)
+            if container.exit is None or container.ready or not times or not test(container):
                 continue
             lines = seen.logs.get((pod.uid, container.name), ())
             in_log = re.search(log, "\n".join(lines), re.IGNORECASE)
             in_status = re.search(message, container.exit.message, re.IGNORECASE | re.DOTALL)
             if in_log and in_status:
                 words = _words(container, in_log) | in_status.groupdict("")
-                return Hit(_at(pod), _exit_lines(container, lines), words, _times_ended(seen, container))
+                return Hit(_at(pod), _exit_lines(container, lines), words, times)
         return None
 
     return look
@@ -241,17 +245,18 @@ def logged(pattern: str) -> Look:
     """The log of a container that has failed, or fails its startup probe, says so."""
 
     def look(seen: Seen) -> Hit | None:
-        failing = {e.uid for e in seen.events if e.reason == "Unhealthy"}
         for pod, container in _containers(seen):
             lines = seen.logs.get((pod.uid, container.name), ())
-            if container.ready or not (container.exit or pod.uid in failing):
+            ends, probes = _times_ended(seen, pod, container), _failed_probes(seen, pod)
+            if container.ready or not (ends or probes):
                 continue
+            times = ends + probes // FAILED_PROBES
             for line in reversed(lines):
                 found = re.search(pattern, line, re.IGNORECASE)
                 if found:
                     neighbours = tuple(f"holds a GPU: {who}" for who in seen.neighbours or () if pod.node in who)
                     evidence = (f"log: {line.strip()}", *neighbours)
-                    return Hit(_at(pod), evidence, _words(container, found), _times_ended(seen, container))
+                    return Hit(_at(pod), evidence, _words(container, found), times)
         return None
 
     return look
@@ -528,14 +533,21 @@ def _exit_lines(container: Container, lines: tuple[str, ...]) -> tuple[str, ...]
     )
 
 
-def _times_ended(seen: Seen, container: Container) -> int:
+def _times_ended(seen: Seen, pod: Pod, container: Container) -> int:
     """How often the container has ended: restarts, and the end that has not been followed by one yet.
 
-    A Job has a pod for each try.
+    What a container went through before the watch began is history, if it ran then. A Job has a pod for each try.
     """
     if seen.job:
         return sum(_failed(c) for _, c in _containers(seen))
-    return container.restarts + (1 if container.state == "terminated" else 0)
+    last = 1 if container.exit and container.state != "running" else 0
+    return container.restarts + last - seen.restarts.get((pod.uid, container.name), 0)
+
+
+def _failed_probes(seen: Seen, pod: Pod) -> int:
+    """How often the pod's startup probe got an answer that was none; while the server loads, it gets no answer."""
+    failed = (e for e in seen.events if e.uid == pod.uid and e.reason == "Unhealthy" and _STARTUP in e.message)
+    return sum(e.count for e in failed if not re.search(_NO_ANSWER, e.message, re.IGNORECASE))
 
 
 def _failed(container: Container) -> bool:
@@ -544,6 +556,8 @@ def _failed(container: Container) -> bool:
 
 # The rules, from causes that explain others to those that are explained by others.
 
+_STARTUP = "Startup probe failed"
+_NO_ANSWER = r"connection refused|does not listen|no answer within|timed out"
 _REGISTRY = (
     r"connection refused|no such host|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|misbehaving|"
     r"connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d|"

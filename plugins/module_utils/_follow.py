@@ -150,7 +150,11 @@ class Follower:
             seen = self._lookups.complete(assemble(self._target, self._objects), self._objects, watches)
             if first is None:
                 first, self._removed = seen, self._begin(seen)
-            seen = replace(seen, pods=tuple(pod for pod in seen.pods if pod.uid not in self._removed))
+            seen = replace(
+                seen,
+                pods=tuple(pod for pod in seen.pods if pod.uid not in self._removed),
+                restarts=observed.restarts(first),
+            )
             step = advance(memory, seen, now, start + timeout)
             memory, wake = step.memory, step.wake
             if self._target.kind == "Job":

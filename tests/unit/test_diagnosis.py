@@ -225,6 +225,12 @@ def pulling(message: str) -> Seen:
     return running(state="waiting", reason="ErrImagePull", message=message)
 
 
+NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+NO_CODE = "The image has no code for this GPU's architecture."
+NO_MEMORY = "RuntimeError: CUDA failed with error out of memory"
+TOO_LITTLE = "The card has too little memory left for the model."
+NOT_YET = "The startup probe does not pass yet; its last words: warm: the server does not listen yet"
+
 SEED = {
     "error": "The hub cannot be reached",
     "cause": "Name or service not known.",
@@ -324,6 +330,21 @@ def seeding(code: int, failed: int) -> Seen:
         ),
         (ended(3), "crash-loop", "Container stt ends with exit status 3 each time it starts.", False),
         (ended(3, restarts=2), "crash-loop", "Container stt ends with exit status 3 each time it starts.", True),
+        *(  # the server answers 500 and lives on after a load that failed
+            (
+                with_event(with_log(running(state="running"), line), "Unhealthy", f"Startup probe failed: {said}", n),
+                cause,
+                what,
+                ripe,
+            )
+            for line, said, n, cause, what, ripe in (
+                (NO_KERNEL, "warm: m: HTTP 500", 3, "cuda-no-kernel", NO_CODE, True),
+                (NO_KERNEL, "warm: m: HTTP 500", 2, "cuda-no-kernel", NO_CODE, False),
+                (NO_KERNEL, "warm: the server does not listen yet", 9, "startup-failing", NOT_YET, True),
+                (NO_MEMORY, "warm: m: HTTP 500", 3, "cuda-out-of-memory", TOO_LITTLE, False),
+                (NO_MEMORY, "warm: m: HTTP 500", 6, "cuda-out-of-memory", TOO_LITTLE, True),
+            )
+        ),
         (seeding(10, 1), "seed-failed", "The hub cannot be reached.", False),
         (seeding(12, 1), "seed-failed", "The hub cannot be reached.", True),
         (
@@ -493,6 +514,17 @@ def test_a_deadline_of_the_revision_before_is_history() -> None:
     found = diagnose(changed)
     assert found is not None
     assert found[0].cause == "controller-silent"
+
+
+@pytest.mark.parametrize("reason", ["Error", "OOMKilled"])
+def test_ends_of_before_the_watch_are_history(reason: str) -> None:
+    """A pod that has run for months, and restarted now and then, loads its model."""
+    now = {"state": "running", "restarts": 5, "exit": Exit(137, reason, "", "2026")}
+    seen = running(**now)
+    assert diagnose(replace(seen, restarts=observed.restarts(seen))) is None
+    found = diagnose(replace(running(**{**now, "restarts": 8}), restarts=observed.restarts(seen)))
+    assert found is not None
+    assert (found[0].cause, found[2]) == ("crash-loop" if reason == "Error" else "oom-killed", True)
 
 
 def test_unknown_tells_the_raw_facts_in_order() -> None:
