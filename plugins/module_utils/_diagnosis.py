@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ._observed import Container, Event, Node, Pod, Seen
+from ._observed import Container, Event, Node, Pod, Seen, Taint
 
 LOG_LINES = 8
 FAILED_PROBES = 3
@@ -61,6 +61,7 @@ class Hit:
 
 
 Look = Callable[[Seen], Hit | None]
+Which = Callable[[Pod, list[Node]], bool]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Rule:
     """One cause. what, remedy: sentences with {words} of the hit. patience: seconds, or NEVER.
 
     times: how often it has to be seen before it is final.
-    after_old: not final while a pod of the old revision still holds what the new one waits for.
+    after_old: not final while a pod of the old revision that goes still holds what the new one waits for.
     """
 
     cause: str
@@ -86,7 +87,7 @@ class Rule:
         hit = self.look(seen)
         if hit is None:
             return None
-        ripe = hit.times >= self.times and not (self.after_old and seen.old_pods)
+        ripe = hit.times >= self.times and not (self.after_old and _old_go(seen))
         diagnosis = Diagnosis(
             self.cause,
             self.what.format_map(_Words(hit.words)),
@@ -149,11 +150,11 @@ def refused(pattern: str) -> Look:
     return look
 
 
-def unscheduled(pattern: str, which: Callable[[list[Node]], bool] = lambda nodes: True, *, blind: bool = True) -> Look:
+def unscheduled(pattern: str, which: Which = lambda pod, nodes: True, *, blind: bool = True) -> Look:
     """The scheduler finds no place, in its own words.
 
-    Those count every node of the cluster. `which` gets the nodes that the pod's selector asks for, and says whether
-    the words are about them; `blind` is the answer where nodes could not be looked up.
+    Those count every node of the cluster. `which` gets the pod and the nodes that its selector asks for, and says
+    whether the words are about them; `blind` is the answer where nodes could not be looked up.
     """
 
     def look(seen: Seen) -> Hit | None:
@@ -161,7 +162,7 @@ def unscheduled(pattern: str, which: Callable[[list[Node]], bool] = lambda nodes
             place = pod.conditions.get("PodScheduled")
             if place is None or place.status != "False" or pod.node:
                 continue
-            if not (blind if seen.neighbours is None else which(list(seen.nodes.values()))):
+            if not (blind if seen.neighbours is None else which(pod, list(seen.nodes.values()))):
                 continue
             said = re.split(r"\s*(?:no new claims to deallocate, )?preemption:", place.message)[0].strip(" .,")
             found = re.search(pattern, said, re.IGNORECASE)
@@ -320,6 +321,21 @@ def rejected(seen: Seen) -> Hit | None:
     if not pods:
         return None
     return Hit(_at(pods[-1]), (f"{pods[-1].reason}: {pods[-1].message}",), {"reason": pods[-1].reason}, len(pods))
+
+
+def node_on_its_way(seen: Seen) -> Hit | None:
+    """An autoscaler makes a node for the pod. It says so in an event, and in another one when it gives up."""
+    hit = unscheduled(r".")(seen)
+    told = [e for e in seen.events if e.reason in AUTOSCALER and any(e.uid == pod.uid for pod in seen.pods)]
+    if hit is None or not told or told[-1].reason not in COMING:
+        return None
+    return replace(hit, evidence=(f"{told[-1].reason}: {_one_line(told[-1].message)}", *hit.evidence))
+
+
+COMING = ("TriggeredScaleUp", "Nominated")
+"""What cluster-autoscaler and Karpenter say of a pod for which they make a node."""
+
+AUTOSCALER = (*COMING, "NotTriggerScaleUp", "FailedScaleUp")
 
 
 def preempted(seen: Seen) -> Hit | None:
@@ -495,15 +511,37 @@ def _node_lines(seen: Seen) -> tuple[str, ...]:
     return tuple(
         f"node {node.name}: "
         + ("cordoned; " if node.unschedulable else "")
-        + f"taints {', '.join(node.taints) or 'none'}"
+        + f"taints {', '.join(map(str, node.taints)) or 'none'}"
         for node in list(seen.nodes.values())[:5]
     )
 
 
-def _passing_taint(node: Node) -> bool:
-    """Whether it has one that Kubernetes sets and takes away by itself, but for a cordoned node's, which has a rule."""
-    own, cordoned = "node.kubernetes.io/", "node.kubernetes.io/unschedulable"
-    return any(taint.startswith(own) and not taint.startswith(cordoned) for taint in node.taints)
+def _old_go(seen: Seen) -> bool:
+    """Whether pods of the old revision are about to go. With RollingUpdate they stay until a new one is ready."""
+    recreate = seen.deployment is not None and seen.deployment.recreate
+    return any(not pod.finished and (pod.deleting or recreate) for pod in seen.old_pods)
+
+
+def _kept_away(pod: Pod, node: Node) -> list[Taint]:
+    """The node's taints that keep the pod away."""
+    hard = (taint for taint in node.taints if taint.effect in ("NoSchedule", "NoExecute"))
+    return [taint for taint in hard if not any(one.of(taint) for one in pod.tolerations)]
+
+
+def _passing(taint: Taint) -> bool:
+    """Whether the cluster sets it and takes it away by itself; a cordoned node's has a rule of its own."""
+    return taint.key.startswith(PASSING_TAINTS) and taint.key != "node.kubernetes.io/unschedulable"
+
+
+PASSING_TAINTS = (
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    "node.cilium.io/agent-not-ready",
+    "startup-taint.cluster-autoscaler.kubernetes.io/",
+    "ToBeDeletedByClusterAutoscaler",
+    "DeletionCandidateOfClusterAutoscaler",
+    "karpenter.sh/",
+)
 
 
 def _number(quantity: str) -> int:
@@ -707,6 +745,14 @@ RULES: tuple[Rule, ...] = (
         patience=20,
     ),
     Rule(
+        "node-on-its-way",
+        node_on_its_way,
+        "An autoscaler makes a node for the pod.",
+        "See what the autoscaler says, and whether its node joins and gets its GPU driver.",
+        patience=900,
+        outside=True,
+    ),
+    Rule(
         "gpu-not-advertised",
         gpu_missing(lambda most, wanted: most == 0),
         "No node offers {resource} any more: the device plugin or the driver is down.",
@@ -740,16 +786,56 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "resources-insufficient",
-        unscheduled(r"Insufficient (?P<resource>memory|cpu|ephemeral-storage|pods)"),
-        "No GPU node has enough {resource} left.",
+        unscheduled(r"Insufficient (?P<resource>memory|cpu|ephemeral-storage|pods)|Too many (?P<many>pods)"),
+        "No GPU node has enough {resource}{many} left.",
         "Lower speaches_resources, or free some on the node.",
+        patience=30,
+        after_old=True,
+    ),
+    Rule(
+        "volume-on-another-node",
+        unscheduled(
+            r"volume node affinity conflict|didn't match PersistentVolume's node affinity|no available volume zone"
+        ),
+        "The volume can only be used on other nodes than the GPU's.",
+        "Use a volume that every node can mount (NFS), or correct the volume's spec.nodeAffinity.",
+        patience=1.5,
+    ),
+    Rule(
+        "volume-missing",
+        unscheduled(r"bound to non-existent pv"),
+        "The claim is bound to a volume that is not there any more.",
+        "Delete the claim and run the deploy play: it makes both again. The data on the server stay.",
+        patience=20,
+    ),
+    Rule(
+        "volumes-at-limit",
+        unscheduled(r"exceed max volume count"),
+        "The node cannot attach one more volume.",
+        "Free one on the node (kubectl describe csinode), or use another node.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
+        "ports-taken",
+        unscheduled(r"didn't have free ports"),
+        "Another pod has the port on the node that this one asks for.",
+        "Remove hostPort or hostNetwork, or see which pod has the port.",
+        patience=30,
+        after_old=True,
+    ),
+    Rule(
+        "kept-apart",
+        unscheduled(r"(?P<why>(?:pod|pods) (?:anti-)?affinity rules|pod topology spread constraints)"),
+        "The pod has to keep away from, or near to, other pods, and no GPU node is left: {why}.",
+        "Change the affinity or spread that the pod is given, add a node, or wait for the other pod to go.",
         patience=30,
         after_old=True,
     ),
     Rule(
         "no-gpu-node",
         unscheduled(
-            r"didn't match Pod's node affinity/selector|no nodes available", lambda nodes: not nodes, blind=False
+            r"didn't match Pod's node affinity/selector|no nodes available", lambda pod, nodes: not nodes, blind=False
         ),
         "No node has the labels {selector}.",
         "Correct speaches_gpu.node_selector, or see why GPU feature discovery does not label the node.",
@@ -759,7 +845,7 @@ RULES: tuple[Rule, ...] = (
         "node-not-ready",
         unscheduled(
             r"untolerated taint",
-            lambda nodes: bool(nodes) and all(node.ready.status != "True" for node in nodes),
+            lambda pod, nodes: bool(nodes) and all(node.ready.status != "True" for node in nodes),
             blind=False,
         ),
         "No node that the pod may go to is ready.",
@@ -769,7 +855,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "node-cordoned",
-        unscheduled(r"node\(s\) were unschedulable", lambda nodes: any(node.unschedulable for node in nodes)),
+        unscheduled(r"node\(s\) were unschedulable", lambda pod, nodes: any(node.unschedulable for node in nodes)),
         "The node is cordoned.",
         "kubectl uncordon it when its maintenance is over, then run again.",
         patience=30,
@@ -777,7 +863,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "node-under-pressure",
-        unscheduled(r"untolerated taint", lambda nodes: any(_passing_taint(node) for node in nodes), blind=False),
+        unscheduled(
+            r"untolerated taint",
+            lambda pod, nodes: any(_passing(taint) for node in nodes for taint in _kept_away(pod, node)),
+            blind=False,
+        ),
         "The node keeps pods away for the time being.",
         "See what it runs short of (kubectl describe node): disk, memory, network.",
         patience=60,
@@ -787,7 +877,7 @@ RULES: tuple[Rule, ...] = (
         "taint-not-tolerated",
         unscheduled(
             r"untolerated taint",
-            lambda nodes: any(taint.endswith((":NoSchedule", ":NoExecute")) for node in nodes for taint in node.taints),
+            lambda pod, nodes: any(_kept_away(pod, node) for node in nodes),
             blind=False,
         ),
         "The node has a taint that the pod does not tolerate.",

@@ -60,6 +60,34 @@ class Container:
 
 
 @dataclass(frozen=True)
+class Taint:
+    """A taint of a node."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}"
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """A toleration of a pod. An empty key stands for all keys, an empty effect for all effects."""
+
+    key: str
+    exists: bool
+    value: str
+    effect: str
+
+    def of(self, taint: Taint) -> bool:
+        """Whether it tolerates the taint (k8s.io/component-helpers, ToleratesTaint)."""
+        if self.effect not in ("", taint.effect) or self.key not in ("", taint.key):
+            return False
+        return self.exists or self.value == taint.value
+
+
+@dataclass(frozen=True)
 class Pod:
     """A pod. `owner` is the uid of its ReplicaSet or Job, `created` the API server's time stamp."""
 
@@ -77,6 +105,7 @@ class Pod:
     containers: tuple[Container, ...]
     claims: tuple[str, ...]
     selector: Mapping[str, str]
+    tolerations: tuple[Toleration, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -113,7 +142,10 @@ class ReplicaSet:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A Deployment: what is wanted, and how far its controller says it is."""
+    """A Deployment: what is wanted, and how far its controller says it is.
+
+    recreate: old pods are stopped first; else each stays until a new one is ready.
+    """
 
     name: str
     uid: str
@@ -126,6 +158,7 @@ class Deployment:
     available: int
     conditions: Mapping[str, Condition]
     template: Mapping[str, Any]
+    recreate: bool = True
 
 
 @dataclass(frozen=True)
@@ -158,7 +191,7 @@ class Node:
     name: str
     ready: Condition
     unschedulable: bool
-    taints: tuple[str, ...]
+    taints: tuple[Taint, ...]
     labels: Mapping[str, str]
     allocatable: Mapping[str, str]
 
@@ -249,6 +282,12 @@ def pod(raw: Object) -> Pod:
             if "persistentVolumeClaim" in volume
         ),
         selector=spec.get("nodeSelector") or {},
+        tolerations=tuple(
+            Toleration(
+                one.get("key") or "", one.get("operator") == "Exists", one.get("value") or "", one.get("effect") or ""
+            )
+            for one in spec.get("tolerations") or ()
+        ),
     )
 
 
@@ -333,6 +372,7 @@ def deployment(raw: Object) -> Deployment:
         available=int(status.get("availableReplicas") or 0),
         conditions=_conditions(status),
         template=spec["template"],
+        recreate=(spec.get("strategy") or {}).get("type") == "Recreate",
     )
 
 
@@ -368,7 +408,7 @@ def node(raw: Object) -> Node:
         name=raw["metadata"]["name"],
         ready=_conditions(status).get("Ready", Condition("Unknown")),
         unschedulable=bool(spec.get("unschedulable")),
-        taints=tuple(f"{t['key']}={t.get('value') or ''}:{t['effect']}" for t in spec.get("taints") or ()),
+        taints=tuple(Taint(t["key"], t.get("value") or "", t["effect"]) for t in spec.get("taints") or ()),
         labels=raw["metadata"].get("labels") or {},
         allocatable=status.get("allocatable") or {},
     )

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils import _observed as observed
 from ansible_collections.portal.stt.plugins.module_utils._diagnosis import RULES, diagnose, unknown
-from ansible_collections.portal.stt.plugins.module_utils._observed import Condition, Container, Event, Exit, Seen
+from ansible_collections.portal.stt.plugins.module_utils._observed import (
+    Condition,
+    Container,
+    Event,
+    Exit,
+    Seen,
+    Taint,
+    Toleration,
+)
 
 CAPTURED = Path(__file__).parent.parent / "fixtures" / "faults"
 
@@ -125,7 +133,12 @@ WHAT = {
 
 
 HELD = observed.Node(
-    "gpu-1", Condition("True"), False, ("nvidia.com/gpu=true:NoSchedule",), {}, {"nvidia.com/gpu": "100"}
+    "gpu-1",
+    Condition("True"),
+    False,
+    (Taint("nvidia.com/gpu", "true", "NoSchedule"),),
+    {},
+    {"nvidia.com/gpu": "100"},
 )
 LOOKED_UP: dict[str, dict[str, Any]] = {
     "unschedulable-selector": {"neighbours": ()},
@@ -217,6 +230,14 @@ def refused(message: str) -> Seen:
     return replace(seen, pods=(), current=failing)
 
 
+def unplaced(said: str) -> Seen:
+    """A pod that tolerates the GPU's taint, and what the scheduler said of it: one node has a GPU."""
+    content = captured("unschedulable-selector")
+    seen = seen_at(content, content["pod"]["status"], events=False)
+    place = {"PodScheduled": Condition("False", "Unschedulable", f"0/3 nodes are available: {said}")}
+    return replace(seen, pods=(replace(seen.pods[0], conditions=place),), nodes={"gpu-1": HELD}, neighbours=())
+
+
 def ended(code: int, reason: str = "Error", message: str = "", restarts: int = 0) -> Seen:
     return running(state="terminated", reason=reason, restarts=restarts, exit=Exit(code, reason, message, "2026"))
 
@@ -229,6 +250,9 @@ NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for executio
 NO_CODE = "The image has no code for this GPU's architecture."
 NO_MEMORY = "RuntimeError: CUDA failed with error out of memory"
 TOO_LITTLE = "The card has too little memory left for the model."
+OTHERS = "node(s) didn't match Pod's node affinity/selector"
+ELSEWHERE = "The volume can only be used on other nodes than the GPU's."
+APART = "The pod has to keep away from, or near to, other pods, and no GPU node is left"
 NOT_YET = "The startup probe does not pass yet; its last words: warm: the server does not listen yet"
 
 SEED = {
@@ -346,6 +370,56 @@ def seeding(code: int, failed: int) -> Seen:
             )
         ),
         (seeding(10, 1), "seed-failed", "The hub cannot be reached.", False),
+        *(  # beside the words about nodes without a GPU, which the pod does not ask for
+            (unplaced(f"{said}, 1 node(s) had untolerated taint(s), 1 {OTHERS}."), cause, what, True)
+            for said, cause, what in (
+                ("1 Too many pods", "resources-insufficient", "No GPU node has enough pods left."),
+                ("1 node(s) had volume node affinity conflict", "volume-on-another-node", ELSEWHERE),
+                ("1 node(s) didn't match PersistentVolume's node affinity", "volume-on-another-node", ELSEWHERE),
+                (
+                    "1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
+                    "volume-missing",
+                    "The claim is bound to a volume that is not there any more.",
+                ),
+                (
+                    "1 node(s) exceed max volume count",
+                    "volumes-at-limit",
+                    "The node cannot attach one more volume.",
+                ),
+                (
+                    "1 node(s) didn't have free ports for the requested pod ports",
+                    "ports-taken",
+                    "Another pod has the port on the node that this one asks for.",
+                ),
+                (
+                    "1 node(s) didn't match pod anti-affinity rules",
+                    "kept-apart",
+                    f"{APART}: pod anti-affinity rules.",
+                ),
+                (
+                    "1 node(s) didn't satisfy existing pods anti-affinity rules",
+                    "kept-apart",
+                    f"{APART}: pods anti-affinity rules.",
+                ),
+                (
+                    "1 node(s) didn't match pod topology spread constraints",
+                    "kept-apart",
+                    f"{APART}: pod topology spread constraints.",
+                ),
+            )
+        ),
+        (
+            with_event(unplaced(f"3 {OTHERS}."), "TriggeredScaleUp", "pod triggered scale-up: [{gpu 0->1 (max: 2)}]"),
+            "node-on-its-way",
+            "An autoscaler makes a node for the pod.",
+            True,
+        ),
+        (
+            replace(with_event(unplaced(f"3 {OTHERS}."), "NotTriggerScaleUp", "pod didn't trigger scale-up"), nodes={}),
+            "no-gpu-node",
+            "No node has the labels nvidia.com/gpu.present=no.",
+            True,
+        ),
         (seeding(12, 1), "seed-failed", "The hub cannot be reached.", True),
         (
             with_event(
@@ -469,13 +543,62 @@ def test_nodes_that_may_not_be_read_are_not_blamed(name: str) -> None:
     assert (found[0].cause, found[1].patience) == ("unschedulable", 60)
 
 
-def test_a_taint_that_passes_by_itself_is_given_time() -> None:
+@pytest.mark.parametrize(
+    "key",
+    [
+        "node.kubernetes.io/disk-pressure",
+        "node.cloudprovider.kubernetes.io/uninitialized",
+        "node.cilium.io/agent-not-ready",
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/unregistered",
+        "karpenter.sh/disrupted",
+    ],
+)
+def test_a_taint_that_passes_by_itself_is_given_time(key: str) -> None:
     content = captured("unschedulable-taint")
     seen = seen_at(content, content["pod"]["status"], events=True)
-    node = replace(HELD, taints=("node.kubernetes.io/disk-pressure=:NoSchedule",))
+    node = replace(HELD, taints=(Taint(key, "", "NoSchedule"),))
     found = diagnose(replace(seen, neighbours=(), nodes={"gpu-1": node}))
     assert found is not None
     assert (found[0].cause, found[0].outside, found[1].patience) == ("node-under-pressure", True, 60)
+
+
+@pytest.mark.parametrize(
+    ("toleration", "tolerated"),
+    [
+        (Toleration("", True, "", ""), True),
+        (Toleration("nvidia.com/gpu", True, "", ""), True),
+        (Toleration("nvidia.com/gpu", True, "", "NoSchedule"), True),
+        (Toleration("nvidia.com/gpu", True, "", "NoExecute"), False),
+        (Toleration("nvidia.com/gpu", False, "true", ""), True),
+        (Toleration("nvidia.com/gpu", False, "yes", ""), False),
+        (Toleration("other", True, "", ""), False),
+    ],
+)
+def test_what_a_toleration_is_good_for(toleration: Toleration, tolerated: bool) -> None:
+    seen = unplaced("1 Too many things, 2 node(s) had untolerated taint(s).")
+    pod = replace(seen.pods[0], tolerations=(toleration,))
+    found = diagnose(replace(seen, pods=(pod,)))
+    assert found is not None
+    assert found[0].cause == ("unschedulable" if tolerated else "taint-not-tolerated")
+
+
+def test_old_pods_that_stay_are_not_waited_for() -> None:
+    """With RollingUpdate they go when the new one is ready; one that was evicted holds nothing."""
+    seen = gpu_wanted("1", HELD)
+    assert seen.deployment is not None
+    rolling = replace(seen.deployment, recreate=False)
+    stays = replace(seen.pods[0], uid="old", node="gpu-1")
+    evicted = replace(stays, phase="Failed", reason="Evicted")
+    for deployment, old, ripe in (
+        (seen.deployment, stays, False),
+        (seen.deployment, evicted, True),
+        (rolling, stays, True),
+        (rolling, replace(stays, deleting=True), False),
+    ):
+        found = diagnose(replace(seen, deployment=deployment, old_pods=(old,)))
+        assert found is not None
+        assert (found[0].cause, found[2]) == ("gpu-taken", ripe)
 
 
 @pytest.mark.parametrize("reason", ["FailedMount", "FailedCreatePodSandBox"])
