@@ -111,6 +111,9 @@ class _Words(dict[str, str]):
 PREPARED = ("Pulling", "Pulled", "Created", "Started")
 """Events of a pod whose volumes and sandbox are there."""
 
+START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+"""A container waits because the node cannot make it. Which of them it is depends on the runtime."""
+
 PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")
 
 
@@ -127,6 +130,11 @@ def waiting(reasons: tuple[str, ...], pattern: str = "") -> Look:
         return None
 
     return look
+
+
+def either(*looks: Look) -> Look:
+    """The first of several looks that finds something."""
+    return lambda seen: next((hit for hit in (look(seen) for look in looks) if hit), None)
 
 
 def refused(pattern: str) -> Look:
@@ -208,6 +216,15 @@ def preparing(pattern: str, reason: str = "FailedMount") -> Look:
     return look
 
 
+def stuck(seen: Seen) -> Hit | None:
+    """A container waits for something that no other rule names."""
+    for pod, container in _containers(seen):
+        if container.state == "waiting" and container.reason not in ("", "ContainerCreating", "PodInitializing"):
+            said = f"{container.reason}: {_one_line(container.message)}".rstrip(": ")
+            return Hit(_at(pod), (said,), {"why": said, **_words(container)})
+    return None
+
+
 def ended(test: Callable[[Container], bool], log: str = "", message: str = "") -> Look:
     """A container ended in such a way and is not ready; `log`, `message`: what its last lines or status say."""
 
@@ -229,17 +246,25 @@ def ended(test: Callable[[Container], bool], log: str = "", message: str = "") -
 
 def stopped(seen: Seen) -> Hit | None:
     """A server's container ended without an error; a Job's is meant to."""
-    look = ended(lambda c: c.exit is not None and c.exit.code == 0 and c.exit.reason == "Completed")
+    look = ended(lambda c: c.exit is not None and c.exit.code == 0 and c.exit.reason == "Completed" and not c.init)
     return None if seen.job else look(seen)
 
 
-def out_of_memory(seen: Seen) -> Hit | None:
-    """The kernel killed a container at its limit; what it used before is known where the cluster has metrics."""
-    hit = ended(lambda c: c.exit is not None and c.exit.reason == "OOMKilled")(seen)
-    if hit is None:
-        return None
-    used = tuple(f"metrics.k8s.io: {name} used {much} when last measured" for name, much in seen.usage.items())
-    return Hit(hit.where, (hit.evidence[0], *used, *hit.evidence[1:]), hit.words, hit.times)
+def out_of_memory(*, limited: bool) -> Look:
+    """The kernel killed a container, at its limit or without one; the use before is known where there are metrics."""
+
+    def test(container: Container) -> bool:
+        killed = container.exit is not None and container.exit.reason == "OOMKilled"
+        return killed and ("memory" in container.limits) == limited
+
+    def look(seen: Seen) -> Hit | None:
+        hit = ended(test)(seen)
+        if hit is None:
+            return None
+        used = tuple(f"metrics.k8s.io: {name} used {much} when last measured" for name, much in seen.usage.items())
+        return Hit(hit.where, (hit.evidence[0], *used, *hit.evidence[1:]), hit.words, hit.times)
+
+    return look
 
 
 def logged(pattern: str) -> Look:
@@ -273,9 +298,11 @@ def killed_by(probe: str) -> Look:
                 if pod is None or pod.ready:
                     continue
                 said = _probe_words(seen.events, pod, probe)
-                lines = [line for c in pod.containers for line in seen.logs.get((pod.uid, c.name), ())]
-                evidence = (f"{probe} probe: {said}", event.message, *_log_lines(lines))
-                return Hit(_at(pod), evidence, {"said": said, **_words(pod.containers[0])}, event.count)
+                named = [c for c in pod.containers if f"Container {c.name} " in event.message]
+                killed = (named or [c for c in pod.containers if not c.init])[0]
+                evidence = (f"{probe} probe: {said}", event.message)
+                evidence += _log_lines(seen.logs.get((pod.uid, killed.name), ()))
+                return Hit(_at(pod), evidence, {"said": said, **_words(killed)}, event.count)
         return None
 
     return look
@@ -448,7 +475,7 @@ def unplaced(seen: Seen) -> Hit | None:
 
 def creating(seen: Seen) -> Hit | None:
     for pod in seen.pods:
-        if pod.node and not pod.ready and all(c.state in ("", "waiting") for c in pod.containers):
+        if pod.node and not pod.ready and all(c.state in ("", "waiting") for c in pod.containers if not c.init):
             told = [f"{e.reason}: {_one_line(e.message)}" for e in seen.events if e.uid == pod.uid]
             return Hit(_at(pod), tuple(told[-3:]), {"node": pod.node})
     return None
@@ -592,6 +619,10 @@ def _failed(container: Container) -> bool:
     return container.exit is not None and container.exit.code != 0
 
 
+def _not_started(container: Container) -> bool:
+    return container.exit is not None and container.exit.reason in ("StartError", "ContainerCannotRun")
+
+
 # The rules, from causes that explain others to those that are explained by others.
 
 _STARTUP = "Startup probe failed"
@@ -608,7 +639,16 @@ _HUB = (
 _QUOTA = r"(?P<quota>[^,]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<most>\S+)"
 _MISFIT = r"requested PV is too small|access ?modes?|storage ?class(?:Name)?s? .*(?:match|mismatch)|volumeMode"
 _LIMITS = r"(?:maximum|minimum) .+ per (?:Container|Pod) is [^,]+, but (?:limit|request) is [^.\]]+"
-_NVIDIA = r"nvidia-container-cli[^\n]+|could not select device driver[^\n]*|libnvidia-ml[^\n]*"
+_NVIDIA = (
+    r"nvidia-container-(?:cli|runtime)[^\n]+|(?:failed to [^\n:]*|unresolvable )?\bCDI\b[^\n]*|[^\n:]*\bNVML\b[^\n]*|"
+    r"could not select device driver[^\n]*|libnvidia-ml[^\n]*"
+)
+_REQUIREMENT = r"requirement error: (?P<why>[^\n\"\\]+?)(?::? unknown)?(?=[\n\"\\]|$)"
+_NO_SUCH_COMMAND = r"exec: |executable file|no such file or directory|permission denied"
+_SLOW = (
+    r"(?P<why>.*(?:timed out waiting for the condition|context deadline exceeded|"
+    r"failed to sync (?:secret|configmap) cache|failed to reserve (?:container )?name|name is reserved).*)"
+)
 _SHARED = r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)"
 _PROBE_REMEDY = "Look at the log above; give a slow start more time with speaches_startup_seconds."
 
@@ -1047,11 +1087,46 @@ RULES: tuple[Rule, ...] = (
     ),
     # The container does not start.
     Rule(
+        "node-slow",
+        waiting(("CreateContainerConfigError", "CreateContainerError"), _SLOW),
+        "The node does not keep up with making the container: {why}.",
+        "See how busy the node, its disk and its container runtime are.",
+        patience=120,
+        outside=True,
+    ),
+    Rule(
         "configuration-missing",
         waiting(("CreateContainerConfigError",), r"(?P<what>.*(?:not found|couldn't find key).*)"),
         "The container's environment names something that is not there: {what}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
         patience=1.5,
+    ),
+    Rule(
+        "cuda-requirement",
+        either(ended(_failed, message=_REQUIREMENT), waiting(START, _REQUIREMENT)),
+        "The node's driver does not meet what the image asks for: {why}.",
+        "Run preflight: it names the image variant that fits this driver.",
+    ),
+    Rule(
+        "gpu-runtime",
+        either(ended(_failed, message=rf"(?P<why>{_NVIDIA})"), waiting(START, rf"(?P<why>{_NVIDIA})")),
+        "NVIDIA's container runtime cannot give the container its GPU: {why}.",
+        "Look at the driver on the node (nvidia-smi) and at the GPU Operator's pods.",
+        patience=90,  # the driver's pod may be on its way to a new version
+        outside=True,
+    ),
+    Rule(
+        "bad-command",
+        ended(_not_started, message=rf"^(?!.*(?:error mounting|cgroup)).*(?:{_NO_SUCH_COMMAND})"),
+        "Container {container} cannot be started.",
+        "Correct its command: the runtime's words name the file.",
+    ),
+    Rule(
+        "start-failed",
+        ended(_not_started, message=r"(?P<why>.+)"),
+        "The node cannot start container {container}: {why}.",
+        "Look at the container runtime, the disk and the volumes of the node.",
+        patience=90,
     ),
     Rule(
         "container-refused",
@@ -1061,27 +1136,16 @@ RULES: tuple[Rule, ...] = (
         patience=1.5,
     ),
     Rule(
-        "cuda-requirement",
-        ended(_failed, message=r"requirement error: (?P<why>[^\n]+?)(?::? unknown)?$"),
-        "The node's driver does not meet what the image asks for: {why}.",
-        "Run preflight: it names the image variant that fits this driver.",
-    ),
-    Rule(
-        "gpu-runtime",
-        ended(_failed, message=rf"(?P<why>{_NVIDIA})"),
-        "NVIDIA's container runtime cannot give the container its GPU: {why}.",
-        "Look at the driver on the node (nvidia-smi) and at the GPU Operator's pods.",
+        "node-out-of-memory",
+        out_of_memory(limited=False),
+        "The node ran out of memory, and container {container}, which has no limit, was killed.",
+        "Free memory on the node, or set speaches_resources.memory_limit, so that the scheduler makes room.",
+        times=2,
         outside=True,
     ),
     Rule(
-        "bad-command",
-        ended(lambda c: c.exit is not None and c.exit.reason in ("StartError", "ContainerCannotRun")),
-        "Container {container} cannot be started.",
-        "Correct its command: the runtime's words name the file.",
-    ),
-    Rule(
         "oom-killed",
-        out_of_memory,
+        out_of_memory(limited=True),
         "Container {container} used more memory than its limit of {limit} and was killed.",
         "Raise speaches_resources.memory_limit: the model is in main memory once while it loads.",
     ),
@@ -1172,6 +1236,13 @@ RULES: tuple[Rule, ...] = (
         job_failed(""),
         "The Job has failed.",
         "Look at its last words above.",
+    ),
+    Rule(
+        "container-waits",
+        stuck,
+        "Container {container} does not start: {why}.",
+        "Read the node's words.",
+        patience=90,
     ),
     # Nothing is wrong yet, but it does not come to an end.
     Rule(

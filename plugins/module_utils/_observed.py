@@ -45,6 +45,7 @@ class Container:
     reason, message: of a waiting container.
     exit: how it ended, the last time it did.
     limits: resource limits as written in the pod.
+    init: an init container (or a sidecar that is declared as one): it comes before the others.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Container:
     restarts: int = 0
     exit: Exit | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
+    init: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ class Toleration:
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod. `owner` is the uid of its ReplicaSet or Job, `created` the API server's time stamp."""
+    """A pod. `owner` is the uid of its ReplicaSet or Job, `created` the API server's time stamp.
+
+    containers: init containers first, as they start.
+    """
 
     name: str
     uid: str
@@ -262,7 +267,11 @@ def pod(raw: Object) -> Pod:
     """A Pod object of the API."""
     meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
     conditions = _conditions(status)
-    reported = {one["name"]: one for one in status.get("containerStatuses") or ()}
+    reported = {
+        one["name"]: one
+        for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    }
+    declared = [(one, True) for one in spec.get("initContainers") or ()] + [(one, False) for one in spec["containers"]]
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
@@ -275,7 +284,7 @@ def pod(raw: Object) -> Pod:
         deleting="deletionTimestamp" in meta,
         ready=conditions.get("Ready", Condition("")).status == "True",
         conditions=conditions,
-        containers=tuple(_container(one, reported.get(one["name"], {})) for one in spec["containers"]),
+        containers=tuple(_container(one, reported.get(one["name"], {}), init) for one, init in declared),
         claims=tuple(
             volume["persistentVolumeClaim"]["claimName"]
             for volume in spec.get("volumes") or ()
@@ -291,7 +300,7 @@ def pod(raw: Object) -> Pod:
     )
 
 
-def _container(spec: Object, status: Object) -> Container:
+def _container(spec: Object, status: Object, init: bool) -> Container:
     state = status.get("state") or {}
     name = next(iter(state), "")
     now = state.get(name) or {}
@@ -307,6 +316,7 @@ def _container(spec: Object, status: Object) -> Container:
         restarts=int(status.get("restartCount") or 0),
         exit=_exit(ended) if ended else None,
         limits=(spec.get("resources") or {}).get("limits") or {},
+        init=init,
     )
 
 

@@ -230,6 +230,9 @@ def refused(message: str) -> Seen:
     return replace(seen, pods=(), current=failing)
 
 
+STILL = "The kubelet on gpu-node-1 is still preparing the pod: image, volume or network."
+
+
 def unplaced(said: str) -> Seen:
     """A pod that tolerates the GPU's taint, and what the scheduler said of it: one node has a GPU."""
     content = captured("unschedulable-selector")
@@ -254,6 +257,30 @@ OTHERS = "node(s) didn't match Pod's node affinity/selector"
 ELSEWHERE = "The volume can only be used on other nodes than the GPU's."
 APART = "The pod has to keep away from, or near to, other pods, and no GPU node is left"
 NOT_YET = "The startup probe does not pass yet; its last words: warm: the server does not listen yet"
+
+
+def waits(reason: str, message: str = "", **container: Any) -> Seen:
+    return running(state="waiting", reason=reason, message=message, **container)
+
+
+def not_started(message: str) -> Seen:
+    told = f"failed to create containerd task: failed to create shim task: {message}"
+    return waits("RunContainerError", told, exit=Exit(128, "StartError", told, "2026"))
+
+
+def with_init(state: dict[str, Any], last: dict[str, Any] | None = None, restarts: int = 0) -> Seen:
+    """A pod whose init container fetches something, while its server waits for that."""
+    content = captured("crash-exit-3")
+    pod = json.loads(json.dumps(content["pod"]))
+    pod["spec"]["initContainers"] = [{"name": "fetch", "image": "fetch:1"}]
+    fetch = {"name": "fetch", "ready": False, "restartCount": restarts, "state": state, "lastState": last or {}}
+    server = {"name": "stt", "ready": False, "restartCount": 0, "state": {"waiting": {"reason": "PodInitializing"}}}
+    status = {"phase": "Pending", "initContainerStatuses": [fetch], "containerStatuses": [server]}
+    return seen_at({**content, "pod": pod}, status, events=False)
+
+
+SLOW = "The node does not keep up with making the container"
+NO_GPU = "NVIDIA's container runtime cannot give the container its GPU"
 
 SEED = {
     "error": "The hub cannot be reached",
@@ -370,6 +397,98 @@ def seeding(code: int, failed: int) -> Seen:
             )
         ),
         (seeding(10, 1), "seed-failed", "The hub cannot be reached.", False),
+        *(  # the kubelet tries again, and gets there
+            (waits(reason, said), "node-slow", f"{SLOW}: {said}.", True)
+            for reason, said in (
+                (
+                    "CreateContainerConfigError",
+                    "failed to sync secret cache: timed out waiting for the condition",
+                ),
+                (
+                    "CreateContainerConfigError",
+                    "failed to sync configmap cache: timed out waiting for the condition",
+                ),
+                ("CreateContainerError", "context deadline exceeded"),
+                (
+                    "CreateContainerError",
+                    'failed to reserve container name "stt_stt-1_n_0": name "stt_stt-1_n_0" is reserved for "0f5a"',
+                ),
+            )
+        ),
+        *(
+            (not_started(said), cause, what, True)
+            for said, cause, what in (
+                (
+                    "failed to inject CDI devices: unresolvable CDI devices nvidia.com/gpu=all: unknown",
+                    "gpu-runtime",
+                    f"{NO_GPU}: failed to inject CDI devices: unresolvable CDI devices nvidia.com/gpu=all: unknown.",
+                ),
+                (
+                    "failed to generate automatic CDI spec: failed to initialize NVML: ERROR_LIBRARY_NOT_FOUND: unknown",
+                    "gpu-runtime",
+                    f"{NO_GPU}: failed to generate automatic CDI spec: failed to initialize NVML: "
+                    "ERROR_LIBRARY_NOT_FOUND: unknown.",
+                ),
+                (
+                    'OCI runtime create failed: exec: "speaches": executable file not found in $PATH: unknown',
+                    "bad-command",
+                    "Container stt cannot be started.",
+                ),
+                *(
+                    (
+                        said,
+                        "start-failed",
+                        "The node cannot start container stt: failed to create containerd task: failed to create shim "
+                        f"task: {said}.",
+                    )
+                    for said in (
+                        "context deadline exceeded",
+                        'error mounting "/var/lib/kubelet/x" to rootfs at "/data": stale NFS file handle',
+                        "unable to apply cgroup configuration: rmdir x: device or resource busy",
+                        "mkdir /run/containerd/x: no space left on device",
+                    )
+                ),
+            )
+        ),
+        (
+            waits("CreateContainerError", "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=all"),
+            "gpu-runtime",
+            f"{NO_GPU}: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=all.",
+            True,
+        ),
+        (
+            waits(
+                "CreateContainerError",
+                'container create failed: time="2026-11-24T05:00:00Z" level=error msg="runc create failed: error running '
+                'hook: stderr: nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.9\\n"',
+            ),
+            "cuda-requirement",
+            "The node's driver does not meet what the image asks for: unsatisfied condition: cuda>=12.9.",
+            True,
+        ),
+        *(
+            (waits(said), "container-waits", f"Container stt does not start: {said}.", True)
+            for said in ("ImageInspectError", "RunContainerError", "PostStartHookError")
+        ),
+        (
+            with_init({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 1}}, 7),
+            "crash-loop",
+            "Container fetch ends with exit status 1 each time it starts.",
+            True,
+        ),
+        (
+            with_init({"waiting": {"reason": "ErrImagePull", "message": "fetch:1: not found"}}),
+            "image-missing",
+            "The registry has no fetch:1.",
+            True,
+        ),
+        (with_init({"running": {}}), "creating", STILL, True),
+        (
+            ended(137, "OOMKilled"),
+            "node-out-of-memory",
+            "The node ran out of memory, and container stt, which has no limit, was killed.",
+            False,
+        ),
         *(  # beside the words about nodes without a GPU, which the pod does not ask for
             (unplaced(f"{said}, 1 node(s) had untolerated taint(s), 1 {OTHERS}."), cause, what, True)
             for said, cause, what in (
@@ -642,12 +761,24 @@ def test_a_deadline_of_the_revision_before_is_history() -> None:
 @pytest.mark.parametrize("reason", ["Error", "OOMKilled"])
 def test_ends_of_before_the_watch_are_history(reason: str) -> None:
     """A pod that has run for months, and restarted now and then, loads its model."""
-    now = {"state": "running", "restarts": 5, "exit": Exit(137, reason, "", "2026")}
+    limits = {"memory": "4Gi"}
+    now = {"state": "running", "restarts": 5, "exit": Exit(137, reason, "", "2026"), "limits": limits}
     seen = running(**now)
     assert diagnose(replace(seen, restarts=observed.restarts(seen))) is None
     found = diagnose(replace(running(**{**now, "restarts": 8}), restarts=observed.restarts(seen)))
     assert found is not None
     assert (found[0].cause, found[2]) == ("crash-loop" if reason == "Error" else "oom-killed", True)
+
+
+def test_the_container_that_a_probe_kills_is_named_by_its_event() -> None:
+    """A service mesh puts its own container first."""
+    seen = with_event(running(state="running"), "Killing", "Container stt failed liveness probe, will be restarted", 2)
+    pod = replace(seen.pods[0], containers=(Container("proxy", "mesh:1", "running"), *seen.pods[0].containers))
+    logs = {(pod.uid, "proxy"): ("proxy is well",), (pod.uid, "stt"): ("stuck",)}
+    found = diagnose(replace(seen, pods=(pod,), logs=logs))
+    assert found is not None
+    assert found[0].what.startswith("The liveness probe fails and the kubelet restarts container stt: ")
+    assert found[0].evidence[-1] == "log: stuck"
 
 
 def test_unknown_tells_the_raw_facts_in_order() -> None:
