@@ -186,7 +186,7 @@ def happened(reason: str, pattern: str, kinds: tuple[str, ...] = ("Pod",)) -> Lo
     """An event about a pod that is not ready yet (or about one of `kinds`)."""
 
     def look(seen: Seen) -> Hit | None:
-        open_pods = {pod.uid: pod for pod in seen.pods if not pod.ready}
+        open_pods = {pod.uid: pod for pod in _in_play(seen) if not pod.ready}
         for event in reversed(seen.events):
             if event.reason != reason or event.kind not in kinds:
                 continue
@@ -336,15 +336,24 @@ def lost_node(seen: Seen) -> Hit | None:
     return None
 
 
+def _turned_away(seen: Seen) -> list[Pod]:
+    """Pods that a node evicted or rejected, since the last one that a node took in: those before are history."""
+    pods: list[Pod] = []
+    for pod in seen.pods:
+        if pod.phase == "Failed" and pod.reason:
+            pods.append(pod)
+        elif any(c.state for c in pod.containers):
+            pods.clear()
+    return pods
+
+
 def evicted(seen: Seen) -> Hit | None:
-    pods = [pod for pod in seen.pods if pod.phase == "Failed" and pod.reason == "Evicted"]
+    pods = [pod for pod in _turned_away(seen) if pod.reason == "Evicted"]
     return Hit(_at(pods[-1]), tuple(f"Evicted: {pod.message}" for pod in pods), {}, len(pods)) if pods else None
 
 
 def rejected(seen: Seen) -> Hit | None:
-    pods = [
-        pod for pod in seen.pods if pod.phase == "Failed" and pod.reason and not any(c.state for c in pod.containers)
-    ]
+    pods = [pod for pod in _turned_away(seen) if not any(c.state for c in pod.containers)]
     if not pods:
         return None
     return Hit(_at(pods[-1]), (f"{pods[-1].reason}: {pods[-1].message}",), {"reason": pods[-1].reason}, len(pods))
@@ -474,7 +483,7 @@ def unplaced(seen: Seen) -> Hit | None:
 
 
 def creating(seen: Seen) -> Hit | None:
-    for pod in seen.pods:
+    for pod in _in_play(seen):
         if pod.node and not pod.ready and all(c.state in ("", "waiting") for c in pod.containers if not c.init):
             told = [f"{e.reason}: {_one_line(e.message)}" for e in seen.events if e.uid == pod.uid]
             return Hit(_at(pod), tuple(told[-3:]), {"node": pod.node})
@@ -490,7 +499,12 @@ def leaving(seen: Seen) -> Hit | None:
 
 
 def _containers(seen: Seen) -> Iterator[tuple[Pod, Container]]:
-    return ((pod, container) for pod in seen.pods if not pod.deleting for container in pod.containers)
+    return ((pod, container) for pod in _in_play(seen) if not pod.deleting for container in pod.containers)
+
+
+def _in_play(seen: Seen) -> tuple[Pod, ...]:
+    """Pods that matter: a Deployment's that is finished has been replaced, a Job's tells how its try went."""
+    return tuple(pod for pod in seen.pods if seen.job or not pod.finished)
 
 
 def _at(pod: Pod) -> str:
@@ -936,6 +950,7 @@ RULES: tuple[Rule, ...] = (
         evicted,
         "The node evicts the pod: it runs short of something.",
         "Free what the message names on the node (disk, memory), then run again.",
+        patience=60,
         times=2,
         outside=True,
     ),
@@ -944,6 +959,7 @@ RULES: tuple[Rule, ...] = (
         rejected,
         "The kubelet rejects the pod: {reason}.",
         "Look at the node's device plugin and at what it says of its resources.",
+        patience=90,  # after a restart of the kubelet, until the device plugin has registered
         times=3,
         outside=True,
     ),

@@ -424,10 +424,10 @@ def seeding(code: int, failed: int) -> Seen:
                     f"{NO_GPU}: failed to inject CDI devices: unresolvable CDI devices nvidia.com/gpu=all: unknown.",
                 ),
                 (
-                    "failed to generate automatic CDI spec: failed to initialize NVML: ERROR_LIBRARY_NOT_FOUND: unknown",
+                    "failed to generate automatic CDI spec: failed to initialize NVML: ERROR_UNKNOWN: unknown",
                     "gpu-runtime",
                     f"{NO_GPU}: failed to generate automatic CDI spec: failed to initialize NVML: "
-                    "ERROR_LIBRARY_NOT_FOUND: unknown.",
+                    "ERROR_UNKNOWN: unknown.",
                 ),
                 (
                     'OCI runtime create failed: exec: "speaches": executable file not found in $PATH: unknown',
@@ -459,7 +459,7 @@ def seeding(code: int, failed: int) -> Seen:
         (
             waits(
                 "CreateContainerError",
-                'container create failed: time="2026-11-24T05:00:00Z" level=error msg="runc create failed: error running '
+                'container create failed: time="2026-11-24T05:00:00Z" level=error msg="runc create failed: error in '
                 'hook: stderr: nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.9\\n"',
             ),
             "cuda-requirement",
@@ -779,6 +779,25 @@ def test_the_container_that_a_probe_kills_is_named_by_its_event() -> None:
     assert found is not None
     assert found[0].what.startswith("The liveness probe fails and the kubelet restarts container stt: ")
     assert found[0].evidence[-1] == "log: stuck"
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"), [("Evicted", "evicted"), ("UnexpectedAdmissionError", "rejected-by-node")]
+)
+def test_pods_that_a_node_turned_away(reason: str, cause: str) -> None:
+    """They stay in the list for days; what counts is whether a newer one fares better."""
+    seen = running()
+    failed = tuple(
+        replace(seen.pods[0], name=n, uid=n, phase="Failed", reason=reason, containers=(Container("stt", "img:1"),))
+        for n in "abc"
+    )
+    found = diagnose(replace(seen, pods=failed))
+    assert found is not None
+    assert (found[0].cause, found[2], (found[1].patience or 0) >= 60) == (cause, True, True)
+    loading = replace(seen.pods[0], containers=(Container("stt", "img:1", "running"),))
+    assert diagnose(replace(seen, pods=(*failed, loading))) is None
+    killed = replace(failed[0], containers=ended(137, "OOMKilled").pods[0].containers)
+    assert diagnose(replace(seen, pods=(killed, loading))) is None
 
 
 def test_unknown_tells_the_raw_facts_in_order() -> None:
