@@ -123,8 +123,9 @@ def waiting(reasons: tuple[str, ...], pattern: str = "") -> Look:
     def look(seen: Seen) -> Hit | None:
         for pod, container in _containers(seen):
             if container.state == "waiting" and container.reason in reasons:
-                said = _essence(container.message)
-                found = re.search(pattern, said, re.IGNORECASE)
+                said = _essence(_pull_words(seen, pod, container) or container.message)
+                words = _nameless(said, container.image) if reasons is PULL else said
+                found = re.search(pattern, words, re.IGNORECASE)
                 if found:
                     return Hit(_at(pod), (f"{container.reason}: {said}",), _words(container, found))
         return None
@@ -530,13 +531,27 @@ def _essence(message: str) -> str:
     return _one_line(message)
 
 
+def _pull_words(seen: Seen, pod: Pod, container: Container) -> str:
+    """Why an image is not pulled, where only the event says so: kubelets before 1.31, while they back off."""
+    if not re.fullmatch(r'Back-off pulling image "[^"]*"', container.message):
+        return ""
+    start = f'Failed to pull image "{container.image}": '
+    said = [e.message for e in seen.events if e.uid == pod.uid and e.message.startswith(start)]
+    return said[-1][len(start) :] if said else ""
+
+
+def _nameless(said: str, image: str) -> str:
+    """Words of a runtime without names of images and addresses: what is in those is no cause."""
+    return re.sub(r"https?://[^\s\"]+", "", said).replace(image, "")
+
+
 def _one_line(message: str) -> str:
     return " ".join(message.split())[:600]
 
 
 def _volume(message: str) -> str:
-    found = re.search(r'for volume "([^"]+)"', message)
-    return found[1] if found else "?"
+    found = re.search(r'for volume "([^"]+)"|unmounted volumes=\[([^\]]+)\]', message)
+    return found[1] or found[2] if found else "?"
 
 
 def _mount(message: str) -> dict[str, str]:
@@ -644,7 +659,7 @@ _NO_ANSWER = r"connection refused|does not listen|no answer within|timed out"
 _REGISTRY = (
     r"connection refused|no such host|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|misbehaving|"
     r"connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d|"
-    r"\b5\d\d (?:internal|bad gateway|service unavailable|gateway timeout)"
+    r"\b5\d\d (?:internal|bad gateway|service (?:temporarily )?unavailable|gateway time-?out)"
 )
 _HUB = (
     r"huggingface|hf\.co|OfflineModeIsEnabled|LocalEntryNotFound|Max retries exceeded|Name or service not known|"
@@ -749,7 +764,7 @@ RULES: tuple[Rule, ...] = (
         "policy-denied",
         refused(
             r"(?:admission webhook|ValidatingAdmissionPolicy) ['\"](?P<name>[^'\"]+)['\"].* "
-            r"denied (?:the )?request: (?P<why>.+)"
+            r"denied (?:the )?request:? (?P<why>.+)"
         ),
         "The cluster's policy {name} refuses the pod: {why}",
         "Change what it names, or ask whoever owns the policy for an exception.",
@@ -761,6 +776,17 @@ RULES: tuple[Rule, ...] = (
         "The service account {name} is not there.",
         "Create it; the controller manager makes the default one, so look whether that runs.",
         patience=2,
+    ),
+    Rule(
+        "api-server-busy",
+        refused(
+            r"(?P<why>etcdserver: .+|resource quota evaluation timed out.*|Timeout: request did not complete.*|"
+            r"status unknown for quota.*|.*context deadline exceeded.*|.*connection refused.*|Too many requests.*)"
+        ),
+        "The API server does not get to creating the pod: {why}.",
+        "See how the API server and its etcd are, then run again.",
+        patience=60,
+        outside=True,
     ),
     Rule(
         "pod-refused",
@@ -985,7 +1011,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "registry-unauthorised",
-        waiting(PULL, r"\b40[13]\b|unauthorized|authorization failed|access denied|denied:|insufficient_scope"),
+        waiting(
+            PULL,
+            r"(?<![:.\d])40[13]\b|unauthorized|authorization failed|access denied|denied:|insufficient_scope|"
+            r"no basic auth credentials",
+        ),
         "The registry does not let the node pull {image}.",
         "Set speaches_registry.pull_secret to a Secret that may, and check the spelling of the repository.",
     ),
@@ -1017,8 +1047,16 @@ RULES: tuple[Rule, ...] = (
         "Choose an image for it.",
     ),
     Rule(
+        "node-store-broken",
+        waiting(PULL, r"parent snapshot|snapshot \S+ does not exist|content (?:digest )?sha256:\S+ not found"),
+        "The store of the node's container runtime lacks parts of {image} that it should have.",
+        "Remove the image from the node (crictl rmi), so that all of it is pulled; or restart the runtime.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
         "image-missing",
-        waiting(PULL, r"not found|manifest unknown|does not exist"),
+        waiting(PULL, r"not found|manifest unknown|name unknown|not known to registry|does not exist"),
         "The registry has no {image}.",
         "Correct the tag or digest in speaches_image; preflight lists what a registry has.",
     ),
@@ -1038,7 +1076,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "nfs-access-denied",
-        preparing(r"access denied by server"),
+        preparing(r"access denied by server|mount\.nfs\S*: .*(?:permission denied|operation not permitted)"),
         "The NFS server {server} refuses to let the node mount {path}: it is not exported to it, or is not there.",
         "Run the storage play, and compare `exportfs -s` on the server with speaches_volume.",
         times=2,
@@ -1057,9 +1095,18 @@ RULES: tuple[Rule, ...] = (
         outside=True,
     ),
     Rule(
+        "nfs-stale",
+        preparing(r"mount\.nfs\S*: .*stale (?:nfs )?file handle"),
+        "The NFS server {server} does not know {path} any more as it was: the directory or its disk was made anew.",
+        "Run `exportfs -ra` on the server; restart the node if it still holds the old mount.",
+        patience=60,
+        outside=True,
+    ),
+    Rule(
         "nfs-unreachable",
         preparing(
-            r"connection refused|no route to host|timed out|network is unreachable|host is down|failed to resolve"
+            r"mount(?:\.nfs\S*)?: .*(?:connection refused|no route to host|timed out|network is unreachable|"
+            r"host is down|failed to resolve)"
         ),
         "The NFS server {server} does not answer the node.",
         "See whether the server runs and the address in speaches_volume.server is right.",
@@ -1085,6 +1132,22 @@ RULES: tuple[Rule, ...] = (
         "The pod mounts something that is not there: {what}{key}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
         patience=1.5,
+    ),
+    Rule(
+        "node-slow",
+        preparing(r"failed to sync (?P<what>secret|configmap) cache"),
+        "The node does not keep up with fetching the pod's {what}s.",
+        "See how busy the node and the API server are.",
+        patience=120,
+        outside=True,
+    ),
+    Rule(
+        "nfs-unreachable",  # a CSI driver waits for the mount, and then says that the last try still goes on
+        preparing(r"code = DeadlineExceeded|code = Aborted .*operation with the given volume"),
+        "The volume's driver does not get volume {volume} mounted in time: most likely its NFS server does not answer.",
+        "See whether the server runs and the address in speaches_volume.server is right.",
+        patience=60,
+        confidence="likely",
     ),
     Rule(
         "volume-not-mounted",
@@ -1167,32 +1230,47 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "cuda-driver-insufficient",
-        logged(r"driver version is insufficient|cudaErrorInsufficientDriver"),
+        logged(
+            r"driver version is insufficient|cudaErrorInsufficientDriver|driver on your system is too old|"
+            r"forward compatibility was attempted|unsupported toolchain|unsupported display driver / cuda driver"
+        ),
         "The node's driver is too old for the image's CUDA.",
         "Run preflight: it names the image variant that fits this driver.",
     ),
     Rule(
         "cuda-no-kernel",
-        logged(r"no kernel image is available|cudaErrorNoKernelImageForDevice"),
+        logged(r"no kernel image is available|device kernel image is invalid|cudaErrorNoKernelImageForDevice"),
         "The image has no code for this GPU's architecture.",
         "Run preflight, and choose a variant of the image for this card.",
     ),
     Rule(
         "cuda-out-of-memory",
-        logged(r"CUDA (?:failed with error )?out of memory|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED"),
+        logged(
+            r"CUDA (?:failed with error |error: )?out of memory|cudaMalloc failed: out of memory|"
+            r"cudaErrorMemoryAllocation|CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)|CUDNN_STATUS_ALLOC_FAILED|"
+            r"failed to allocate memory for requested buffer"
+        ),
         "The card has too little memory left for the model.",
-        "Make room on the card (verify lists who sits there), or use a smaller model or WHISPER__COMPUTE_TYPE=int8.",
+        "Make room on the card, or use a smaller model or WHISPER__COMPUTE_TYPE=int8.",
         times=2,
     ),
     Rule(
         "cuda-library-missing",
-        logged(rf"{_SHARED}|Library (?P<name>\S+) is not found"),
-        "The container lacks a CUDA library: {library}{name}.",
+        logged(rf"{_SHARED}|Library (?P<name>\S+) is not found|Unable to load any of \{{(?P<any>[^,}}]+)"),
+        "The container lacks a CUDA library: {library}{name}{any}.",
         "Choose an image with CUDA (tag ends in -cuda), and see that the node's runtime is NVIDIA's.",
     ),
     Rule(
+        "cuda-not-in-image",
+        logged(r"not compiled with CUDA support"),
+        "The image's server is made for processors without a GPU.",
+        "Choose an image with CUDA (tag ends in -cuda).",
+    ),
+    Rule(
         "cuda-no-device",
-        logged(r"no CUDA-capable device|cudaErrorNoDevice|CUDA driver initialization failed"),
+        logged(
+            r"no CUDA-capable device|cudaErrorNoDevice|CUDA driver initialization failed|No CUDA GPUs are available"
+        ),
         "The container sees no GPU.",
         "See that speaches_gpu.count is at least 1 and the node's runtime is NVIDIA's (speaches_gpu.runtime_class).",
     ),

@@ -206,11 +206,11 @@ def test_which_lack_of_gpus(seen: Seen, cause: str, what: str) -> None:
     assert "holds nvidia.com/gpu: frigate/frigate-0: 100 nvidia.com/gpu on gpu-1" in found[0].evidence
 
 
-def running(**container: Any) -> Seen:
+def running(*, image: str = "img:1", **container: Any) -> Seen:
     """A pod on gpu-1 with one container."""
     content = captured("crash-exit-3")
     seen = seen_at(content, content["statusHistory"][2]["status"], events=False)
-    one = Container("stt", "img:1", **container)
+    one = Container("stt", image, **container)
     return replace(seen, pods=(replace(seen.pods[0], containers=(one,)),), logs={})
 
 
@@ -281,6 +281,18 @@ def with_init(state: dict[str, Any], last: dict[str, Any] | None = None, restart
 
 SLOW = "The node does not keep up with making the container"
 NO_GPU = "NVIDIA's container runtime cannot give the container its GPU"
+
+STORE = "The store of the node's container runtime lacks parts of img:1 that it should have."
+ABSENT = ("image-missing", "The registry has no img:1.")
+UNREACHABLE = ("registry-unreachable", "The node cannot reach the registry of img:1.")
+MOUNTING = (
+    'MountVolume.SetUp failed for volume "m" : mount failed: exit status 32\nMounting command: mount\n'
+    "Mounting arguments: -t nfs 10.77.0.2:/srv/m /var/lib/kubelet/pods/0/volumes/kubernetes.io~nfs/m\n"
+    "Output: mount.nfs: "
+)
+STALE = "The NFS server 10.77.0.2 does not know /srv/m any more as it was: the directory or its disk was made anew."
+NOT_LET = "The NFS server 10.77.0.2 refuses to let the node mount /srv/m: it is not exported to it, or is not there."
+NOT_IN_TIME = "The volume's driver does not get volume m mounted in time: most likely its NFS server does not answer."
 
 SEED = {
     "error": "The hub cannot be reached",
@@ -397,6 +409,147 @@ def seeding(code: int, failed: int) -> Seen:
             )
         ),
         (seeding(10, 1), "seed-failed", "The hub cannot be reached.", False),
+        *(
+            (refused(said), "api-server-busy", f"The API server does not get to creating the pod: {why}.", True)
+            for said, why in (
+                ("etcdserver: request timed out", "etcdserver: request timed out"),
+                ("Internal error occurred: resource quota evaluation timed out", "resource quota evaluation timed out"),
+                (
+                    "Timeout: request did not complete within requested timeout - context deadline exceeded",
+                    "Timeout: request did not complete within requested timeout - context deadline exceeded",
+                ),
+                (
+                    'pods "x" is forbidden: status unknown for quota: small, resources: pods',
+                    "status unknown for quota: small, resources: pods",
+                ),
+            )
+        ),
+        (
+            refused('admission webhook "a.example.com" denied the request without explanation'),
+            "policy-denied",
+            "The cluster's policy a.example.com refuses the pod: without explanation",
+            True,
+        ),
+        *(
+            (pulling(said), cause, what, True)
+            for said, cause, what in (
+                (
+                    "failed to extract layer: failed to prepare extraction snapshot: parent snapshot sha256:0f5a does "
+                    "not exist: not found",
+                    "node-store-broken",
+                    STORE,
+                ),
+                ("failed to copy: content digest sha256:0f5a: not found", "node-store-broken", STORE),
+                ("reading manifest 1 in h/x: name unknown: repository name not known to registry", *ABSENT),
+                (
+                    'Head "https://1.dkr.ecr.eu-west-1.amazonaws.com/v2/x/manifests/1": no basic auth credentials',
+                    "registry-unauthorised",
+                    "The registry does not let the node pull img:1.",
+                ),
+                (
+                    "unexpected status from HEAD request to https://h/v2/x/manifests/1: 503 Service Temporarily "
+                    "Unavailable",
+                    *UNREACHABLE,
+                ),
+                (
+                    "unexpected status from HEAD request to https://h/v2/x/manifests/1: 504 Gateway Time-out",
+                    *UNREACHABLE,
+                ),
+            )
+        ),
+        (
+            running(
+                state="waiting",
+                reason="ErrImagePull",
+                message='failed to resolve reference "h/img:403": failed to do request: '
+                'Head "https://h/v2/img/manifests/403": dial tcp 10.0.0.1:403: connect: connection refused',
+                image="h/img:403",
+            ),
+            "registry-unreachable",
+            "The node cannot reach the registry of h/img:403.",
+            True,
+        ),
+        (
+            with_event(
+                waits("ImagePullBackOff", 'Back-off pulling image "img:1"'),
+                "Failed",
+                'Failed to pull image "img:1": rpc error: code = Unknown desc = 429 Too Many Requests',
+            ),
+            "registry-rate-limited",
+            "The registry's limit of pulls is reached.",
+            True,
+        ),
+        *(
+            (with_event(waits("ContainerCreating"), "FailedMount", said, 2), cause, what, True)
+            for said, cause, what in (
+                (f"{MOUNTING}Stale file handle", "nfs-stale", STALE),
+                (f"{MOUNTING}Permission denied", "nfs-access-denied", NOT_LET),
+                (f"{MOUNTING}Operation not permitted", "nfs-access-denied", NOT_LET),
+                (
+                    'MountVolume.SetUp failed for volume "m" : rpc error: code = DeadlineExceeded desc = context '
+                    "deadline exceeded",
+                    "nfs-unreachable",
+                    NOT_IN_TIME,
+                ),
+                (
+                    'MountVolume.SetUp failed for volume "m" : rpc error: code = Aborted desc = An operation with the '
+                    "given Volume ID h#x already exists",
+                    "nfs-unreachable",
+                    NOT_IN_TIME,
+                ),
+                (
+                    'MountVolume.SetUp failed for volume "s" : failed to sync configmap cache: timed out waiting for '
+                    "the condition",
+                    "node-slow",
+                    "The node does not keep up with fetching the pod's configmaps.",
+                ),
+                (
+                    "Unable to attach or mount volumes: unmounted volumes=[m], unattached volumes=[m c]: timed out "
+                    "waiting for the condition",
+                    "volume-not-mounted",
+                    "The kubelet cannot mount volume m.",
+                ),
+            )
+        ),
+        *(
+            (with_log(ended(1, restarts=1), line), cause, what, True)
+            for cause, what, lines in (
+                (
+                    "cuda-out-of-memory",
+                    TOO_LITTLE,
+                    (
+                        "RuntimeError: CUDA error: out of memory",
+                        "cudaMalloc failed: out of memory",
+                        "RuntimeError: cuBLAS failed with status CUBLAS_STATUS_NOT_INITIALIZED",
+                        "RuntimeError: cuDNN failed with status CUDNN_STATUS_ALLOC_FAILED",
+                        "bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 1073741824",
+                    ),
+                ),
+                (
+                    "cuda-driver-insufficient",
+                    "The node's driver is too old for the image's CUDA.",
+                    (
+                        "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
+                        "RuntimeError: CUDA failed with error forward compatibility was attempted on non supported HW",
+                        "CUDA error: the provided PTX was compiled with an unsupported toolchain.",
+                        "Error 803: system has unsupported display driver / cuda driver combination",
+                    ),
+                ),
+                (
+                    "cuda-library-missing",
+                    "The container lacks a CUDA library: libcudnn_ops.so.9.1.0.",
+                    ("Unable to load any of {libcudnn_ops.so.9.1.0, libcudnn_ops.so.9.1, libcudnn_ops.so.9}",),
+                ),
+                ("cuda-no-kernel", NO_CODE, ("RuntimeError: CUDA error: device kernel image is invalid",)),
+                ("cuda-no-device", "The container sees no GPU.", ("RuntimeError: No CUDA GPUs are available",)),
+                (
+                    "cuda-not-in-image",
+                    "The image's server is made for processors without a GPU.",
+                    ("ValueError: This CTranslate2 package was not compiled with CUDA support",),
+                ),
+            )
+            for line in lines
+        ),
         *(  # the kubelet tries again, and gets there
             (waits(reason, said), "node-slow", f"{SLOW}: {said}.", True)
             for reason, said in (
@@ -644,7 +797,7 @@ def test_a_pod_that_was_preempted_is_not_called_late() -> None:
 @pytest.mark.parametrize("reason", ["FailedMount", "FailedCreatePodSandBox"])
 def test_what_a_start_overcame_is_not_its_cause(reason: str) -> None:
     """The event stays for an hour, while the model loads."""
-    words = "timed out waiting for the condition"
+    words = "mount.nfs: Connection timed out"
     starting = with_event(running(state="waiting", reason="ContainerCreating"), reason, words)
     found = diagnose(starting)
     assert found is not None
