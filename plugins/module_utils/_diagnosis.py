@@ -301,8 +301,8 @@ def killed_by(probe: str) -> Look:
                 said = _probe_words(seen.events, pod, probe)
                 named = [c for c in pod.containers if f"Container {c.name} " in event.message]
                 killed = (named or [c for c in pod.containers if not c.init])[0]
-                evidence = (f"{probe} probe: {said}", event.message)
-                evidence += _log_lines(seen.logs.get((pod.uid, killed.name), ()))
+                lines = seen.logs.get((pod.uid, killed.name), ())
+                evidence = (f"{probe} probe: {said}", event.message, *_log_lines(lines))
                 return Hit(_at(pod), evidence, {"said": said, **_words(killed)}, event.count)
         return None
 

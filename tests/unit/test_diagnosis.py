@@ -915,7 +915,7 @@ def test_a_deadline_of_the_revision_before_is_history() -> None:
 def test_ends_of_before_the_watch_are_history(reason: str) -> None:
     """A pod that has run for months, and restarted now and then, loads its model."""
     limits = {"memory": "4Gi"}
-    now = {"state": "running", "restarts": 5, "exit": Exit(137, reason, "", "2026"), "limits": limits}
+    now: dict[str, Any] = {"state": "running", "restarts": 5, "exit": Exit(137, reason, "", "2026"), "limits": limits}
     seen = running(**now)
     assert diagnose(replace(seen, restarts=observed.restarts(seen))) is None
     found = diagnose(replace(running(**{**now, "restarts": 8}), restarts=observed.restarts(seen)))
