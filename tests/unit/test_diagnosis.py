@@ -918,6 +918,8 @@ def test_ends_of_before_the_watch_are_history(reason: str) -> None:
     now: dict[str, Any] = {"state": "running", "restarts": 5, "exit": Exit(137, reason, "", "2026"), "limits": limits}
     seen = running(**now)
     assert diagnose(replace(seen, restarts=observed.restarts(seen))) is None
+    told = with_event(seen, "Killing", "Container stt failed liveness probe, will be restarted", 5)
+    assert diagnose(replace(told, restarts=observed.restarts(seen))) is None
     found = diagnose(replace(running(**{**now, "restarts": 8}), restarts=observed.restarts(seen)))
     assert found is not None
     assert (found[0].cause, found[2]) == ("crash-loop" if reason == "Error" else "oom-killed", True)
