@@ -112,11 +112,13 @@ def killed_by(probe: str) -> Look:
         for event in reversed(seen.events):
             if event.reason == "Killing" and f"failed {probe} probe" in event.message:
                 pod = next((p for p in seen.pods if p.uid == event.uid), None)
-                if pod is None or pod.ready or all(_at_rest(seen, pod, c) for c in pod.containers):
+                if pod is None or pod.ready:
                     continue
                 said = probe_words(seen.events, pod, probe)
                 named = [c for c in pod.containers if f"Container {c.name} " in event.message]
                 killed = (named or [c for c in pod.containers if not c.init])[0]
+                if _at_rest(seen, pod, killed):
+                    continue
                 lines = seen.logs.get((pod.uid, killed.name), ())
                 evidence = (f"{probe} probe: {said}", event.message, *log_lines(lines))
                 return Hit(at(pod), evidence, {"said": said, **words_of(killed)}, event.count)
