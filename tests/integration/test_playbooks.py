@@ -65,7 +65,7 @@ def test_names_resolve_in_a_copy_without_git(tmp_path: Path) -> None:
         pytest.param(
             {"speaches_volume": {"sever": "10.77.0.2"}},
             {},
-            ["sever", "Supported parameters include"],
+            ["sever", "Supported parameters include", "The NFS server runs with", "√ nfs.mountpoint"],
             id="mistyped-key",
         ),
         pytest.param(
