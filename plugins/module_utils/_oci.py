@@ -38,7 +38,9 @@ _REFERENCE = re.compile(
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?")
-_TAG = re.compile(r"v?(?P<release>\d+(?:\.\d+)*)(?P<pre>-?(?:rc|alpha|beta|a|b)[.-]?\d+)?(?:-(?P<variant>[A-Za-z].*))?")
+_PRE = r"-?(?:rc|alpha|beta)(?:[.-]?\d+)?|[ab]\d+"
+_TAG = re.compile(rf"v?(?P<release>\d+(?:\.\d+)*)(?P<pre>{_PRE})?(?:-(?P<variant>[A-Za-z].*))?")
+_COMMIT = re.compile(r"(?:(?:sha|git|commit)-[0-9a-f]{7,64}|[0-9a-f]{40})(?:-(?P<variant>.+))?")
 _COMPAT = re.compile(r"cuda-compat-(\d+)-(\d+)")
 
 
@@ -73,7 +75,7 @@ class Reference:
 class Tag:
     """A tag's parts: ``0.9.0-rc.3-cuda-12.6.3`` is release 0.9.0, pre -rc.3, variant cuda-12.6.3.
 
-    A tag without a version (``latest-cuda``) has an empty release: it moves.
+    A tag without a version (``latest-cuda``, ``sha-24f209c``) has an empty release.
     """
 
     text: str
@@ -88,8 +90,8 @@ class Tag:
 
     @property
     def moving(self) -> bool:
-        """Whether the tag names no full release and is overwritten with the next one."""
-        return self.release.count(".") < 2
+        """Whether the tag names neither a full release nor a commit, so that another image may take its place."""
+        return self.release.count(".") < 2 and not _COMMIT.fullmatch(self.text)
 
     @property
     def family(self) -> str:
@@ -97,9 +99,11 @@ class Tag:
         return re.split(r"[-.]?\d", self.variant, maxsplit=1)[0]
 
     @property
-    def order(self) -> tuple[tuple[int, ...], bool, tuple[int, ...], tuple[int, ...]]:
-        """A key that sorts by release, a final release after its candidates, then by the variant's version."""
-        return _numbers(self.release), not self.pre, _numbers(self.pre), _numbers(self.variant)
+    def order(self) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], tuple[int, ...]]:
+        """A key that sorts by release, then as semver does (alpha, beta, rc, final), then by the variant's version."""
+        words = re.findall(r"\d{1,18}|[a-z]+", self.pre)
+        pre = tuple((False, int(word), "") if word.isdigit() else (True, 0, word) for word in words)
+        return _numbers(self.release), not self.pre, pre, _numbers(self.variant)
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def parse_reference(text: str) -> Reference:
     """
     first, slash, rest = text.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost") and _REGISTRY.fullmatch(first):
-        registry, path = first, rest
+        registry, path = DOCKER_HUB if first == "index.docker.io" else first, rest
     else:
         registry, path = DOCKER_HUB, text
     match = _REFERENCE.fullmatch(path)
@@ -171,7 +175,10 @@ def parse_reference(text: str) -> Reference:
 
 
 def parse_tag(text: str) -> Tag:
-    """A tag's parts; never fails: what has no version is all variant."""
+    """A tag's parts; never fails: what has neither version nor commit is all variant."""
+    commit = _COMMIT.fullmatch(text)
+    if commit:
+        return Tag(text, "", "", commit["variant"] or "")
     match = _TAG.fullmatch(text)
     if match:
         return Tag(text, match["release"], match["pre"] or "", match["variant"] or "")
@@ -190,7 +197,7 @@ def proposals(wanted: str, tags: Iterable[str], count: int = 3) -> list[str]:
     ranked: dict[str, None] = {}
     for group in (siblings, alike, family, known):
         closest = sorted(group, key=lambda tag: (tag.family == asked.family, tag.order, tag.text), reverse=True)
-        ranked.update((tag.text, None) for tag in closest[: count - len(ranked)] if len(ranked) < count)
+        ranked.update((tag.text, None) for tag in closest)
     return list(ranked)[:count]
 
 
@@ -273,13 +280,19 @@ def findings(image: Image, reference: Reference) -> list[Finding]:
     """What the operator should know of an image that was found."""
     subject = f"image {reference}"
     found = [Finding("image.digest", Status.OK, subject, f"is {image.digest} ({', '.join(image.platforms)}).")]
-    if not reference.digest and parse_tag(reference.tag).moving:
+    tag = parse_tag(reference.tag)
+    if not reference.digest and tag.moving:
+        moves = (
+            "may stand for a series of releases: a later one would overwrite it, and then it is no pin."
+            if tag.release
+            else "names no release: the next one will overwrite it, and it is no pin."
+        )
         found.append(
             Finding(
                 "image.tag",
                 Status.WARNING,
                 subject,
-                f"{reference.tag} names no release: the next one will overwrite it, and it is no pin.",
+                f"{reference.tag} {moves}",
                 f"Name a release (0.9.0-rc.3-cuda), or the digest: {image.pinned}",
             )
         )

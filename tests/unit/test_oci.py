@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._oci import (
+    Image,
     ManifestError,
     ReferenceInvalidError,
     choose,
     credentials,
+    findings,
     parse_reference,
     parse_tag,
     platforms,
@@ -34,6 +36,7 @@ SPEACHES = [
     [
         ("debian", ("docker.io", "library/debian", "latest", "")),
         ("debian:12", ("docker.io", "library/debian", "12", "")),
+        ("index.docker.io/ubuntu:22.04", ("docker.io", "library/ubuntu", "22.04", "")),
         ("nvidia/cuda:12.6.3-base", ("docker.io", "nvidia/cuda", "12.6.3-base", "")),
         ("ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda", ("ghcr.io", "speaches-ai/speaches", "0.9.0-rc.3-cuda", "")),
         ("localhost/a", ("localhost", "a", "latest", "")),
@@ -76,7 +79,13 @@ def test_any_text_is_a_reference_or_is_not(text: str) -> None:
         ("1", "1", "", "", True),
         ("latest", "latest", "", "", True),
         ("latest-cuda", "latest", "cuda", "cuda", True),
-        ("sha-24f209c", "", "sha-24f209c", "sha", True),
+        ("sha-24f209c", "sha-24f209c", "", "", False),
+        ("sha-24f209c-cuda-12.6.3", "sha-24f209c", "cuda-12.6.3", "cuda", False),
+        ("24.10-py3", "24.10", "py3", "py", True),
+        ("1.0.0-rc-cuda", "1.0.0-rc", "cuda", "cuda", False),
+        ("1.0.0rc2", "1.0.0rc2", "", "", False),
+        ("1.0.0-beta", "1.0.0-beta", "", "", False),
+        ("1.0.0-a100", "1.0.0", "a100", "a", False),
     ],
 )
 def test_tag(text: str, version: str, variant: str, family: str, moving: bool) -> None:
@@ -98,12 +107,40 @@ def test_proposals(wanted: str, likely: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wanted", "tags", "likely"),
+    [
+        pytest.param(
+            "1.0.0-cuda",
+            ["1.0.0-alpha.9-cuda", "1.0.0-beta.3-cuda", "1.0.0-rc.1-cuda"],
+            ["1.0.0-rc.1-cuda", "1.0.0-beta.3-cuda", "1.0.0-alpha.9-cuda"],
+            id="alpha-beta-rc",
+        ),
+        pytest.param(
+            "1.0.1-cuda",
+            ["1.0.0-rc-cuda", "1.0.0-rc.2-cuda", "1.0.0-rc.10-cuda", "1.0.0-cuda"],
+            ["1.0.0-cuda", "1.0.0-rc.10-cuda", "1.0.0-rc.2-cuda"],
+            id="numbers-of-candidates",
+        ),
+        pytest.param(
+            "1.0.0-cuda-12.5",
+            ["1.0.0-cuda", "0.9.0-cuda", "0.8.0-cuda", "0.7.0-cuda"],
+            ["1.0.0-cuda", "0.9.0-cuda", "0.8.0-cuda"],
+            id="no-tag-takes-two-places",
+        ),
+    ],
+)
+def test_proposals_by_precedence(wanted: str, tags: list[str], likely: list[str]) -> None:
+    assert proposals(wanted, tags) == likely
+
+
+@pytest.mark.parametrize(
     ("wanted", "variants"),
     [
         ("0.9.0-rc.3-cuda", ["0.9.0-rc.3-cuda", "0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1"]),
         ("0.8.3-cuda-12.4.1", ["0.8.3-cuda-12.4.1", "0.8.3-cuda", "0.8.3-cuda-12.6.3"]),
         ("latest-cuda", ["latest-cuda", "latest-cuda-12.4.1"]),
         ("0.9.0-rc.3-cpu", ["0.9.0-rc.3-cpu"]),
+        ("sha-24f209c", ["sha-24f209c"]),
         ("7.7.7", []),
     ],
 )
@@ -149,10 +186,31 @@ def test_forward_compatibility_package(env: list[str], history: list[str], compa
     assert (image.cuda_compat, image.platforms) == (compat, ("linux/amd64",))
 
 
+def bare_image(text: str) -> Image:
+    return read_image(parse_reference(text), DIGEST, DIGEST, {"layers": None}, {"config": None}, [])
+
+
 def test_a_configuration_with_nothing_in_it() -> None:
-    image = read_image(parse_reference("ghcr.io/a/b:1"), DIGEST, DIGEST, {"layers": None}, {"config": None}, [])
+    image = bare_image("ghcr.io/a/b:1")
     assert (image.env, image.user, image.labels, image.size) == ({}, "", {}, 0)
     assert image.pinned == f"ghcr.io/a/b:1@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ("latest-cuda", ["latest-cuda names no release: the next one will overwrite it, and it is no pin."]),
+        (
+            "24.10-py3",
+            ["24.10-py3 may stand for a series of releases: a later one would overwrite it, and then it is no pin."],
+        ),
+        ("1.0.0-cuda", []),
+        ("sha-24f209c", []),
+    ],
+)
+def test_moving_tags(tag: str, said: list[str]) -> None:
+    found = findings(bare_image(f"ghcr.io/a/b:{tag}"), parse_reference(f"ghcr.io/a/b:{tag}"))
+    assert [one.message for one in found[1:]] == said
 
 
 LOGIN = {"auth": base64.b64encode(b"alice:sec:ret").decode()}
