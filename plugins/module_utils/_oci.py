@@ -10,10 +10,10 @@ Reference grammar: github.com/distribution/reference. Index and config: opencont
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ._findings import CollectionError, Finding, Status
@@ -148,6 +148,15 @@ class Image:
             "env": dict(self.env),
             "labels": dict(self.labels),
         }
+
+
+@dataclass(frozen=True)
+class Login:
+    """User and password, or an identity token (an OAuth2 refresh token) in place of both."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
 
 
 def parse_reference(text: str) -> Reference:
@@ -299,31 +308,53 @@ def findings(image: Image, reference: Reference) -> list[Finding]:
     return found
 
 
-def credentials(config: Mapping[str, Any], reference: Reference) -> tuple[str, str] | None:
-    """User and password that a docker configuration holds for a repository; the longest matching path wins.
+def credentials(config: Mapping[str, Any], reference: Reference) -> Login | None:
+    """The login that a docker configuration holds for a repository; the longest path wins, a plain host over a glob.
 
-    Keys: ``ghcr.io``, ``https://ghcr.io/``, ``registry:5000/team``, ``https://index.docker.io/v1/``.
+    Keys: ``ghcr.io``, ``https://ghcr.io/v1/``, ``registry:5000/team``, ``*.azurecr.io``. Hosts match as the kubelet
+    has it (kubernetes pkg/credentialprovider/keyring.go).
     """
-    best: tuple[int, Mapping[str, Any]] | None = None
+    found: list[tuple[int, bool, Login]] = []
     for key, entry in (config.get("auths") or {}).items():
-        host, _, path = re.sub(r"^https?://", "", key).rstrip("/").partition("/")
-        if re.fullmatch(r"v[12]", path):
-            path = ""
-        if host in ("index.docker.io", "registry-1.docker.io"):
-            host = DOCKER_HUB
+        host, _, path = re.sub(r"^https?://", "", key).partition("/")
+        path = re.sub(r"^v[12](/|$)", "", path).rstrip("/")
+        login = read_login(entry)
         matches = not path or f"{reference.repository}/".startswith(f"{path}/")
-        if host == reference.registry and matches and (best is None or len(path) > best[0]):
-            best = (len(path), entry or {})
-    if best is None:
+        if login and matches and _same_host(hub_name(host), hub_name(reference.registry)):
+            found.append((len(path), "*" not in host, login))
+    return max(found, key=lambda one: one[:2])[2] if found else None
+
+
+def read_login(entry: object) -> Login | None:
+    """The login in one entry of a docker configuration; None for an entry without one that can be read."""
+    if not isinstance(entry, Mapping):
         return None
-    entry = best[1]
-    if entry.get("username"):
-        return str(entry["username"]), str(entry.get("password", ""))
-    try:
-        user, colon, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return (user, password) if colon else None
+    user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if not user:
+        try:
+            user, colon, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
+        except (TypeError, ValueError):
+            colon = ""
+        user = user if colon else ""
+    # Docker's helpers give an identity token as the password of the user <token>.
+    token = str(entry.get("identitytoken") or (password if user == "<token>" else ""))
+    if token:
+        return Login(identity_token=token)
+    return Login(user, password) if user else None
+
+
+def hub_name(host: str) -> str:
+    """The registry's name in references: Docker Hub's has several hosts."""
+    return DOCKER_HUB if host in ("index.docker.io", "registry-1.docker.io") else host
+
+
+def _same_host(key: str, host: str) -> bool:
+    """Label by label, so that no ``*`` stands for a dot, and with the same port."""
+    if key == host:
+        return True
+    (globs, _, wanted), (name, _, port) = key.partition(":"), host.partition(":")
+    labels, names = globs.split("."), name.split(".")
+    return wanted == port and len(labels) == len(names) and all(map(fnmatchcase, names, labels))
 
 
 def _platform(entry: Mapping[str, Any]) -> str:

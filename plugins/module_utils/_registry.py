@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,17 +25,21 @@ from ._oci import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     Image,
+    Login,
     ManifestError,
     Reference,
     choose,
     credentials,
+    hub_name,
     platforms,
     proposals,
     read_image,
+    read_login,
     variants_of,
 )
 
 try:
+    import oras.auth.base
     import oras.container
     import oras.logger
     import oras.provider
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
 
 SECONDS = 20  # to connect, and between two bytes
 _HUB_HOST = "registry-1.docker.io"
+_HUB_LOGIN = "https://index.docker.io/v1/"  # Docker Hub's name in docker's own files and helpers
 _BUSY = (429, 500, 502, 503, 504)
 
 
@@ -74,7 +80,7 @@ class TagMissingError(RegistryError):
 class Access:
     """How to come to a registry.
 
-    docker_config: path of a docker configuration file, empty for the user's own.
+    docker_config: path of the docker configuration file that is read, empty for the user's own.
     secret: the docker configuration of a pull secret, which comes first.
     mirrors: registry name to the addresses to ask in its place, in order.
     plain_http: whether a registry without a mirror speaks HTTP.
@@ -104,7 +110,7 @@ def mirror_addresses(given: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
-    """The docker configuration in a Secret of type kubernetes.io/dockerconfigjson.
+    """The docker configuration in a Secret of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg.
 
     Raises ClusterError, or RegistryError when there is no such Secret, or none in it.
     """
@@ -112,17 +118,59 @@ def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]
     make = f"kubectl create secret docker-registry {name} -n {namespace} --docker-server=… --docker-username=…"
     if secret is None:
         raise RegistryError(f"Secret {namespace}/{name}", "it is not there.", f"Make it with: {make}")
+    data = secret.get("data") or {}
     try:
-        config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        config = None
-    if not isinstance(config, dict):
+        if ".dockerconfigjson" in data:
+            return _logins(json.loads(base64.b64decode(data[".dockerconfigjson"])))
+        return _logins({"auths": json.loads(base64.b64decode(data[".dockercfg"]))})
+    except (KeyError, ValueError) as exc:
         raise RegistryError(
             f"Secret {namespace}/{name}",
             f"it holds no docker configuration (type {secret.get('type', 'unknown')}).",
             f"Make it with: {make}",
-        )
+        ) from exc
+
+
+def docker_config(path: str) -> dict[str, Any]:
+    """The docker configuration in a file; with an empty path in the user's own, which may be absent.
+
+    Raises RegistryError for a file that cannot be read.
+    """
+    file = Path(path) if path else Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    try:
+        return _logins(json.loads(file.read_bytes()))
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, FileNotFoundError) and not path:
+            return {}
+        raise RegistryError(
+            f"docker configuration {file}",
+            f"it cannot be read: {getattr(exc, 'strerror', None) or exc}.",
+            "Repair it (docker login writes it), or name another file.",
+        ) from exc
+
+
+def _logins(config: object) -> dict[str, Any]:
+    """A docker configuration of the right shape. Raises ValueError for what is none."""
+    if not isinstance(config, dict):
+        raise ValueError("it is no JSON object")
+    for name in ("auths", "credHelpers"):
+        if not isinstance(config.get(name, {}), dict):
+            raise ValueError(f"{name} is no JSON object")
     return config
+
+
+def _ask_helper(name: str, server: str) -> Login | None:
+    """What a credential helper has for a server. Raises RegistryError for an answer that is none."""
+    try:
+        auth = oras.auth.base.AuthBackend()._get_auth_from_creds_store(name, server)
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        program = f"docker-credential-{name}"
+        raise RegistryError(
+            f"credential helper {program}",
+            f"it has no usable answer for {server}: JSON with Username and Secret is expected.",
+            f"See what it says: echo {server} | {program} get. Or give docker_config without it.",
+        ) from exc
+    return read_login({"auth": auth})
 
 
 class Repository:
@@ -202,7 +250,9 @@ class _Client:
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._reference = reference
         self._access = access
-        self._name = f"{parts.netloc}{parts.path.rstrip('/')}/{reference.repository}"
+        self._path = f"{parts.path.rstrip('/')}/{reference.repository}".lstrip("/")
+        self._name = f"{parts.netloc}/{self._path}"
+        self._host = hub_name(parts.netloc)
         self._registry: Any = None
         self._refused: requests.Response | None = None
 
@@ -297,6 +347,12 @@ class _Client:
             login = self._login()
             if basic and login is None:
                 raise self._error(ping, self._reference)
+            if basic and login and login.identity_token:
+                raise RegistryError(
+                    f"registry {self._url}",
+                    "its login is an identity token, and it wants user and password.",
+                    f"Give docker_config or pull_secret with user and password for {self._host}.",
+                )
             client = oras.provider.Registry(
                 insecure=self._url.startswith("http://"), auth_backend="basic" if basic else "token"
             )
@@ -305,7 +361,9 @@ class _Client:
             client.session = client.auth.session = self._session()
             client.auth._auth_config = {"auths": {}}  # ours to choose: see _login
             if login:
-                client.auth.set_basic_auth(*login)
+                client.auth.set_basic_auth(login.user, login.password)
+            if login and login.identity_token:
+                client.auth.request_token = partial(_exchange, client.session, login.identity_token)
             self._registry = client
         return self._registry
 
@@ -327,32 +385,19 @@ class _Client:
         if response.status_code >= 400:
             self._refused = response
 
-    def _login(self) -> tuple[str, str] | None:
-        found = credentials(self._access.secret, self._reference)
+    def _login(self) -> Login | None:
+        """The login for this address's own host: a mirror is not shown the image registry's password."""
+        here = Reference(self._host, self._path, "")
+        found = credentials(self._access.secret, here)
         if found:
             return found
-        from oras.auth.base import AuthBackend
-        from oras.auth.utils import load_configs
-
-        path = self._access.docker_config
-        try:
-            config = load_configs([path] if path else None)
-        except (OSError, ValueError) as exc:
-            raise RegistryError(
-                f"docker configuration {path or '~/.docker/config.json'}",
-                f"it cannot be read: {exc}.",
-                "Repair it (docker login writes it), or name another file.",
-            ) from exc
-        found = credentials(config, self._reference)
+        config = docker_config(self._access.docker_config)
+        found = credentials(config, here)
         if found:
             return found
-        helper = AuthBackend()
-        helper._auth_config = config
-        hub = "https://index.docker.io/v1/"
-        host = hub if self._reference.registry == DOCKER_HUB else self._reference.registry
-        if not helper._load_auth(host):
-            return None
-        return credentials({"auths": {host: {"auth": helper._basic_auth}}}, self._reference)
+        server = _HUB_LOGIN if self._host == DOCKER_HUB else self._host
+        helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
+        return _ask_helper(str(helper), server) if helper else None
 
     def _unreachable(self, exc: Exception) -> RegistryError:
         cause = _root(exc)
@@ -380,8 +425,7 @@ class _Client:
                 f"image {reference}",
                 f"{self._url} does not give access{said}: the repository is private, or does not exist (a registry "
                 "does not tell which).",
-                "Check the name; for a private one give docker_config or pull_secret with a login for "
-                f"{reference.registry}.",
+                f"Check the name; for a private one give docker_config or pull_secret with a login for {self._host}.",
                 status=status,
             )
         if status == 404:
@@ -416,6 +460,22 @@ class _Client:
             f"Tags that it has: {', '.join(likely)} ({len(known)} in all).",
             status=404,
         )
+
+
+def _exchange(session: requests.Session, identity_token: str, asked: Any) -> str | None:
+    """An access token for an identity token, asked for as oras's parsed WWW-Authenticate header says.
+
+    Source: distribution.github.io/distribution/spec/auth/oauth.
+    """
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": identity_token,
+        "client_id": "portal.stt",
+        "service": asked.service,
+        "scope": asked.scope,
+    }
+    answer = session.post(asked.realm, data=form)
+    return answer.json().get("access_token") if answer.status_code == 200 else None
 
 
 def _adapter(retry: Any) -> HTTPAdapter:

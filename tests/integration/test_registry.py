@@ -48,6 +48,7 @@ REQUIRE = json.loads(SAMPLE.read_text())["require"]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No docker configuration of the machine's user gets in."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     return tmp_path
 
 
@@ -315,6 +316,33 @@ def test_mirrors_are_asked_in_order_and_the_reference_stays(registry: Registry, 
     assert image["pinned"] == f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda@{image['digest']}"
 
 
+@pytest.mark.parametrize("challenge", ["Basic", 'Bearer realm="http://{}/token",service="mirror"'])
+def test_a_mirror_is_not_shown_the_registrys_password(registry: Registry, tmp_path: Path, challenge: str) -> None:
+    shown: list[str | None] = []
+
+    class NosyMirrorStandIn(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", challenge.format(self.headers["Host"]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (tmp_path / "login.json").write_text(json.dumps({"auths": {"ghcr.io": {"username": "alice", "password": "p"}}}))
+    with server(NosyMirrorStandIn) as mirror:
+        result = run_module(
+            oci_image_info,
+            image=f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda",
+            mirrors={"ghcr.io": [f"http://{mirror}", f"http://{registry.address}"]},
+            docker_config=str(tmp_path / "login.json"),
+        )
+    assert "image" in result
+    assert set(shown) == {None}
+
+
 def test_a_proxy_of_the_environment(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name does not resolve here: only the proxy stand-in can reach it."""
     seen: list[str] = []
@@ -392,6 +420,41 @@ class TestPasswords:
         result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"), variants=True)
         assert len(result["variants"]) == 1
 
+    def test_with_a_file_that_is_not_there(self, private: Registry, tmp_path: Path, home: Path) -> None:
+        (home / ".docker").mkdir()
+        (home / ".docker" / "config.json").write_text(self.login(private.address))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert result["msg"] == (
+            f"docker configuration {tmp_path}/login.json: it cannot be read: No such file or directory. Repair it "
+            "(docker login writes it), or name another file."
+        )
+
+    def test_with_another_login_in_the_users_own_file(self, private: Registry, tmp_path: Path, home: Path) -> None:
+        (home / ".docker").mkdir()
+        (home / ".docker" / "config.json").write_text(self.login(private.address))
+        (tmp_path / "login.json").write_text(self.login("ghcr.io"))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert "does not give access" in result["msg"]
+
+    def test_of_a_mirror(self, private: Registry, tmp_path: Path) -> None:
+        (tmp_path / "login.json").write_text(self.login(private.address))
+        result = run_module(
+            oci_image_info,
+            image=f"ghcr.io/{REPOSITORY}:1.0.0-cuda",
+            mirrors={"ghcr.io": f"http://{private.address}"},
+            docker_config=str(tmp_path / "login.json"),
+        )
+        assert "image" in result
+
+    def test_with_an_identity_token(self, private: Registry, tmp_path: Path) -> None:
+        login = {"auths": {private.address: {"identitytoken": "secret-token"}}}
+        (tmp_path / "login.json").write_text(json.dumps(login))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert result["msg"] == (
+            f"registry http://{private.address}: its login is an identity token, and it wants user and password. Give "
+            f"docker_config or pull_secret with user and password for {private.address}."
+        )
+
     def test_with_a_wrong_password(self, private: Registry, tmp_path: Path) -> None:
         (tmp_path / "login.json").write_text(self.login(private.address, "wrong"))
         result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
@@ -408,6 +471,22 @@ class TestPasswords:
         (home / "config.json").write_text(json.dumps({"credHelpers": {private.address: "lab"}}))
         result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(home / "config.json"))
         assert "image" in result, result["msg"]
+
+    @pytest.mark.parametrize("answer", ["not JSON: secret", '{"Secret": "secret"}', '["secret"]'])
+    def test_with_a_credential_helper_that_fails(
+        self, private: Registry, home: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+    ) -> None:
+        helper = home / "docker-credential-broken"
+        helper.write_text(f"#!/bin/sh\necho '{answer}'\n")
+        helper.chmod(0o755)
+        monkeypatch.setenv("PATH", str(home), prepend=":")
+        (home / "config.json").write_text(json.dumps({"credsStore": "broken"}))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(home / "config.json"))
+        assert result["msg"] == (
+            f"credential helper docker-credential-broken: it has no usable answer for {private.address}: JSON with "
+            f"Username and Secret is expected. See what it says: echo {private.address} | docker-credential-broken "
+            "get. Or give docker_config without it."
+        )
 
     def test_with_a_pull_secret_of_the_cluster(self, private: Registry, pull_secret: Secret) -> None:
         secret = pull_secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": self.login(private.address)})
@@ -456,7 +535,7 @@ def guarded(serve: Callable[..., Registry], tmp_path_factory: pytest.TempPathFac
     bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     class TokenServiceStandIn(BaseHTTPRequestHandler):
-        """Gives everybody pull, and alice push; nobody else exists."""
+        """Gives everybody pull, and alice push; nobody else exists. alice has an identity token too."""
 
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
@@ -467,6 +546,13 @@ def guarded(serve: Callable[..., Registry], tmp_path_factory: pytest.TempPathFac
             actions = ["pull", "push"] if login else ["pull"]
             access = [{"type": "repository", "name": scope.split(":")[1], "actions": actions} for scope in scopes]
             return self.answer(200, {"token": token(key, certificate, query["service"][0], access)})
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            if form["grant_type"] != ["refresh_token"] or form["refresh_token"] != ["alices-identity"]:
+                return self.answer(401, {"errors": [{"code": "UNAUTHORIZED", "message": "no such token"}]})
+            access = [{"type": "repository", "name": form["scope"][0].split(":")[1], "actions": ["pull"]}]
+            return self.answer(200, {"access_token": token(key, certificate, form["service"][0], access)})
 
         def answer(self, status: int, content: dict[str, Any]) -> None:
             body = json.dumps(content).encode()
@@ -504,6 +590,25 @@ class TestTokens:
             "has no tag 2.0.0-cuda. Tags that it has: 1.0.0-cuda (1 in all)."
             in (ask(guarded, f"{REPOSITORY}:2.0.0-cuda")["msg"])
         )
+
+    @pytest.mark.parametrize(
+        "login",
+        [
+            pytest.param(
+                {"auth": base64.b64encode(b"0000:").decode(), "identitytoken": "alices-identity"}, id="az-acr"
+            ),
+            pytest.param({"auth": base64.b64encode(b"<token>:alices-identity").decode()}, id="helper"),
+        ],
+    )
+    def test_an_identity_token_is_exchanged(self, guarded: Registry, tmp_path: Path, login: dict[str, str]) -> None:
+        (tmp_path / "login.json").write_text(json.dumps({"auths": {guarded.address: login}}))
+        result = ask(guarded, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"), variants=True)
+        assert [one["tag"] for one in result["variants"]] == ["1.0.0-cuda"]
+
+    def test_an_identity_token_that_is_no_longer_good(self, guarded: Registry, tmp_path: Path) -> None:
+        (tmp_path / "login.json").write_text(json.dumps({"auths": {guarded.address: {"identitytoken": "old"}}}))
+        result = ask(guarded, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert "does not give access (UNAUTHORIZED: no such token)" in result["msg"]
 
     def test_private_or_absent(self, guarded: Registry) -> None:
         started = time.monotonic()
