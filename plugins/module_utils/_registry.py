@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ._findings import CollectionError, Finding, Status
 from ._oci import (
@@ -40,7 +40,6 @@ from ._oci import (
 
 try:
     import oras.auth.base
-    import oras.container
     import oras.logger
     import oras.provider
     import requests
@@ -65,8 +64,10 @@ class RegistryError(CollectionError):
 
     check = "image.registry"
 
-    def __init__(self, subject: str, message: str, remedy: str, *, status: int = 0) -> None:
-        super().__init__(subject, message, remedy)
+    def __init__(
+        self, subject: str, message: str, remedy: str, *, status: int = 0, evidence: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(subject, message, remedy, evidence=evidence)
         self.status = status
 
 
@@ -200,7 +201,7 @@ class Repository:
             try:
                 return address.image(reference, platform)
             except RegistryError:
-                continue  # a mirror that is down, or has not got it: the next one is asked, as containerd does
+                continue  # down, without the image, or no registry: the next one is asked, as containerd does
         return last.image(reference, platform)
 
     def tags(self) -> list[str]:
@@ -251,14 +252,15 @@ class _Client:
         self._reference = reference
         self._access = access
         self._path = f"{parts.path.rstrip('/')}/{reference.repository}".lstrip("/")
-        self._name = f"{parts.netloc}/{self._path}"
         self._host = hub_name(parts.netloc)
         self._registry: Any = None
         self._refused: requests.Response | None = None
 
     def image(self, reference: Reference, platform: str) -> Image:
-        wanted = reference.digest or reference.tag
-        manifest, digest = self._manifest(reference, wanted)
+        try:
+            manifest, digest = self._manifest(reference, reference.digest or reference.tag)
+        except RegistryError as exc:
+            raise self._missing(reference) if exc.status == 404 else exc from exc
         offered: dict[str, str] = {}
         manifest_digest = digest
         if _media_type(manifest) in INDEX_TYPES:
@@ -272,15 +274,21 @@ class _Client:
         return image
 
     def tags(self) -> list[str]:
-        client = self._connect()
-        try:
-            known = [str(tag) for tag in client.get_tags(oras.container.Container(f"{self._name}:latest"))]
-        except ValueError as exc:
-            if self._refused is None or self._refused.status_code != 404:
-                raise self._error(self._refused, self._reference) from exc
-            known = []
-        except requests.RequestException as exc:
-            raise self._unreachable(exc) from exc
+        known: list[str] = []
+        asked: set[str] = set()
+        path = f"/v2/{self._path}/tags/list"
+        while path not in asked:  # oras would end at an empty page, though more may follow
+            asked.add(path)
+            try:
+                response = self._get(self._reference, path, {})
+            except RegistryError as exc:
+                if exc.status != 404 or known:
+                    raise
+                break
+            known += map(str, _json(response, self._reference).get("tags") or ())
+            # The same path again without a next page. A Link's host is left out: it may be known behind a proxy only.
+            following = urlsplit(urljoin(path, response.links.get("next", {}).get("url", "")))
+            path = f"{following.path}?{following.query}" if following.query else following.path
         if not known:
             raise TagMissingError(
                 f"image {self._reference}",
@@ -292,15 +300,8 @@ class _Client:
 
     def _manifest(self, reference: Reference, wanted: str) -> tuple[dict[str, Any], str]:
         accepted = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
-        response = self._get(reference, f"manifests/{wanted}", {"Accept": accepted})
-        digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
-        if wanted.startswith("sha256:") and digest != wanted:
-            raise ManifestError(
-                f"image {reference}",
-                f"the registry answered with content of digest {digest} for {wanted}.",
-                "The registry or a proxy before it is broken: do not use this image.",
-            )
-        return _json(response, reference), digest
+        response = self._get(reference, f"/v2/{self._path}/manifests/{wanted}", {"Accept": accepted})
+        return _json(response, reference), _digest(response, reference, wanted)
 
     def _config(self, reference: Reference, manifest: Mapping[str, Any]) -> dict[str, Any]:
         config = manifest.get("config") or {}
@@ -311,27 +312,26 @@ class _Client:
                 f"this is no container image that a node can run ({kind}).",
                 "Name an image in OCI or Docker (schema 2) format.",
             )
-        response = self._get(reference, f"blobs/{config['digest']}", {})
-        digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
-        if digest != config["digest"]:
-            raise ManifestError(
-                f"image {reference}",
-                f"the registry answered with content of digest {digest} for {config['digest']}.",
-                "The registry or a proxy before it is broken: do not use this image.",
-            )
-        return _json(response, reference)
+        response = self._get(reference, f"/v2/{self._path}/blobs/{config['digest']}", {})
+        parsed = _json(response, reference)
+        _digest(response, reference, config["digest"])
+        return parsed
 
     def _get(self, reference: Reference, path: str, headers: dict[str, str]) -> requests.Response:
         client = self._connect()
-        host, _, repository = self._name.partition("/")
         try:
-            response: requests.Response = client.do_request(
-                f"{client.prefix}://{host}/v2/{repository}/{path}", "GET", headers=headers
-            )
+            response: requests.Response = client.do_request(f"{self._url}{path}", "GET", headers=headers)
         except ValueError as exc:  # oras could not authenticate; the refused answer says why
             raise self._error(self._refused, reference) from exc
         except requests.RequestException as exc:
             raise self._unreachable(exc) from exc
+        if response.status_code == 404:
+            raise RegistryError(
+                f"image {reference}",
+                f"{self._url} has no {path}{_said(response)}.",
+                "A part of the image is lost there: push it again, or take another tag.",
+                status=404,
+            )
         if response.status_code != 200:
             raise self._error(response, reference)
         return response
@@ -428,8 +428,6 @@ class _Client:
                 f"Check the name; for a private one give docker_config or pull_secret with a login for {self._host}.",
                 status=status,
             )
-        if status == 404:
-            return self._missing(reference)
         if status == 429:
             wait = response.headers.get("Retry-After", "") if response is not None else ""
             return RegistryError(
@@ -448,17 +446,21 @@ class _Client:
 
     def _missing(self, reference: Reference) -> RegistryError:
         """What is there instead of a tag that is not."""
+        remedy, evidence = "Check it where the image is published.", ""
         try:
             known = self.tags()
-        except RegistryError as exc:
+        except TagMissingError as exc:
             return exc
-        likely = proposals(reference.tag, known)
-        wanted = reference.digest or f"tag {reference.tag}"
+        except RegistryError as exc:
+            evidence = f"its tags cannot be listed: {exc.message}"
+        else:
+            remedy = f"Tags that it has: {', '.join(proposals(reference.tag, known))} ({len(known)} in all)."
         return TagMissingError(
             f"image {reference}",
-            f"{reference.registry}/{reference.repository} has no {wanted}.",
-            f"Tags that it has: {', '.join(likely)} ({len(known)} in all).",
+            f"{reference.registry}/{reference.repository} has no {reference.digest or f'tag {reference.tag}'}.",
+            remedy,
             status=404,
+            evidence=(evidence,) if evidence else (),
         )
 
 
@@ -495,12 +497,24 @@ def _json(response: requests.Response, reference: Reference) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise ManifestError(
+        raise RegistryError(
             f"image {reference}",
             f"{urlsplit(response.url).netloc} answered with something that is no JSON object.",
             "Is that address a registry? A captive portal or proxy answers like this.",
         )
     return parsed
+
+
+def _digest(response: requests.Response, reference: Reference, wanted: str) -> str:
+    """The digest of what was answered. Raises ManifestError when another one was wanted."""
+    digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
+    if wanted.startswith("sha256:") and digest != wanted:
+        raise ManifestError(
+            f"image {reference}",
+            f"the registry answered with content of digest {digest} for {wanted}.",
+            "The registry or a proxy before it is broken: do not use this image.",
+        )
+    return digest
 
 
 def _media_type(manifest: Mapping[str, Any]) -> str:

@@ -316,6 +316,15 @@ def test_mirrors_are_asked_in_order_and_the_reference_stays(registry: Registry, 
     assert image["pinned"] == f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda@{image['digest']}"
 
 
+def test_a_mirror_that_is_no_registry_is_passed_by(registry: Registry) -> None:
+    digest = ask(registry)["image"]["digest"]
+    with server(CaptivePortalStandIn) as portal:
+        mirrors = {"ghcr.io": [f"http://{portal}", f"http://{registry.address}"]}
+        for reference in (f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda", f"ghcr.io/{REPOSITORY}@{digest}"):
+            result = run_module(oci_image_info, image=reference, mirrors=mirrors, variants=True)
+            assert result["image"]["digest"] == digest
+
+
 @pytest.mark.parametrize("challenge", ["Basic", 'Bearer realm="http://{}/token",service="mirror"'])
 def test_a_mirror_is_not_shown_the_registrys_password(registry: Registry, tmp_path: Path, challenge: str) -> None:
     shown: list[str | None] = []
@@ -690,6 +699,70 @@ def test_a_registry_that_lists_no_tags(registry: Registry) -> None:
     assert [one["status"] for one in result["findings"]] == ["ok", "warning"]
 
 
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (403, "http://{} does not give access: the repository is private, or does not exist (a registry does not tell "
+              "which)."),
+        (405, "it failed with HTTP status 405."),
+        (429, "it limits the rate of requests: the image was not looked at."),
+    ],
+)  # fmt: skip
+def test_a_tag_that_is_not_there_where_no_tags_are_listed(registry: Registry, status: int, why: str) -> None:
+    closed = f"/v2/{REPOSITORY}/tags/list"
+    with server(in_front_of(registry, lambda path: status if path.startswith(closed) else 307)) as address:
+        result = ask(address, f"{REPOSITORY}:7.7.7-cuda")
+    assert result["msg"] == (
+        f"image {address}/{REPOSITORY}:7.7.7-cuda: {address}/{REPOSITORY} has no tag 7.7.7-cuda.\n"
+        f"  its tags cannot be listed: {why.format(address)}\nCheck it where the image is published."
+    )
+    assert [one["check"] for one in result["findings"]] == ["image.tag"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "says"), [(f"/v2/{REPOSITORY}/blobs/", "blobs"), (f"/v2/{REPOSITORY}/manifests/sha256:", "manifests")]
+)
+def test_an_image_of_which_a_part_is_lost(registry: Registry, lost: str, says: str) -> None:
+    with server(in_front_of(registry, lambda path: 404 if path.startswith(lost) else 307)) as address:
+        said = ask(address)["msg"]
+    assert said.startswith(
+        f"image {address}/{REPOSITORY}:0.9.0-rc.3-cuda: http://{address} has no /v2/{REPOSITORY}/{says}/sha256:"
+    )
+    assert said.endswith(". A part of the image is lost there: push it again, or take another tag.")
+
+
+def test_tags_on_many_pages(registry: Registry) -> None:
+    """The second page is empty and not the last; a Link may name a host that only the registry's proxy knows."""
+    pages = {
+        "": (["0.9.0-rc.3-cuda"], f"/v2/{REPOSITORY}/tags/list?n=1&last=a"),
+        "n=1&last=a": ([], f"http://registry.invalid/v2/{REPOSITORY}/tags/list?n=1&last=b"),
+        "n=1&last=b": (["0.9.0-rc.3-cuda-12.6.3"], "list?n=1&last=c"),
+        "n=1&last=c": (["0.9.0-rc.3-cuda-12.4.1"], ""),
+    }
+
+    class PagesStandIn(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            listed = asked.path.endswith("/tags/list")
+            tags, following = pages[asked.query] if listed else ([], "")
+            content = json.dumps({"name": REPOSITORY, "tags": tags}).encode()
+            self.send_response(200 if listed else 307)
+            if not listed:
+                self.send_header("Location", f"http://{registry.address}{self.path}")
+            if following:
+                self.send_header("Link", f'<{following}>; rel="next"')
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with server(PagesStandIn) as address:
+        variants = ask(address, variants=True)["variants"]
+    assert [one["tag"] for one in variants] == ["0.9.0-rc.3-cuda", "0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1"]
+
+
 def test_a_limit_that_passes(registry: Registry) -> None:
     """One 429, as ghcr.io gives them by the second; then the real registry answers."""
     calls: list[str] = []
@@ -703,18 +776,19 @@ def test_a_limit_that_passes(registry: Registry) -> None:
     assert calls[1] == calls[2]
 
 
+class CaptivePortalStandIn(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        content = b"<html>Welcome! Log in for internet access.</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def test_a_captive_portal() -> None:
-    class CaptivePortalStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = b"<html>Welcome! Log in for internet access.</html>"
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     with server(CaptivePortalStandIn) as address:
         assert ask(address)["msg"] == (
             f"image {address}/{REPOSITORY}:0.9.0-rc.3-cuda: {address} answered with something that is no JSON object. "
