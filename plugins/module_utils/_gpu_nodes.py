@@ -304,11 +304,12 @@ def read_node(
     product = _label(labels, "gpu.product")
     driver, cuda, source = _driver(labels, device)
     resource, allocatable = _resource(status)
-    others = allocatable if wanted and resource not in ("", wanted) else 0
-    if wanted and resource:
-        resource, allocatable = wanted, _quantity(status.get("allocatable", {}).get(wanted))
     if device and not resource:
         resource, allocatable = device.resource, device.gpus
+    others = 0
+    if wanted and resource not in ("", wanted):
+        others = allocatable
+        resource, allocatable = wanted, _quantity(status.get("allocatable", {}).get(wanted))
     problems = [*_unfit(spec, status, tolerations), *_doubts(labels, driver, allocatable, others, pod)]
     if device:
         problems += device.problems

@@ -234,6 +234,13 @@ def test_resource_slices_know_what_no_label_does() -> None:
     assert (found.resource, found.allocatable, found.problems) == ("gpu.nvidia.com", 2, ())
 
 
+def test_a_resource_slice_is_not_the_resource_that_the_pod_asks_for() -> None:
+    slices = [{"spec": {"nodeName": "gpu-1", "driver": "gpu.nvidia.com", "devices": [H100]}}]
+    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)), wanted="nvidia.com/gpu")
+    assert (found.resource, found.allocatable, found.problems) == ("nvidia.com/gpu", 0, ("other_resource",))
+    assert not found.usable
+
+
 def test_resource_slices_of_unlike_cards() -> None:
     a2 = deepcopy(H100)
     a2["attributes"]["productName"]["string"] = "NVIDIA A2"
