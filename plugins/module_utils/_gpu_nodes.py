@@ -78,6 +78,8 @@ _POOL_LABELS = (
 _RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
 _MIG = "nvidia.com/mig-"  # one resource a profile, where the MIG strategy is mixed
 _DRA_VERSIONS = ("v1", "v1beta2", "v1beta1")  # Kubernetes 1.34, 1.33, 1.32
+# Kubernetes puts these taints on a node that is not Ready or cordoned, which are findings of their own.
+_TOLD_OTHERWISE = frozenset(f"node.kubernetes.io/{name}" for name in ("not-ready", "unreachable", "unschedulable"))
 _NAMES_SHOWN = 5
 
 
@@ -611,8 +613,7 @@ def _untolerated(taints: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapp
 
     return any(
         taint["effect"] in ("NoSchedule", "NoExecute")
-        # Kubernetes puts these on a node that is not ready or cordoned, which are findings of their own.
-        and not taint["key"].startswith("node.kubernetes.io/")
+        and taint["key"] not in _TOLD_OTHERWISE
         and not any(covers(toleration, taint) for toleration in tolerations)
         for taint in taints
     )

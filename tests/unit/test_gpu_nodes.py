@@ -376,7 +376,11 @@ GPU_TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
         ),
         pytest.param(GPU_TAINT, [{"operator": "Exists"}], False, id="everything"),
         pytest.param({"key": "a", "effect": "PreferNoSchedule"}, [], False, id="a-preference"),
-        pytest.param({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}, [], False, id="the-nodes-own"),
+        pytest.param({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}, [], False, id="not-ready"),
+        pytest.param({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}, [], False, id="unreachable"),
+        pytest.param({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, [], False, id="cordoned"),
+        pytest.param({"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}, [], True, id="disk-full"),
+        pytest.param({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}, [], True, id="out-of-service"),
     ],
 )
 def test_taints(taint: dict[str, str], tolerations: list[dict[str, str]], away: bool) -> None:
