@@ -22,7 +22,7 @@ from typing import Any
 
 from ._ctranslate2 import Fit, fit
 from ._findings import CollectionError, Finding, Status
-from ._gpu_nodes import ALL_BRANDS, BRANCH_CUDA, GpuNode, named
+from ._gpu_nodes import ALL_BRANDS, BRANCH_CUDA, OUT_OF_REACH, PROBLEMS, GpuNode, named
 from ._requirement import (
     Device,
     Host,
@@ -152,6 +152,16 @@ class Group:
     nodes: tuple[GpuNode, ...]
     verdict: Verdict
 
+    @property
+    def target(self) -> bool:
+        """Whether the pod could be put there: only then the verdict counts."""
+        return self.nodes[0].target
+
+    @property
+    def left_out(self) -> str:
+        """What keeps the pod away, in words; empty for a target."""
+        return "" if self.target else next(PROBLEMS[one][1] for one in self.nodes[0].problems if one in OUT_OF_REACH)
+
     def as_result(self) -> dict[str, Any]:
         """The group as a module returns it."""
         first = self.nodes[0]
@@ -162,6 +172,7 @@ class Group:
             "runtime_message": self.verdict.runtime_message,
             "notes": list(self.verdict.notes),
             "remedy": self.verdict.remedy,
+            "target": self.target,
             "nodes": [node.name for node in self.nodes],
             "pool": first.pool,
             "product": first.product,
@@ -215,10 +226,11 @@ def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
 
 
 def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], terms: Terms) -> list[Advice]:
-    """The variants that would run on all nodes: native ones first, then the newest CUDA first."""
+    """The variants that would run on all nodes that the pod can be put on: native before allowed, newest CUDA first."""
+    targets = [node for node in nodes if node.target]
     judged = []
     for variant in variants:
-        kinds = [group.verdict.kind for group in judge_all(variant, nodes, terms)]
+        kinds = [group.verdict.kind for group in judge_all(variant, targets, terms)]
         judged.append(Advice(variant, max(kinds, key=_ORDER.index, default=Kind.UNKNOWN)))
     good = [advice for advice in judged if advice.kind in (Kind.NATIVE, Kind.ALLOWED)]
     newest = sorted(good, key=lambda advice: _sort_key(advice.image.cuda), reverse=True)
@@ -237,22 +249,37 @@ def findings(
 
     accept_unknown: what cannot be told is then a warning.
     """
-    if not groups:
-        return [
+    found = []
+    targets = [group for group in groups if group.target]
+    nodes = [node for group in groups for node in group.nodes]
+    if nodes:
+        compared = f"compared with {len(nodes)} GPU {'node' if len(nodes) == 1 else 'nodes'}:"
+        found.append(
+            Finding("cuda.nodes", Status.OK, f"image {image.reference}", compared, evidence=tuple(table(groups)))
+        )
+    if not targets:
+        found.append(
             Finding(
                 "cuda.requirement",
                 Status.REFUSED,
                 f"image {image.reference}",
-                "there is no GPU node to run it on.",
-                "Label the GPU nodes, or name another label_selector for portal.stt.gpu_node_info.",
+                "there is no GPU node that its pod could be put on.",
+                "Look at what portal.stt.gpu_node_info found, or name another label_selector for it.",
             )
-        ]
-    nodes = [node for group in groups for node in group.nodes]
+        )
     everywhere = advise(variants, nodes, terms)
-    others = any(group.verdict.kind in (Kind.NATIVE, Kind.ALLOWED) for group in groups)
-    compared = f"compared with {len(nodes)} GPU {'node' if len(nodes) == 1 else 'nodes'}:"
-    found = [Finding("cuda.nodes", Status.OK, f"image {image.reference}", compared, evidence=tuple(table(groups)))]
+    others = any(group.verdict.kind in (Kind.NATIVE, Kind.ALLOWED) for group in targets)
     for group in groups:
+        if not group.target:
+            found.append(
+                Finding(
+                    "cuda.requirement",
+                    Status.OK,
+                    f"image {image.reference} on {named(list(group.nodes))} ({group.nodes[0].card})",
+                    f"left out, since {group.left_out}; it would be {group.verdict.kind.value}: {group.verdict.reason}",
+                )
+            )
+            continue
         verdict = group.verdict
         take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], terms))
         remedy = verdict.remedy
@@ -296,7 +323,7 @@ def table(groups: Sequence[Group]) -> list[str]:
                 first.driver or "?",
                 first.cuda or "?",
                 group.verdict.kind.value,
-                group.verdict.rule,
+                group.verdict.rule if group.target else f"{group.verdict.rule} (left out)",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -592,6 +619,7 @@ def _deciding(node: GpuNode) -> tuple[object, ...]:
         node.compute_capability,
         node.architecture,
         node.runtime_mode,
+        OUT_OF_REACH.intersection(node.problems),
     )
 
 

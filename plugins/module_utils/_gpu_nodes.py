@@ -126,6 +126,11 @@ class GpuNode:
         return self.allocatable > 0 and not _UNUSABLE.intersection(self.problems)
 
     @property
+    def target(self) -> bool:
+        """Whether the pod could ever be put there: what is merely out of order now may be back."""
+        return not OUT_OF_REACH.intersection(self.problems)
+
+    @property
     def card(self) -> str:
         """The node's GPU in a few words, for messages."""
         parts = (
@@ -200,7 +205,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     ),
     "other_resource": (
         "gpu.allocatable",
-        "offers its GPUs as another resource than the pod asks for",
+        "it offers its GPUs as another resource than the pod asks for",
         "Set resource in speaches_gpu to what it offers: kubectl describe node NODE",
     ),
     "driver_pod": (
@@ -240,7 +245,8 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "Give all GPUs of the node the same MIG layout: label nvidia.com/mig.config.",
     ),
 }
-_UNUSABLE = frozenset(("not_ready", "cordoned", "untolerated"))
+OUT_OF_REACH = frozenset(("untolerated", "other_resource"))
+_UNUSABLE = OUT_OF_REACH | {"not_ready", "cordoned"}
 _ALWAYS_WARNING = frozenset(("driver_upgrade", "stale_labels", "no_labels", "partial_labels", "mixed"))
 
 

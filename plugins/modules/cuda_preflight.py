@@ -16,7 +16,8 @@ description:
   - V(native) - the driver's CUDA is as new as the image's. V(allowed) - an allowance in the image's own list, or CUDA's
     minor-version or forward compatibility, lets it run; what may still break is said. V(refused) - it cannot run; the
     message has the rule that decided, and the variant that would run. V(unknown) - facts are missing.
-  - Fails when a node is V(refused), or V(unknown) unless O(accept_unknown=true). The failure carries everything.
+  - Nodes that the pod cannot be put on (taints, another resource) are in the result, but neither stop nor advise.
+  - Fails when another node is V(refused), or V(unknown) unless O(accept_unknown=true). The failure carries everything.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
 options:
@@ -95,7 +96,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdicts:
-  description: One for each set of nodes that are alike.
+  description: One for each set of nodes that are alike; those whose C(target) is false are left out of the answer.
   returned: always
   type: list
   elements: dict
@@ -109,6 +110,7 @@ verdicts:
         - code that is compiled on the card (PTX) fails on an older driver with cudaErrorUnsupportedPtxVersion, newer
           driver features with cudaErrorCallRequiresNewerDriver.
       remedy: ""
+      target: true
       nodes: [gpu-node-1]
       pool: ""
       product: Tesla-T4
@@ -116,7 +118,7 @@ verdicts:
       cuda: "12.8"
       compute_capability: "7.5"
 advice:
-  description: The variants that run on all nodes, the best first.
+  description: The variants that run on all nodes that the pod can be put on, the best first.
   returned: always
   type: list
   elements: dict

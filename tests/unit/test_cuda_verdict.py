@@ -252,7 +252,41 @@ def test_the_runtimes_own_line_is_told() -> None:
 
 def test_without_nodes_nothing_is_fine() -> None:
     (found,) = findings(IMAGES["cuda"], [], VARIANTS, LEGACY)
-    assert (found.status, found.message) == (Status.REFUSED, "there is no GPU node to run it on.")
+    assert (found.status, found.message) == (Status.REFUSED, "there is no GPU node that its pod could be put on.")
+
+
+@pytest.mark.parametrize(
+    ("problem", "why"),
+    [
+        ("untolerated", "a taint there keeps the pod away"),
+        ("other_resource", "it offers its GPUs as another resource than the pod asks for"),
+    ],
+)
+def test_a_node_that_the_pod_cannot_be_put_on_is_told_and_stops_nothing(problem: str, why: str) -> None:
+    nodes = [T4, replace(OLD, problems=(problem,))]
+    groups = judge_all(IMAGES["cuda"], nodes, LEGACY)
+    all_of_them, here, there = findings(IMAGES["cuda"], groups, VARIANTS, LEGACY)
+    assert all_of_them.evidence[2].endswith("refused  cuda>=12.9 (left out)")
+    assert here.remedy == "Take 0.9.0-rc.3-cuda-12.6.3 (CUDA 12.6), native on every target node."
+    assert (there.status, there.message) == (
+        Status.OK,
+        f"left out, since {why}; it would be refused: the image requires cuda>=12.9, the node has 11.4; none of its 60 "
+        "allowances is for this driver.",
+    )
+    assert [group.as_result()["target"] for group in groups] == [True, False]
+
+
+def test_nodes_that_the_pod_cannot_be_put_on_are_none() -> None:
+    groups = judge_all(IMAGES["cuda"], [replace(T4, problems=("untolerated",))], LEGACY)
+    found = findings(IMAGES["cuda"], groups, VARIANTS, LEGACY)
+    assert [one.status for one in found] == [Status.OK, Status.REFUSED, Status.OK]
+
+
+@pytest.mark.parametrize("problem", ["cordoned", "not_ready", "no_allocatable"])
+def test_a_node_that_may_be_back_is_judged(problem: str) -> None:
+    groups = judge_all(IMAGES["cuda"], [replace(OLD, problems=(problem,))], LEGACY)
+    *_, found = findings(IMAGES["cuda"], groups, VARIANTS, LEGACY)
+    assert found.status is Status.REFUSED
 
 
 def test_one_line_for_nodes_that_are_alike() -> None:

@@ -380,7 +380,9 @@ GPU_TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
         pytest.param({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}, [], False, id="unreachable"),
         pytest.param({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, [], False, id="cordoned"),
         pytest.param({"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}, [], True, id="disk-full"),
-        pytest.param({"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}, [], True, id="out-of-service"),
+        pytest.param(
+            {"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}, [], True, id="out-of-service"
+        ),
     ],
 )
 def test_taints(taint: dict[str, str], tolerations: list[dict[str, str]], away: bool) -> None:
