@@ -53,7 +53,9 @@ _END_OF_LIFE = {
     610: date(2026, 8, 31),
     620: date(2029, 9, 30),
 }
+# Forward compatibility is for data-centre cards, and for those RTX workstation cards that are NGC-Ready.
 _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
+_PERHAPS = frozenset(("Quadro", "QuadroRTX", "NvidiaRTX"))
 # The branches that NVIDIA's forward-compatibility matrix lists as a place to run a newer CUDA on.
 _FORWARD_BRANCHES = ("535", "570", "580", "590")
 _LITERAL = re.compile(r"(cuda|driver|arch)[<>=!]+([0-9.]+)", re.IGNORECASE)
@@ -456,24 +458,22 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
             notes=(
                 "code that is compiled on the card (PTX) fails on an older driver with "
                 "cudaErrorUnsupportedPtxVersion, newer driver features with cudaErrorCallRequiresNewerDriver.",
-                *_compat_note(image, host),
+                *_compat_notes(image, host, "that limit is gone"),
             ),
         )
     brand = host.device.brand if host.device else None
-    if image.compat != "" and (brand is None or brand in _DATA_CENTRE):
+    if image.compat != "" and (brand is None or brand in _DATA_CENTRE | _PERHAPS):
+        perhaps = brand in _PERHAPS
         return Verdict(
-            Kind.ALLOWED,
+            Kind.UNKNOWN if perhaps else Kind.ALLOWED,
             rules or "forward compatibility",
             f"{passed}; the driver's CUDA {has} runs the image's CUDA {cuda} only by the image's "
-            "forward-compatibility package.",
+            f"forward-compatibility package{f', which is for some {brand} cards only (NGC-Ready)' if perhaps else ''}.",
             notes=(
-                f"the image holds cuda-compat {image.compat}."
-                if image.compat
-                else "the registry does not tell whether the image holds cuda-compat.",
-                *_unlisted(host),
-                "the container toolkit must put it in place (1.17.5 or newer does); otherwise: CUDA driver version "
-                "is insufficient for CUDA runtime version.",
+                *_compat_notes(image, host, "it works"),
+                "otherwise: CUDA driver version is insufficient for CUDA runtime version.",
             ),
+            remedy="Where NVIDIA lists the card as NGC-Ready, accept it with accept_unknown." if perhaps else "",
         )
     why = (
         "it holds no forward-compatibility package"
@@ -529,19 +529,33 @@ def _node_notes(image: CudaImage, node: GpuNode, today: date) -> Iterator[str]:
         yield f"driver branch {branch} is not in NVIDIA's support."
 
 
-def _unlisted(host: Host) -> Iterator[str]:
+def _compat_notes(image: CudaImage, host: Host, effect: str) -> Iterator[str]:
+    """The forward-compatibility package on a driver that is older than the image's CUDA: is it there, and for this one?
+
+    effect: what comes of it where the container toolkit puts it in place.
+    """
+    if image.compat == "":
+        yield "the image holds no cuda-compat."
+        return
+    holds = (
+        f"the image holds cuda-compat {image.compat}"
+        if image.compat
+        else "the registry does not tell whether the image holds cuda-compat"
+    )
+    brand = host.device.brand if host.device else None
+    if brand is not None and brand not in _DATA_CENTRE | _PERHAPS:
+        yield (
+            f"{holds}; it is not for {brand} cards: put in place there, it ends with: forward compatibility was "
+            "attempted on non supported HW."
+        )
+        return
+    only = f", and the {brand} card is NGC-Ready" if brand in _PERHAPS else ""
+    yield f"{holds}: where the container toolkit puts it in place (1.17.4 alone does not by default){only}, {effect}."
     branch = (host.driver or "").split(".")[0]
     if branch not in _FORWARD_BRANCHES:
-        yield f"NVIDIA's forward-compatibility matrix does not list driver branch {branch}."
-
-
-def _compat_note(image: CudaImage, host: Host) -> Iterator[str]:
-    brand = host.device.brand if host.device else None
-    listed = (host.driver or "").split(".")[0] in _FORWARD_BRANCHES
-    if image.compat and listed and (brand is None or brand in _DATA_CENTRE):
         yield (
-            f"the image holds cuda-compat {image.compat}: where the container toolkit puts it in place (1.17.5 or "
-            "newer), that limit is gone on a data-centre card."
+            f"NVIDIA does not list driver branch {branch or 'unknown'} for it: cuda-compat 12.9 on 560.35.05 ended in "
+            "a segmentation fault in libnvidia-ptxjitcompiler (speaches#464)."
         )
 
 

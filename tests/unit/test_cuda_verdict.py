@@ -30,6 +30,7 @@ from tests.vectors.matrix import CARDS, DAY, DOCUMENT, IMAGES, document
 LEGACY, CDI, AUTO = (Terms(mode, DAY) for mode in ("legacy", "cdi", "auto"))
 T4 = replace(CARDS["T4, driver 570.195.03"], name="gpu-node-1")
 RTX = replace(CARDS["RTX 3060, driver 570.195.03"], name="desktop")
+A4000 = replace(RTX, product="NVIDIA-RTX-A4000", brands=("QuadroRTX",))
 OLD = replace(T4, name="old", driver="470.256.02", cuda="11.4")
 BARE = GpuNode("bare")
 VARIANTS = list(IMAGES.values())
@@ -60,6 +61,8 @@ def test_the_first_operators_card() -> None:
         pytest.param("13.0.0", T4, CDI, None, Kind.ALLOWED, "forward compatibility", id="forward-perhaps"),
         pytest.param("13.0.0", T4, CDI, "", Kind.REFUSED, "CUDA 13", id="no-package"),
         pytest.param("13.0.0", RTX, CDI, "13.0", Kind.REFUSED, "CUDA 13", id="forward-not-for-geforce"),
+        pytest.param("13.0.0", A4000, CDI, "13.0", Kind.UNKNOWN, "forward compatibility", id="forward-for-some-rtx"),
+        pytest.param("13.0.0", A4000, CDI, "", Kind.REFUSED, "CUDA 13", id="no-package-for-rtx"),
         pytest.param("13.0.0", RTX, LEGACY, None, Kind.REFUSED, "cuda>=13.0", id="the-gate-first"),
         pytest.param("12.9.0", RTX, AUTO, None, Kind.REFUSED, "cuda>=12.9", id="auto-is-legacy"),
         pytest.param(
@@ -157,6 +160,58 @@ def test_a_platform_that_is_not_built() -> None:
 def test_end_of_life(driver: str, today: date, note: str) -> None:
     notes = judge(IMAGES["cuda-12.4.1"], replace(T4, driver=driver), Terms("legacy", today)).notes
     assert [one for one in notes if "branch" in one] == ([note] if note else [])
+
+
+PTX = (
+    "code that is compiled on the card (PTX) fails on an older driver with cudaErrorUnsupportedPtxVersion, newer "
+    "driver features with cudaErrorCallRequiresNewerDriver."
+)
+PLACED = "where the container toolkit puts it in place (1.17.4 alone does not by default)"
+CRASH = (
+    "for it: cuda-compat 12.9 on 560.35.05 ended in a segmentation fault in libnvidia-ptxjitcompiler (speaches#464)."
+)
+
+
+@pytest.mark.parametrize(
+    ("compat", "node", "notes"),
+    [
+        pytest.param("12.9", T4, [f"the image holds cuda-compat 12.9: {PLACED}, that limit is gone."], id="there"),
+        pytest.param("", T4, ["the image holds no cuda-compat."], id="not-there"),
+        pytest.param(
+            None,
+            T4,
+            [f"the registry does not tell whether the image holds cuda-compat: {PLACED}, that limit is gone."],
+            id="not-seen",
+        ),
+        pytest.param(
+            "12.9",
+            replace(T4, driver="560.35.05", cuda="12.6"),
+            [
+                f"the image holds cuda-compat 12.9: {PLACED}, that limit is gone.",
+                f"NVIDIA does not list driver branch 560 {CRASH}",
+            ],
+            id="speaches-464",
+        ),
+        pytest.param(
+            "12.9",
+            RTX,
+            [
+                "the image holds cuda-compat 12.9; it is not for GeForce cards: put in place there, it ends with: "
+                "forward compatibility was attempted on non supported HW."
+            ],
+            id="not-for-geforce",
+        ),
+        pytest.param(
+            "12.9",
+            A4000,
+            [f"the image holds cuda-compat 12.9: {PLACED}, and the QuadroRTX card is NGC-Ready, that limit is gone."],
+            id="for-some-rtx",
+        ),
+    ],
+)
+def test_the_forward_compatibility_package_is_always_told(compat: str | None, node: GpuNode, notes: list[str]) -> None:
+    found = judge(image("12.9.0", compat=compat), node, Terms("cdi", date(2026, 1, 1)))
+    assert [note for note in found.notes if "branch 560 is not in" not in note] == [PTX, *notes]
 
 
 def test_advice_is_native_before_allowed_and_newest_first() -> None:
