@@ -36,6 +36,8 @@ from ._requirement import (
 )
 
 MODES = ("auto", "legacy", "cdi", "csv")
+# The GPU Operator's RuntimeClasses that name a mode; its third, nvidia, is the node's own.
+_CLASS_MODES = {"nvidia-legacy": "legacy", "nvidia-cdi": "cdi"}
 
 # The lowest compute capability that a CUDA major version has code for (CUDA 12.0 and 13.0 release notes).
 _LOWEST = {12: "5.0", 13: "7.5"}
@@ -136,6 +138,7 @@ class Verdict:
 
     rule: what decided, in the image's own words where they are its own.
     reason: one sentence. runtime_message: what the runtime will say, to recognise it later.
+    mode: the container runtime's that it is for, known or assumed.
     notes: what may still break, and what the answer rests on. remedy: what to do when it is not good enough.
     """
 
@@ -145,6 +148,7 @@ class Verdict:
     runtime_message: str = ""
     notes: tuple[str, ...] = ()
     remedy: str = ""
+    mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,7 @@ class Group:
             "runtime_message": self.verdict.runtime_message,
             "notes": list(self.verdict.notes),
             "remedy": self.verdict.remedy,
+            "mode": self.verdict.mode,
             "target": self.target,
             "nodes": [node.name for node in self.nodes],
             "pool": first.pool,
@@ -201,6 +206,11 @@ class Advice:
         }
 
 
+def mode_of(mode: str, runtime_class: str) -> str:
+    """The mode to judge in, of MODES: a pod's RuntimeClass may decide what is left to ``auto``."""
+    return _CLASS_MODES.get(runtime_class, mode) if mode == "auto" else mode
+
+
 def judge_all(image: CudaImage, nodes: Iterable[GpuNode], terms: Terms) -> list[Group]:
     """One verdict for each set of nodes that are alike, in the order of their first node."""
     groups: dict[tuple[object, ...], list[GpuNode]] = {}
@@ -210,21 +220,19 @@ def judge_all(image: CudaImage, nodes: Iterable[GpuNode], terms: Terms) -> list[
 
 
 def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
-    """The verdict for one image on one node."""
-    mode = node.runtime_mode or "legacy" if terms.mode == "auto" else terms.mode
-    early = _before_versions(image, node, mode)
-    if early:
-        return early
-    answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
-    worst = max(answers, key=lambda answer: _ORDER.index(answer.kind))
-    if any(answer.kind is not worst.kind for answer in answers):
-        return _undecided(node, answers)
-    decided = answers[0]
-    engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
-    if engine.refusal and decided.kind is not Kind.REFUSED:
-        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
-    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
-    return replace(decided, notes=notes)
+    """The verdict for one image on one node; where it rests on an assumed mode, with the other mode's beside it."""
+    known = node.runtime_mode if terms.mode == "auto" else terms.mode
+    verdict = _judge_in(known or "legacy", image, node, terms)
+    if known:
+        return verdict
+    other = _judge_in("cdi", image, node, terms)
+    if other.reason == verdict.reason:
+        return verdict
+    note = (
+        f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {other.kind.value}: set "
+        "runtime_mode where you know it."
+    )
+    return replace(verdict, notes=(*verdict.notes, note))
 
 
 def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], terms: Terms) -> list[Advice]:
@@ -330,6 +338,22 @@ def table(groups: Sequence[Group]) -> list[str]:
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _judge_in(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    early = _before_versions(image, node, mode)
+    if early:
+        return replace(early, mode=mode)
+    answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
+    worst = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    if any(answer.kind is not worst.kind for answer in answers):
+        return replace(_undecided(node, answers), mode=mode)
+    decided = answers[0]
+    engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
+    if engine.refusal and decided.kind is not Kind.REFUSED:
+        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
+    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
+    return replace(decided, notes=notes, mode=mode)
 
 
 def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | None:
@@ -448,7 +472,7 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
         return Verdict(
             Kind.NATIVE,
             rules or f"CUDA {has} >= {cuda}",
-            f"the driver's CUDA {has} runs the image's CUDA {cuda}.",
+            f"{f'{passed}; ' if mode == 'cdi' else ''}the driver's CUDA {has} runs the image's CUDA {cuda}.",
         )
     if has.split(".")[0] == cuda.split(".")[0]:
         return Verdict(

@@ -16,6 +16,7 @@ from ansible_collections.portal.stt.plugins.module_utils._cuda_verdict import (
     findings,
     judge,
     judge_all,
+    mode_of,
     table,
 )
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
@@ -160,6 +161,45 @@ def test_a_platform_that_is_not_built() -> None:
 def test_end_of_life(driver: str, today: date, note: str) -> None:
     notes = judge(IMAGES["cuda-12.4.1"], replace(T4, driver=driver), Terms("legacy", today)).notes
     assert [one for one in notes if "branch" in one] == ([note] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("node", "terms", "mode", "note"),
+    [
+        pytest.param(T4, AUTO, "legacy", "native", id="assumed"),
+        pytest.param(replace(T4, cuda="12.6", driver="560.35.05"), AUTO, "legacy", "allowed", id="assumed-and-refused"),
+        pytest.param(replace(T4, runtime_mode="cdi"), AUTO, "cdi", "", id="the-operator-says-it"),
+        pytest.param(T4, LEGACY, "legacy", "", id="given"),
+        pytest.param(BARE, AUTO, "legacy", "", id="the-mode-does-not-matter"),
+    ],
+)
+def test_an_assumed_mode_is_said(node: GpuNode, terms: Terms, mode: str, note: str) -> None:
+    found = judge(image("12.8.1", "cuda>=12.8"), node, terms)
+    said = (
+        f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {note}: set runtime_mode "
+        "where you know it."
+    )
+    assert (found.mode, [one for one in found.notes if "mode" in one]) == (mode, [said] if note else [])
+
+
+def test_native_without_a_gate() -> None:
+    assert judge(image("12.8.1", "cuda>=12.8"), T4, CDI).reason == (
+        "nobody evaluates its requirements in CDI mode; the driver's CUDA 12.8 runs the image's CUDA 12.8."
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "runtime_class", "expected"),
+    [
+        ("auto", "", "auto"),
+        ("auto", "nvidia", "auto"),
+        ("auto", "nvidia-legacy", "legacy"),
+        ("auto", "nvidia-cdi", "cdi"),
+        ("csv", "nvidia-cdi", "csv"),
+    ],
+)
+def test_the_mode_of_a_runtime_class(mode: str, runtime_class: str, expected: str) -> None:
+    assert mode_of(mode, runtime_class) == expected
 
 
 PTX = (
@@ -399,6 +439,11 @@ def test_the_module_passes_what_is_allowed() -> None:
     assert (result.get("failed"), result["changed"]) == (None, False)
     assert [one["verdict"] for one in result["verdicts"]] == ["allowed"]
     assert result["verdicts"][0]["nodes"] == ["gpu-node-1"]
+
+
+def test_the_module_takes_the_mode_of_the_runtime_class() -> None:
+    (verdict,) = ask(RTX, runtime_class="nvidia-cdi")["verdicts"]
+    assert (verdict["mode"], verdict["verdict"]) == ("cdi", "allowed")
 
 
 def test_the_module_fails_with_everything() -> None:
