@@ -381,6 +381,11 @@ def pools(nodes: Iterable[GpuNode]) -> list[dict[str, Any]]:
     ]
 
 
+def architectures(nodes: Iterable[GpuNode]) -> list[str]:
+    """The processors of the nodes that the pod could be put on (``amd64``), each once."""
+    return sorted({node.architecture for node in nodes if node.target and node.architecture})
+
+
 def findings(nodes: list[GpuNode], selector: str) -> list[Finding]:
     """What the operator should know of the nodes: one finding a problem, however many nodes have it."""
     if not nodes:

@@ -115,6 +115,12 @@ pools:
       nodes: 1
       usable: 1
       allocatable: 100
+architectures:
+  description: The processors of the nodes that the pod could be put on, as images name them.
+  returned: success
+  type: list
+  elements: str
+  sample: [amd64]
 findings:
   description: What was found, for M(portal.stt.report).
   returned: always
@@ -134,7 +140,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, fail
-from ..module_utils._gpu_nodes import PRESENT, findings, gpu_nodes, placement, pools, selector_text
+from ..module_utils._gpu_nodes import PRESENT, architectures, findings, gpu_nodes, placement, pools, selector_text
 
 
 def main() -> None:
@@ -160,6 +166,7 @@ def main() -> None:
         changed=False,
         nodes=[node.as_result() for node in nodes],
         pools=pools(nodes),
+        architectures=architectures(nodes),
         findings=[finding.as_result() for finding in found],
     )
 

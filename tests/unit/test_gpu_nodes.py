@@ -15,6 +15,7 @@ from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import (
     _cdi,
     _devices,
     _driver_pod,
+    architectures,
     findings,
     placement,
     pools,
@@ -478,6 +479,17 @@ def test_pools() -> None:
         ("", "Tesla-T4", 2, 1, 100),
         ("big", "NVIDIA-A100-SXM4-80GB", 1, 1, 100),
     ]
+
+
+def test_architectures_of_nodes_that_the_pod_could_be_put_on() -> None:
+    nodes = [
+        make("a", architecture="arm64", problems=("not_ready",)),
+        make("b", architecture="amd64"),
+        make("c", architecture="amd64"),
+        make("d", architecture="s390x", problems=("untolerated",)),
+        make("e"),
+    ]
+    assert architectures(nodes) == ["amd64", "arm64"]
 
 
 def test_a_result_reads_back() -> None:
