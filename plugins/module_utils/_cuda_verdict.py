@@ -608,10 +608,18 @@ def _versions(branch: str, literals: Iterable[str]) -> list[str]:
     inside = {
         version
         for version in literals
-        if not version.startswith(".") and compare_versions(low, version) <= 0 <= compare_versions(high, version)
+        if _comparable(version) and compare_versions(low, version) <= 0 <= compare_versions(high, version)
     }
     points = sorted(inside, key=_sort_key)
     return [low, f"{low}.0.1", *(point for one in points for point in (one, f"{one}.0.0.1")), high]
+
+
+def _comparable(version: str) -> bool:
+    """Whether the runtime could read all of it: no number is too large for it, none missing in front."""
+    try:
+        return compare_versions(version, version) == 0
+    except RequirementError:
+        return False
 
 
 def _cuda_of(env: Mapping[str, str]) -> str:
@@ -641,8 +649,12 @@ def _holds_alone(factor: str, host: Host) -> bool:
 
 def _newer_driver(factor: str) -> str:
     match = re.fullmatch(r"cuda>=?(\d+(?:\.\d+)?)", factor, re.IGNORECASE)
-    branch = match and next(
-        (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+    branch = (
+        match
+        and _comparable(match[1])
+        and next(
+            (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+        )
     )
     return f"Update the node's driver to branch {branch} or newer." if branch else ""
 

@@ -474,13 +474,30 @@ NODES = st.builds(
     cuda=st.sampled_from(["", "12.8", "13.0", "11.4"]),
     compute_capability=st.sampled_from(["", "6.1", "7.5", "12.0"]),
 )
+HUGE = "9" * 23  # no number of the runtime's
 RULES = st.lists(
-    st.sampled_from(["cuda>=12.9", "driver>=570,driver<571", "brand=geforce", "arch>=8.0", "x", "cuda>=.1", ",", "=1"]),
+    st.sampled_from(
+        [
+            *("cuda>=12.9", "driver>=570,driver<571", "brand=geforce", "arch>=8.0", "x", "cuda>=.1", ",", "=1"),
+            *(f"{name}>={version}" for name in ("cuda", "driver", "arch") for version in (HUGE, f"99.{HUGE}")),
+            f"driver>=570.{HUGE}",
+        ]
+    ),
     max_size=4,
 ).map(" ".join)
 
 
+@pytest.mark.parametrize("rule", [f"driver>={HUGE}", f"cuda>=99.{HUGE}"])
+def test_a_variant_with_a_number_that_nobody_can_read_costs_no_other_its_advice(rule: str) -> None:
+    given = {"reference": f"{TAG}-odd", "tag": "odd", "env": {"NVIDIA_REQUIRE_X": rule}}
+    good = {"reference": f"{TAG}-cuda-12.6.3", "tag": "good", "env": dict(IMAGES["cuda-12.6.3"].env)}
+    for node in (replace(RTX, driver="570"), RTX):
+        assert [one["tag"] for one in ask(node, variants=[given, good])["advice"]] == ["good"]
+
+
 @settings(deadline=None)
-@given(NODES, RULES, st.sampled_from(["", "12.9.0", "13.0.0", "rubbish"]), st.sampled_from([LEGACY, CDI, AUTO]))
+@given(NODES, RULES, st.sampled_from(["", "12.9.0", "13.0.0", "rubbish", HUGE]), st.sampled_from([LEGACY, CDI, AUTO]))
 def test_any_node_and_any_rules_get_a_verdict(node: GpuNode, rules: str, cuda: str, terms: Terms) -> None:
-    assert judge(image(cuda, rules), GpuNode.from_result(node.as_result()), terms).reason.endswith(".")
+    groups = judge_all(image(cuda, rules), [GpuNode.from_result(node.as_result())], terms)
+    assert groups[0].verdict.reason.endswith(".")
+    assert findings(image(cuda, rules), groups, [image(cuda, rules)], terms)
