@@ -341,6 +341,14 @@ def table(groups: Sequence[Group]) -> list[str]:
 
 
 def _judge_in(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    """The verdict in one mode: the worst of all cards, since the runtime looks at each that it can see."""
+    if not node.cards:
+        return _judge_card(mode, image, node, terms)
+    alone = [replace(node, **vars(card), cards=()) for card in node.cards]
+    return max((_judge_card(mode, image, one, terms) for one in alone), key=lambda verdict: _ORDER.index(verdict.kind))
+
+
+def _judge_card(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
     early = _before_versions(image, node, mode)
     if early:
         return replace(early, mode=mode)
@@ -669,6 +677,7 @@ def _deciding(node: GpuNode) -> tuple[object, ...]:
         node.compute_capability,
         node.architecture,
         node.runtime_mode,
+        node.cards,
         OUT_OF_REACH.intersection(node.problems),
     )
 

@@ -84,6 +84,15 @@ _NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
+class Card:
+    """One of the kinds of GPU in a node where they are not all alike; its fields as in GpuNode."""
+
+    product: str
+    brands: tuple[str, ...] = ()
+    compute_capability: str = ""
+
+
+@dataclass(frozen=True)
 class GpuNode:
     """A node with what is known of its GPUs; empty or 0 where nothing is.
 
@@ -97,6 +106,7 @@ class GpuNode:
     resource, allocatable: the extended resource and its count as the kubelet reports it.
     source: where driver and CUDA version come from.
     runtime_mode: ``cdi`` when the GPU Operator says so, else empty.
+    cards: every kind of GPU in it, where they are not all alike; then what is said above is the first one's.
     driver_pod: what keeps the GPU Operator's driver pod there from being ready (``CrashLoopBackOff``), else empty.
     problems: what is wrong, one identifier each (keys of PROBLEMS).
     """
@@ -117,6 +127,7 @@ class GpuNode:
     allocatable: int = 0
     source: str = ""
     runtime_mode: str = ""
+    cards: tuple[Card, ...] = ()
     driver_pod: str = ""
     problems: tuple[str, ...] = ()
 
@@ -144,7 +155,7 @@ class GpuNode:
         """The node as a module returns it, without brands that only follow from its product."""
         brands = () if self.brands == possible_brands(self.product) else self.brands
         # dataclasses.asdict copies deeply, which thousands of nodes feel
-        return {**vars(self), "brands": brands, "problems": self.problems}
+        return {**vars(self), "brands": brands, "cards": [vars(card) for card in self.cards], "problems": self.problems}
 
     @classmethod
     def from_result(cls, given: Mapping[str, Any]) -> GpuNode:
@@ -159,8 +170,15 @@ class GpuNode:
         known = {field.name: given[field.name] for field in fields(cls) if given.get(field.name) is not None}
         known.update({name: str(known[name]) for name in ("name", "pool", "product", "sharing") if name in known})
         for name in ("brands", "problems"):
-            values = known.get(name, ())
-            known[name] = (values,) if isinstance(values, str) else tuple(str(value) for value in values)
+            known[name] = _words(known.get(name, ()))
+        known["cards"] = tuple(
+            Card(
+                str(card.get("product", "")),
+                _words(card.get("brands", ())) or possible_brands(str(card.get("product", ""))),
+                _readable(str(card.get("compute_capability", ""))),
+            )
+            for card in (one if isinstance(one, Mapping) else {"product": one} for one in known.get("cards", ()))
+        )
         for name in ("driver", "cuda", "compute_capability"):
             known[name] = _readable(str(known.get(name, "")))
         node = cls(**known)
@@ -236,7 +254,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     ),
     "mixed": (
         "gpu.mixed",
-        "its GPUs are not alike: what is said of the node is its first one's",
+        "its GPUs are not alike: the verdict is the worst of them, all else that is said is the first one's",
         "Put unlike cards into nodes of their own.",
     ),
     "mig_invalid": (
@@ -341,9 +359,16 @@ def read_node(
         allocatable=allocatable,
         source=source,
         runtime_mode=operator.runtime_mode,
+        cards=device.cards if device else (),
         driver_pod=pod.trouble if pod else "",
         problems=tuple(problems),
     )
+
+
+def unlike(cards: Iterable[Card]) -> tuple[Card, ...]:
+    """Each kind of GPU once where there are several; nothing where all are alike."""
+    kinds = tuple(dict.fromkeys(cards))
+    return kinds if len(kinds) > 1 else ()
 
 
 @lru_cache(maxsize=128)
@@ -422,6 +447,15 @@ def findings(nodes: list[GpuNode], selector: str) -> list[Finding]:
             evidence = sorted({node.driver_pod for node in having}) if problem == "driver_pod" else ()
             found.append(Finding(check, status, subject, f"{message}.", remedy, tuple(evidence)))
     return found
+
+
+def mixed(node: GpuNode) -> list[Finding]:
+    """The finding for a node whose GPUs are not alike, with the kinds; none for any other."""
+    if not node.cards:
+        return []
+    check, message, remedy = PROBLEMS["mixed"]
+    kinds = tuple(f"{card.product}, compute capability {card.compute_capability or 'unknown'}" for card in node.cards)
+    return [Finding(check, Status.WARNING, f"node {node.name}", f"{message}.", remedy, kinds)]
 
 
 def placement(nodes: Iterable[GpuNode], replicas: int, *, rolling: bool) -> list[Finding]:
@@ -544,7 +578,7 @@ def _driver_pod(pod: Mapping[str, Any]) -> DriverPod:
 
 
 def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
-    """The first GPU of each node's ResourceSlices, in the attributes of NVIDIA's DRA driver."""
+    """The first GPU of each node's ResourceSlices, in the attributes of NVIDIA's DRA driver; all kinds where unlike."""
     found: dict[str, GpuNode] = {}
     for entry in slices:
         spec = entry.get("spec", {})
@@ -555,18 +589,25 @@ def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
             if not name or attributes.get("type") not in ("gpu", "mig"):
                 continue
             product = str(attributes.get("productName", "")).replace(" ", "-")
+            brands = (str(attributes["brand"]),) if attributes.get("brand") else ()
+            card = Card(
+                product,
+                brands or possible_brands(product),
+                ".".join(str(attributes.get("cudaComputeCapability", "")).split(".")[:2]),
+            )
             if name in found:
                 first = found[name]
-                mixed = ("mixed",) if product != first.product else first.problems
-                found[name] = replace(first, gpus=first.gpus + 1, problems=mixed)
+                before = Card(first.product, first.brands or possible_brands(first.product), first.compute_capability)
+                kinds = unlike([*(first.cards or [before]), card])
+                found[name] = replace(first, gpus=first.gpus + 1, cards=kinds, problems=("mixed",) if kinds else ())
                 continue
             found[name] = GpuNode(
                 name=name,
                 product=product,
-                brands=(str(attributes["brand"]),) if attributes.get("brand") else (),
+                brands=brands,
                 driver=str(attributes.get("driverVersion", "")),
                 cuda=".".join(str(attributes.get("cudaDriverVersion", "")).split(".")[:2]),
-                compute_capability=".".join(str(attributes.get("cudaComputeCapability", "")).split(".")[:2]),
+                compute_capability=card.compute_capability,
                 memory_mib=_mebibytes(device.get("capacity", {}).get("memory", {}).get("value", "")),
                 gpus=1,
                 sharing="mig" if attributes["type"] == "mig" else "",
@@ -708,6 +749,10 @@ def _version(labels: Mapping[str, str], *names: str) -> str:
             break
         parts.append(value)
     return ".".join(parts)
+
+
+def _words(given: str | Iterable[object]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(map(str, given))
 
 
 def _count(text: str) -> int:

@@ -75,7 +75,8 @@ EXAMPLES = r"""
 RETURN = r"""
 nodes:
   description: The GPU nodes; what is not known is empty or 0, and C(brands) is empty where it follows from the
-      product's name. O(portal.stt.cuda_preflight#module:nodes) takes them.
+      product's name. C(cards) are the kinds of GPU in a node where they are not all alike.
+      O(portal.stt.cuda_preflight#module:nodes) takes them.
   returned: success
   type: list
   elements: dict
@@ -96,6 +97,7 @@ nodes:
       allocatable: 100
       source: gpu-feature-discovery
       runtime_mode: ""
+      cards: []
       driver_pod: ""
       problems: []
 pools:

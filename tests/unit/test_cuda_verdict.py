@@ -20,7 +20,7 @@ from ansible_collections.portal.stt.plugins.module_utils._cuda_verdict import (
     table,
 )
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
-from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import GpuNode
+from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import Card, GpuNode
 from ansible_collections.portal.stt.plugins.modules import cuda_preflight
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -180,6 +180,14 @@ def test_an_assumed_mode_is_said(node: GpuNode, terms: Terms, mode: str, note: s
         "where you know it."
     )
     assert (found.mode, [one for one in found.notes if "mode" in one]) == (mode, [said] if note else [])
+
+
+def test_unlike_cards_are_judged_each_and_the_worst_counts() -> None:
+    """As the runtime does: the first card alone would have passed."""
+    cards = (Card("Tesla-T4", ("Nvidia",), "7.5"), Card("NVIDIA-GeForce-RTX-3060", ("GeForce",), "8.6"))
+    for order in (cards, cards[::-1]):
+        found = judge(IMAGES["cuda"], replace(T4, cards=order), LEGACY)
+        assert (found.kind, found.rule) == (Kind.REFUSED, "cuda>=12.9")
 
 
 def test_native_without_a_gate() -> None:

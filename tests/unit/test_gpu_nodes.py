@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
 from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import (
+    Card,
     DriverPod,
     GpuNode,
     Operator,
@@ -17,6 +18,7 @@ from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import (
     _driver_pod,
     architectures,
     findings,
+    mixed,
     placement,
     pools,
     possible_brands,
@@ -248,6 +250,8 @@ def test_resource_slices_of_unlike_cards() -> None:
     slices = [{"spec": {"nodeName": "gpu-1", "devices": [H100, a2, H100]}}]
     found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)))
     assert (found.product, found.gpus, found.problems) == ("NVIDIA-H100-80GB-HBM3", 3, ("mixed",))
+    assert found.cards == (Card("NVIDIA-H100-80GB-HBM3", ("Nvidia",), "9.0"), Card("NVIDIA-A2", ("Nvidia",), "9.0"))
+    assert GpuNode.from_result(found.as_result()).cards == found.cards
 
 
 def test_resource_slices_before_their_first_stable_version() -> None:
@@ -500,6 +504,9 @@ def test_a_result_reads_back() -> None:
 def test_a_node_by_hand_in_plain_words() -> None:
     found = GpuNode.from_result({"name": "a", "brands": "GeForce", "product": 3060})
     assert (found.brands, found.product) == (("GeForce",), "3060")
+    assert GpuNode.from_result({"name": "a", "cards": ["Tesla-T4"]}).cards == (
+        Card("Tesla-T4", ("Nvidia", "Tesla", "Unknown")),
+    )
 
 
 def test_a_node_by_hand() -> None:
@@ -546,9 +553,34 @@ def test_nvidia_smi_of_an_old_driver() -> None:
     assert read_cards(said, make("gpu-1", compute_capability="7.5")).compute_capability == "7.5"
 
 
+SECOND = """GPU 00000000:00:09.0
+    Product Name                          : NVIDIA GeForce RTX 3060
+    Product Brand                         : GeForce
+"""
+SMI_MIXED = f"8.6\n{SMI}{SECOND}".replace("8.6\n7.5\n", "7.5\n8.6\n")
+
+
 def test_unlike_cards() -> None:
-    second = "GPU 00000000:00:09.0\n    Product Name                          : NVIDIA A2\n"
-    assert read_cards(f"8.6\n{SMI}{second}", make("gpu-1")).problems == ("mixed",)
+    found = read_cards(SMI_MIXED, make("gpu-1", problems=("stale_labels",)))
+    assert (found.gpus, found.brands, found.problems) == (2, ("Nvidia",), ("mixed",))
+    assert found.cards == (
+        Card("Tesla-T4", ("Nvidia",), "7.5"),
+        Card("NVIDIA-GeForce-RTX-3060", ("GeForce",), "8.6"),
+    )
+    (said,) = mixed(found)
+    assert (said.check, said.status) == ("gpu.mixed", Status.WARNING)
+    assert said.evidence == (
+        "Tesla-T4, compute capability 7.5",
+        "NVIDIA-GeForce-RTX-3060, compute capability 8.6",
+    )
+    assert read_cards(SMI, found).problems == ()
+    assert mixed(read_cards(SMI, found)) == []
+
+
+def test_unlike_cards_of_an_old_driver() -> None:
+    """Which capability is whose cannot be told when one is missing."""
+    found = read_cards(f"{SMI}{SECOND}", make("gpu-1"))
+    assert [card.compute_capability for card in found.cards] == ["", ""]
 
 
 def test_nvidia_smi_without_a_driver() -> None:
