@@ -24,6 +24,7 @@ from ._ctranslate2 import Fit, fit
 from ._findings import CollectionError, Finding, Status
 from ._gpu_nodes import ALL_BRANDS, BRANCH_CUDA, OUT_OF_REACH, PROBLEMS, GpuNode, named
 from ._requirement import (
+    REQUIREMENTS_MAX,
     Device,
     Host,
     Outcome,
@@ -412,17 +413,23 @@ def _judge_host(image: CudaImage, node: GpuNode, host: Host, mode: str) -> Verdi
         try:
             outcomes = gate(image.env, host)
         except RequirementError as exc:
-            return Verdict(
-                Kind.REFUSED,
-                str(exc),
-                f"the runtime cannot read the image's requirements: {exc}.",
-                exc.line,
-                remedy="Set NVIDIA_REQUIRE_CUDA in the pod to a rule that it can read (cuda>=12.0).",
-            )
+            return _unreadable(exc)
         if outcomes and not outcomes[-1].satisfied:
             return _refused_by_gate(outcomes[-1], node, host)
     rules = ", ".join(outcome.term for outcome in outcomes if outcome.term)
     return _judge_driver(image, node, host, rules, mode)
+
+
+def _unreadable(error: RequirementError) -> Verdict:
+    if not error.variable:
+        why = f"the runtime takes {REQUIREMENTS_MAX} requirements at most, and there are more."
+        remedy = "Set NVIDIA_DISABLE_REQUIRE=true in the pod."
+    else:
+        why = f"the runtime cannot read {error.variable}: {error}."
+        # With a rule of its own, CUDA_VERSION is not read.
+        variable = "NVIDIA_REQUIRE_CUDA" if error.variable == "CUDA_VERSION" else error.variable
+        remedy = f"Set {variable} in the pod to a rule that it can read (cuda>=12.0)."
+    return Verdict(Kind.REFUSED, str(error), why, error.line, remedy=remedy)
 
 
 def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
@@ -594,7 +601,7 @@ def _compat_notes(image: CudaImage, host: Host, effect: str) -> Iterator[str]:
 def _hosts(image: CudaImage, node: GpuNode) -> Iterator[Host]:
     """Every host that the node may be, as far as the image's rules tell them apart."""
     try:
-        rules = " ".join(requirements(image.env))
+        rules = " ".join(requirements(image.env).values())
     except RequirementError:
         rules = ""
     limits: dict[str, set[str]] = {"cuda": {image.cuda or "0"}, "driver": set(), "arch": set()}
@@ -643,7 +650,7 @@ def _cuda_of(env: Mapping[str, str]) -> str:
 
 def _asks(image: CudaImage) -> bool:
     try:
-        return any(rule.strip(" ,") for rule in requirements(image.env))
+        return any(rule.strip(" ,") for rule in requirements(image.env).values())
     except RequirementError:
         return True
 

@@ -348,6 +348,33 @@ def test_images_that_say_little(env: dict[str, str], terms: Terms, kind: Kind, r
     assert (found.kind, found.reason) == (kind, reason)
 
 
+@pytest.mark.parametrize(
+    ("env", "reason", "remedy"),
+    [
+        (
+            {"NVIDIA_REQUIRE_X": "cuda"},
+            "the runtime cannot read NVIDIA_REQUIRE_X: invalid expression.",
+            "Set NVIDIA_REQUIRE_X in the pod to a rule that it can read (cuda>=12.0).",
+        ),
+        (
+            {"CUDA_VERSION": "x"},
+            "the runtime cannot read CUDA_VERSION: failed to get version: invalid CUDA version x.",
+            "Set NVIDIA_REQUIRE_CUDA in the pod to a rule that it can read (cuda>=12.0).",
+        ),
+        (
+            {f"NVIDIA_REQUIRE_{n}": "cuda>=1" for n in range(33)},
+            "the runtime takes 32 requirements at most, and there are more.",
+            "Set NVIDIA_DISABLE_REQUIRE=true in the pod.",
+        ),
+    ],
+)
+def test_what_to_do_about_rules_that_the_runtime_does_not_take(env: dict[str, str], reason: str, remedy: str) -> None:
+    found = judge(CudaImage.from_result({"reference": "image", "env": env}), T4, LEGACY)
+    assert (found.kind, found.reason, found.remedy) == (Kind.REFUSED, reason, remedy)
+    mended = dict([remedy.split()[1].split("=") if "=true" in remedy else (remedy.split()[1], "cuda>=12.0")])
+    assert judge(CudaImage.from_result({"reference": "image", "env": env}, mended), T4, LEGACY).kind is not Kind.REFUSED
+
+
 def test_the_runtimes_own_line_is_told() -> None:
     found = judge(image("", "cuda"), T4, LEGACY)
     assert found.runtime_message == "nvidia-container-cli: requirement error: invalid expression"

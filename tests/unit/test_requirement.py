@@ -149,7 +149,7 @@ def test_cuda_version_invalid(version: str) -> None:
     ],
 )
 def test_requirements(env: dict[str, str], expected: tuple[str, ...]) -> None:
-    assert requirements(env) == expected
+    assert tuple(requirements(env).values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_requirements(env: dict[str, str], expected: tuple[str, ...]) -> None:
 )
 def test_disable(value: str, disabled: bool) -> None:
     env = {"NVIDIA_DISABLE_REQUIRE": value, "NVIDIA_REQUIRE_CUDA": "cuda>=99"}
-    assert requirements(env) == (() if disabled else ("cuda>=99",))
+    assert requirements(env) == ({} if disabled else {"NVIDIA_REQUIRE_CUDA": "cuda>=99"})
 
 
 def test_all_variables_must_be_satisfied() -> None:
@@ -180,18 +180,30 @@ def test_the_limit_of_32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "line"),
+    ("env", "line", "variable"),
     # libnvidia-container's configure.c, nvidia-container-runtime-hook's container_config.go
     [
-        ({"NVIDIA_REQUIRE_X": "cuda"}, "nvidia-container-cli: requirement error: invalid expression"),
-        ({f"NVIDIA_REQUIRE_{n}": "" for n in range(33)}, "nvidia-container-cli: input error: too many requirements"),
-        ({"CUDA_VERSION": "x"}, "failed to get requirements failed to get version: invalid CUDA version x"),
+        (
+            {"NVIDIA_REQUIRE_X": "cuda", "CUDA_VERSION": "12.4"},
+            "nvidia-container-cli: requirement error: invalid expression",
+            "NVIDIA_REQUIRE_X",
+        ),
+        (
+            {f"NVIDIA_REQUIRE_{n}": "" for n in range(33)},
+            "nvidia-container-cli: input error: too many requirements",
+            "",
+        ),
+        (
+            {"CUDA_VERSION": "x"},
+            "failed to get requirements failed to get version: invalid CUDA version x",
+            "CUDA_VERSION",
+        ),
     ],
 )
-def test_the_line_in_the_pods_event(env: dict[str, str], line: str) -> None:
+def test_the_line_in_the_pods_event(env: dict[str, str], line: str, variable: str) -> None:
     with pytest.raises(RequirementError) as caught:
         gate(env, T4)
-    assert caught.value.line == line
+    assert (caught.value.line, caught.value.variable) == (line, variable)
 
 
 def test_the_line_of_what_is_not_satisfied() -> None:
