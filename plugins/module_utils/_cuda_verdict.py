@@ -42,19 +42,19 @@ _CLASS_MODES = {"nvidia-legacy": "legacy", "nvidia-cdi": "cdi"}
 
 # The lowest compute capability that a CUDA major version has code for (CUDA 12.0 and 13.0 release notes).
 _LOWEST = {12: "5.0", 13: "7.5"}
-# The first toolkit that knows a compute capability (CUDA toolkit, driver, and architecture matrix).
-_FIRST_TOOLKIT = (("12.0", "12.8"), ("10.0", "12.8"), ("9.0", "11.8"), ("8.9", "11.8"), ("8.0", "11.0"))
+# The first toolkit with code that runs on a card, by the major number of its compute capability: code for a lower minor
+# one runs (CUDA toolkit, driver, and architecture matrix).
+_FIRST_TOOLKIT = {8: "11.0", 9: "11.8", 10: "12.8", 12: "12.8"}
 # The last driver branch for cards below Turing (same matrix).
 _LAST_BRANCH = (("5.0", 470), ("7.5", 580))
 # End of life of the branches that are, or lately were, in support (supported drivers and CUDA toolkit versions).
-# All other branches below the newest one here are at their end.
+# All other branches below the newest one here are at their end; of newer ones nothing is known.
 _END_OF_LIFE = {
     535: date(2026, 6, 30),
     570: date(2026, 2, 28),
     580: date(2028, 6, 30),
     595: date(2027, 3, 31),
     610: date(2026, 8, 31),
-    620: date(2029, 9, 30),
 }
 # Forward compatibility is for data-centre cards, and for those RTX workstation cards that are NGC-Ready.
 _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
@@ -549,7 +549,7 @@ def _undecided(node: GpuNode, answers: Sequence[Verdict]) -> Verdict:
 def _node_notes(image: CudaImage, node: GpuNode, today: date) -> Iterator[str]:
     capability = node.compute_capability
     if capability and image.cuda:
-        known = next((first for low, first in _FIRST_TOOLKIT if compare_versions(capability, low) >= 0), "")
+        known = _FIRST_TOOLKIT.get(int(capability.split(".")[0]))
         if known and compare_versions(image.cuda, known) < 0:
             yield (
                 f"compute capability {capability} is known to CUDA {known} and newer: the image's CUDA {image.cuda} "

@@ -155,6 +155,7 @@ def test_a_platform_that_is_not_built() -> None:
         ("570.195.03", date(2026, 3, 1), "driver branch 570 reached its end of life in February 2026."),
         ("560.35.03", date(2026, 1, 1), "driver branch 560 is not in NVIDIA's support."),
         ("580.95.05", date(2028, 6, 30), ""),
+        ("615.43.02", date(2026, 1, 1), ""),
         ("625.1.1", date(2026, 1, 1), ""),
     ],
 )
@@ -260,6 +261,27 @@ CRASH = (
 def test_the_forward_compatibility_package_is_always_told(compat: str | None, node: GpuNode, notes: list[str]) -> None:
     found = judge(image("12.9.0", compat=compat), node, Terms("cdi", date(2026, 1, 1)))
     assert [note for note in found.notes if "branch 560 is not in" not in note] == [PTX, *notes]
+
+
+@pytest.mark.parametrize(
+    ("capability", "cuda", "first"),
+    [
+        pytest.param("8.9", "11.4.3", "", id="ada-runs-the-code-of-ampere"),
+        pytest.param("8.6", "11.0.3", "", id="ampere"),
+        pytest.param("9.0", "11.4.3", "11.8", id="hopper"),
+        pytest.param("12.0", "12.6.3", "12.8", id="blackwell"),
+        pytest.param("12.1", "12.8.1", "", id="blackwell-of-today"),
+    ],
+)
+def test_an_image_older_than_the_card(capability: str, cuda: str, first: str) -> None:
+    node = replace(T4, compute_capability=capability, driver="580.95.05", cuda="13.0")
+    notes = judge(image(cuda), node, LEGACY).notes
+    minor = ".".join(cuda.split(".")[:2])
+    said = (
+        f"compute capability {capability} is known to CUDA {first} and newer: the image's CUDA {minor} has only PTX "
+        "for it, compiled at the first start."
+    )
+    assert [note for note in notes if "PTX" in note] == ([said] if first else [])
 
 
 def test_advice_is_native_before_allowed_and_newest_first() -> None:
@@ -457,6 +479,16 @@ def test_ctranslate2_compiles_for_newer_cards() -> None:
         note="CTranslate2 compiles its code for compute capability 9.0 at the first start (PTX)."
     )
     assert fit("int8", "8.9", "12.0") == Fit()
+
+
+@pytest.mark.parametrize(
+    ("compute_type", "capability", "said"),
+    [("int8", "12.0", True), ("int8_float16", "12.1", True), ("float16", "12.0", False), ("int8", "10.0", False)],
+)
+def test_ctranslate2_has_no_8_bit_integers_on_newer_blackwell(compute_type: str, capability: str, said: bool) -> None:
+    found = fit(compute_type, capability, "12.9")
+    words = f"CTranslate2 4.6.2 and newer have no 8-bit integers for compute capability {capability} (ValueError: "
+    assert (found.refusal, words in found.note) == ("", said)
 
 
 def test_ctranslate2_refuses_what_the_runtime_would_start() -> None:
