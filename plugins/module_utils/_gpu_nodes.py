@@ -226,6 +226,11 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "it offers its GPUs as another resource than the pod asks for",
         "Set resource in speaches_gpu to what it offers: kubectl describe node NODE",
     ),
+    "too_few": (
+        "gpu.allocatable",
+        "it has fewer GPUs than the pod asks for",
+        "Lower count in speaches_gpu, or select nodes with more GPUs.",
+    ),
     "driver_pod": (
         "gpu.driver_pod",
         "the pod with the driver is not ready there",
@@ -263,7 +268,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "Give all GPUs of the node the same MIG layout: label nvidia.com/mig.config.",
     ),
 }
-OUT_OF_REACH = frozenset(("untolerated", "other_resource"))
+OUT_OF_REACH = frozenset(("untolerated", "other_resource", "too_few"))
 _UNUSABLE = OUT_OF_REACH | {"not_ready", "cordoned"}
 _ALWAYS_WARNING = frozenset(("driver_upgrade", "stale_labels", "no_labels", "partial_labels", "mixed"))
 
@@ -291,11 +296,13 @@ def gpu_nodes(
     selector: str,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
     resource: str = "",
+    count: int = 1,
 ) -> list[GpuNode]:
     """The nodes that a label selector names, read page by page, with what is known of their GPUs.
 
     tolerations: of the pod that is to run there; None to leave taints alone.
     resource: the extended resource that the pod asks for; empty to take what a node offers most of.
+    count: how many of it.
 
     Raises ClusterError, or CollectionError for a selector that the API server cannot read.
     """
@@ -304,7 +311,7 @@ def gpu_nodes(
     operator = _operator(cluster)
     pages = _pages(cluster, "/api/v1/nodes", {"labelSelector": selector})
     try:
-        return [read_node(node, operator, tolerations, resource) for node in pages]
+        return [read_node(node, operator, tolerations, resource, count) for node in pages]
     except ClusterError as exc:
         if exc.status != 400:
             raise
@@ -320,8 +327,9 @@ def read_node(
     operator: Operator | None = None,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
     wanted: str = "",
+    count: int = 1,
 ) -> GpuNode:
-    """A node object of the API, read. tolerations, wanted: as in `gpu_nodes`, the latter its `resource`."""
+    """A node object of the API, read. tolerations, wanted, count: as in `gpu_nodes`, `wanted` its `resource`."""
     operator = operator or Operator()
     metadata, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
     name, labels = metadata["name"], metadata.get("labels") or {}
@@ -337,6 +345,8 @@ def read_node(
         others = allocatable
         resource, allocatable = wanted, _quantity(status.get("allocatable", {}).get(wanted))
     problems = [*_unfit(spec, status, tolerations), *_doubts(labels, driver, allocatable, others, pod)]
+    if 0 < allocatable < count:
+        problems.append("too_few")
     if device:
         problems += device.problems
     return GpuNode(

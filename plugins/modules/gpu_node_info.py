@@ -36,6 +36,10 @@ options:
     description: The extended resource that the pod asks for. Nodes that offer their GPUs by another name only are
       reported. Not looked at when left out.
     type: str
+  count:
+    description: How many of it the pod asks for. Nodes that offer fewer are reported.
+    type: int
+    default: 1
   replicas:
     description: How many pods with a GPU are to run. More than there are cards are reported.
     type: int
@@ -152,6 +156,7 @@ def main() -> None:
             "label_selector": {"type": "raw", "default": PRESENT},
             "tolerations": {"type": "list", "elements": "dict"},
             "resource": {"type": "str"},
+            "count": {"type": "int", "default": 1},
             "replicas": {"type": "int", "default": 1},
             "rolling_update": {"type": "bool", "default": False},
         },
@@ -160,7 +165,7 @@ def main() -> None:
     params = module.params
     try:
         selector = selector_text(params["label_selector"])
-        nodes = gpu_nodes(connect(module), selector, params["tolerations"], params["resource"] or "")
+        nodes = gpu_nodes(connect(module), selector, params["tolerations"], params["resource"] or "", params["count"])
     except CollectionError as error:
         fail(module, error)
     found = [*findings(nodes, selector), *placement(nodes, params["replicas"], rolling=params["rolling_update"])]

@@ -411,6 +411,7 @@ def test_without_nodes_nothing_is_fine() -> None:
     ("problem", "why"),
     [
         ("untolerated", "a taint there keeps the pod away"),
+        ("too_few", "it has fewer GPUs than the pod asks for"),
         ("other_resource", "it offers its GPUs as another resource than the pod asks for"),
     ],
 )

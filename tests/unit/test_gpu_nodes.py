@@ -280,6 +280,19 @@ def test_the_resource_that_the_pod_asks_for(
     assert (found.resource, found.allocatable, found.problems) == (resource, allocatable, problems)
 
 
+@pytest.mark.parametrize(
+    ("offered", "count", "problems"),
+    [
+        pytest.param("2", 2, (), id="enough"),
+        pytest.param("1", 2, ("too_few",), id="too few"),
+        pytest.param("0", 2, ("no_allocatable",), id="none"),
+    ],
+)
+def test_how_many_the_pod_asks_for(offered: str, count: int, problems: tuple[str, ...]) -> None:
+    found = read_node(node(T4, {"nvidia.com/gpu": offered}), wanted="nvidia.com/gpu", count=count)
+    assert (found.problems, found.usable) == (problems, not problems)
+
+
 def container(name: str, ready: bool, **state: Any) -> dict[str, Any]:
     return {"name": name, "ready": ready, "restartCount": 170, "state": state}
 
