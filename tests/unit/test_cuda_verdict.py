@@ -393,7 +393,8 @@ def test_images_that_say_little(env: dict[str, str], terms: Terms, kind: Kind, r
 def test_what_to_do_about_rules_that_the_runtime_does_not_take(env: dict[str, str], reason: str, remedy: str) -> None:
     found = judge(CudaImage.from_result({"reference": "image", "env": env}), T4, LEGACY)
     assert (found.kind, found.reason, found.remedy) == (Kind.REFUSED, reason, remedy)
-    mended = dict([remedy.split()[1].split("=") if "=true" in remedy else (remedy.split()[1], "cuda>=12.0")])
+    variable, _, value = remedy.split()[1].partition("=")
+    mended = {variable: value or "cuda>=12.0"}
     assert judge(CudaImage.from_result({"reference": "image", "env": env}, mended), T4, LEGACY).kind is not Kind.REFUSED
 
 
