@@ -63,7 +63,7 @@ bench: $(STAMP) lab ## paired measurements
 	python -m benchmarks.warm
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
-	@python -m tests.vectors $(VECTORS)
+	@python -m tests.vectors $(if $(VECTORS),"$(VECTORS)")
 
 build: $(STAMP) ## the collection as ansible-galaxy installs it
 	ansible-galaxy collection build --force
