@@ -58,14 +58,20 @@ BULGARIAN = Clip("bg", "bg.wav", sound(1), "Моля, отворете проз�
 
 
 class Server:
-    """Answers in order, and keeps what it was asked. A number is a refusal with that status."""
+    """Answers transcriptions in order, and keeps what it was asked."""
 
-    def __init__(self, *answers: bytes | RefusedError, models: bytes | RefusedError = MODELS) -> None:
-        self.answers, self.asked = itertools.chain([models], answers), list[tuple[str, str]]()
+    def __init__(
+        self,
+        *answers: bytes | RefusedError,
+        models: bytes | RefusedError = MODELS,
+        health: bytes | RefusedError = b"OK",
+    ) -> None:
+        self.answers, self.asked = iter(answers), list[tuple[str, str]]()
+        self.others = {"/health": health, "/v1/models": models}
 
     def send(self, method: str, path: str, upload: Upload | None) -> bytes:
         self.asked.append((method, path))
-        answer = next(self.answers)
+        answer = self.others[path] if path in self.others else next(self.answers)
         if isinstance(answer, RefusedError):
             raise answer
         return answer
@@ -124,7 +130,7 @@ def test_form_leaves_out_what_is_not_given() -> None:
 def test_listen() -> None:
     server = Server(*[heard(TEXT)] * 3, heard("Мола, отворете прозореца!", language="bg", duration=2.5))
     report = listen([ENGLISH, BULGARIAN], Plan(MODEL, requests=3), server.send, ticks(0.5, 0.4, 0.6, 0.7))
-    assert server.asked == [("GET", "/v1/models"), *[("POST", "/v1/audio/transcriptions")] * 4]
+    assert server.asked == [("GET", "/health"), *[("POST", "/v1/audio/transcriptions")] * 4]
     assert report.as_result() == {
         "clips": [
             {
@@ -349,11 +355,31 @@ def test_refusals(refusal: RefusedError, message: str) -> None:
     assert raised.value.finding.check == "speech.answer"
 
 
-def test_refused_before_any_clip() -> None:
-    server = Server(models=RefusedError(403, "API key required."))
+@pytest.mark.parametrize(
+    ("models", "there"),
+    [
+        (RefusedError(500, "Internal Server Error"), ""),
+        (b"Internal Server Error", ""),
+        (b'{"data": [{"name": "x"}]}', "; there: none"),
+    ],
+    ids=["refused (a damaged model beside it)", "not a list", "empty"],
+)
+def test_a_mistyped_model_where_the_list_of_models_does_not_help(models: bytes | RefusedError, there: str) -> None:
+    refusal = RefusedError(404, f"Model '{MODEL}' is not installed locally.")
     with pytest.raises(SpeechError) as raised:
-        listen([ENGLISH], Plan(MODEL), server.send, ticks())
-    assert (raised.value.subject, server.asked) == ("GET /v1/models", [("GET", "/v1/models")])
+        listen([ENGLISH], Plan(MODEL), Server(refusal, models=models).send, ticks(1))
+    assert str(raised.value) == (
+        f"clip light: model {MODEL} is not on the server's volume{there}. Correct the model's name, or let the deploy "
+        "play seed it."
+    )
+
+
+def test_only_transcriptions_count() -> None:
+    """Neither a list of models nor a health that the server refuses stands in the way."""
+    refused = RefusedError(500, "Internal Server Error")
+    server = Server(heard(TEXT), heard(TEXT), models=refused, health=refused)
+    assert listen([ENGLISH], Plan(MODEL, requests=2), server.send, ticks(1, 1)).warm
+    assert [path for _, path in server.asked] == ["/health", *["/v1/audio/transcriptions"] * 2]
 
 
 def test_answer_of_something_else() -> None:
