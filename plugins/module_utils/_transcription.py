@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import mimetypes
+import re
 import statistics
 import unicodedata
 import wave
@@ -374,12 +375,13 @@ def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, t
 def through_pod(cluster: Cluster, namespace: str, service: str, port: str, api_key: str, timeout: float) -> Send:
     """Sends by port-forward to a Ready pod of a Service. timeout: seconds without a byte.
 
-    api_key: sent as a bearer token unless empty.
+    api_key: sent as a bearer token unless empty. Raises SpeechError for one that no header can carry.
     """
+    key = _bearer(api_key)
     found: list[tuple[str, int]] = []
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:
-        headers = _headers(upload, api_key)
+        headers = key | _headers(upload)
         try:
             if not found:
                 found.append(endpoint(cluster, namespace, service, port))
@@ -396,11 +398,13 @@ def through_pod(cluster: Cluster, namespace: str, service: str, port: str, api_k
 
 
 def directly(url: str, api_key: str, timeout: float, *, validate_certs: bool = True) -> Send:
-    """Sends to a server's own address. api_key: sent as a bearer token unless empty."""
+    """Sends to a server's own address. api_key: as in `through_pod`."""
     from urllib.error import HTTPError
 
     from ansible.module_utils.urls import ConnectionError as UrlsError
     from ansible.module_utils.urls import open_url
+
+    key = _bearer(api_key)
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:
         try:
@@ -408,7 +412,7 @@ def directly(url: str, api_key: str, timeout: float, *, validate_certs: bool = T
                 f"{url.rstrip('/')}{path}",
                 method=method,
                 data=upload.body if upload else None,
-                headers=_headers(upload, api_key),
+                headers=key | _headers(upload),
                 timeout=timeout,
                 validate_certs=validate_certs,
                 http_agent="portal.stt",
@@ -423,9 +427,19 @@ def directly(url: str, api_key: str, timeout: float, *, validate_certs: bool = T
     return send
 
 
-def _headers(upload: Upload | None, api_key: str = "") -> dict[str, str]:
-    key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    return key | ({"Content-Type": upload.content_type} if upload else {})
+def _bearer(api_key: str) -> dict[str, str]:
+    """The header that carries the key. Refuses what a header cannot carry: the library's own error shows the key."""
+    if not re.fullmatch(r"[!-~\xa1-\xff]*", api_key):
+        raise SpeechError(
+            "option server_api_key",
+            "it holds white space, or a character that a header cannot carry.",
+            "Correct the key. Often it is the newline at the end of the file that the key was read from.",
+        )
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def _headers(upload: Upload | None) -> dict[str, str]:
+    return {"Content-Type": upload.content_type} if upload else {}
 
 
 def _warmth(report: Report, plan: Plan) -> Finding:

@@ -545,6 +545,26 @@ def test_directly_without_a_server() -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["sesame\n", "open sesame", "сезам", "sesame\x00"])
+@pytest.mark.parametrize("given", [{"url": "http://127.0.0.1:9"}, {}], ids=["url", "service"])
+def test_a_key_that_no_header_can_carry_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    given: dict[str, str],
+) -> None:
+    monkeypatch.setattr(transcription_check, "connect", lambda _: Pods())
+    (tmp_path / "light.wav").write_bytes(sound())
+    clips = [{"path": str(tmp_path / "light.wav"), "text": TEXT}]
+    failed = run(capsys, model=MODEL, clips=clips, server_api_key=key, service="stt", namespace="n", **given)
+    assert [word for word in ("sesame", "сезам") if word in json.dumps(failed, ensure_ascii=False)] == []
+    assert failed["msg"] == (
+        "option server_api_key: it holds white space, or a character that a header cannot carry. Correct the key. "
+        "Often it is the newline at the end of the file that the key was read from."
+    )
+
+
 def run(capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
     with patch_module_args(options), pytest.raises(SystemExit):
         transcription_check.main()
