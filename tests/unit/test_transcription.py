@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.portal.stt.plugins.module_utils import _transcription
 from ansible_collections.portal.stt.plugins.module_utils._cluster import ClusterError
@@ -37,6 +38,8 @@ from ansible_collections.portal.stt.plugins.module_utils._transcription import (
     through_pod,
 )
 from ansible_collections.portal.stt.plugins.modules import transcription_check
+
+from tests.conftest import ROOT
 
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
 TEXT = "Turn on the light."
@@ -415,6 +418,21 @@ def test_clips_refused(tmp_path: Path, option: dict[str, str] | None, message: s
     with pytest.raises(SpeechError) as raised:
         read_clips(options, 0.2)
     assert str(raised.value) == message.format(folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [("Мола, отворете прозореца!", True), ("Мола, отворете прозореца те", False), ("", False)],
+    ids=["Whisper base", "two of three", "silence"],
+)
+def test_the_bundled_bulgarian_clip_may_have_one_word_wrong(said: str, passes: bool) -> None:
+    verify = ROOT / "roles" / "verify"
+    options = yaml.safe_load((verify / "vars" / "main.yml").read_text())["verify__clips"]
+    located = [one | {"path": one["path"].replace("{{ role_path }}", str(verify))} for one in options]
+    clips = read_clips(located, 0.2)
+    plan = Plan(MODEL, requests=2)
+    report = listen(clips, plan, Server(*[heard(clips[0].text)] * 2, heard(said)).send, ticks(1, 1, 1))
+    assert [finding.status is Status.OK for finding in judge(report, clips, plan)][:2] == [True, passes]
 
 
 def test_clips_read(tmp_path: Path) -> None:
