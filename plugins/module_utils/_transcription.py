@@ -123,8 +123,8 @@ class Report:
     """All clips, and the figures of the first one, which was asked several times in a row.
 
     first_seconds: of the very first request; median_seconds: of those after it; rtf: that by the clip's
-    duration, 0 when not known; warm: whether the first was at most `Plan.warm_factor` times that, or as fast as
-    the slowest of the later ones; concurrent: seconds of each of the requests sent at once.
+    duration, 0 when not known; warm: whether the first was at most `Plan.warm_factor` times that;
+    concurrent: seconds of each of the requests sent at once.
     """
 
     clips: tuple[Heard, ...]
@@ -247,8 +247,7 @@ def listen(clips: Sequence[Clip], plan: Plan, send: Send, clock: Callable[[], fl
         round(first, 3),
         round(median, 3),
         round(median / heard[0].duration, 3) if heard[0].duration else 0.0,
-        # A later request that was as slow shows that the time says nothing of the model.
-        first <= max(plan.warm_factor * median, *later),
+        first <= plan.warm_factor * median,
         tuple(round(seconds, 3) for seconds in concurrent),
     )
 

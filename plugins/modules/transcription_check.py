@@ -76,8 +76,7 @@ options:
     type: int
     default: 1
   warm_factor:
-    description: The server is warm when its first request takes at most this many times the median of the later ones,
-      or no longer than the slowest of them.
+    description: The server is warm when its first request takes at most this many times the median of the later ones.
     type: float
     default: 1.2
   require_warm:

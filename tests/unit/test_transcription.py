@@ -173,11 +173,13 @@ def test_listen() -> None:
         ((0.49, 0.4, 0.4, 0.4), 1.5, True),
         ((8.2, 0.7, 0.7, 0.7), 1.2, False),
         ((0.3, 0.4, 0.4, 0.4), 1.2, True),
-        ((0.7, 0.4, 0.4, 0.75), 1.2, True),  # one of the later ones was as slow: the machine, not the model
+        ((8.2, 0.7, 0.7, 8.3), 1.2, False),  # one later request that was as slow does not make it warm
+        ((0.7, 0.4, 0.75), 1.2, False),
+        ((0.69, 0.4, 0.75), 1.2, True),  # of two later ones, the median is between them
     ],
 )
 def test_warm(seconds: tuple[float, ...], factor: float, warm: bool) -> None:
-    plan = Plan(MODEL, warm_factor=factor)
+    plan = Plan(MODEL, requests=len(seconds), warm_factor=factor)
     report = listen([ENGLISH], plan, Server(*[heard(TEXT)] * 4).send, ticks(*seconds))
     assert report.warm is warm
 
