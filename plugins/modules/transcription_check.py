@@ -72,7 +72,7 @@ options:
     type: int
     default: 4
   concurrency:
-    description: How many requests with the first clip are then sent at once. 1 for none.
+    description: How many requests with the first clip are then sent at once, and must be heard as well. 1 for none.
     type: int
     default: 1
   warm_factor:
@@ -146,7 +146,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clips:
-  description: What was heard, in the order of O(clips); after a failure, as far as it came.
+  description: What was heard, in the order of O(clips), the worst answer of each; after a failure, as far as it came.
   returned: when a clip was answered
   type: list
   elements: dict

@@ -197,7 +197,29 @@ def test_at_once() -> None:
             return server.send(method, path, upload)
 
     report = listen([ENGLISH], Plan(MODEL, requests=2, concurrency=4), send, lambda: 0.0)
-    assert report.concurrent == (0.0, 0.0, 0.0, 0.0)
+    assert report.as_result()["concurrent"] == [0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("wrong", ["", "Turn on the lights."])
+def test_wrong_text_at_once(wrong: str) -> None:
+    """All right one after the other, and one answer of three wrong under load."""
+    plan = Plan(MODEL, requests=2, concurrency=3)
+    server = Server(*[heard(TEXT)] * 3, heard(wrong), heard(TEXT))
+    report = listen([ENGLISH], plan, server.send, lambda: 0.0)
+    texts, load, *_ = judge(report, [ENGLISH], plan)
+    wer = 0.25 if wrong else 1
+    assert (texts.status, load.status, load.subject) == (Status.OK, Status.REFUSED, "clip light")
+    assert (load.message, load.evidence) == (
+        f"heard worse when asked 3 times at once: WER {wer:.2f}, and at most WER 0.20 passes.",
+        ("expected: Turn on the light.", f"heard:    {wrong}"),
+    )
+
+
+def test_the_worst_answer_counts() -> None:
+    plan = Plan(MODEL, requests=3)
+    report = listen([ENGLISH], plan, Server(heard(TEXT), heard(""), heard(TEXT)).send, ticks(1, 1, 1))
+    assert (report.clips[0].text, report.clips[0].seconds) == ("", (1, 1, 1))
+    assert [one.status for one in judge(report, [ENGLISH], plan)] == [Status.REFUSED, Status.OK, Status.OK]
 
 
 def test_findings() -> None:
@@ -244,24 +266,24 @@ HEARD = Heard("light", "en", TEXT, TEXT, 0.0, 0.0, (0.5, 0.5), 2.0)
     ("report", "check", "message"),
     [
         (
-            Report((HEARD,), 0.5, 0.5, 0.25, True, ()),
+            Report((HEARD,), 0.5, 0.5, 0.25, True),
             "speech.warm",
             "warm: the first request took 0.50 s, later ones 0.50 s (median).",
         ),
         (
-            Report((HEARD,), 0.5, 0.5, 0.25, True, ()),
+            Report((HEARD,), 0.5, 0.5, 0.25, True),
             "speech.speed",
             "a request takes 0.50 s, 0.25 of the clip's own length (real-time factor).",
         ),
-        (Report((HEARD,), 0.5, 0.5, 0.0, True, ()), "speech.speed", "a request takes 0.50 s."),
+        (Report((HEARD,), 0.5, 0.5, 0.0, True), "speech.speed", "a request takes 0.50 s."),
         (
-            Report((HEARD,), 0.5, 0.5, 0.25, True, (0.5, 0.9)),
+            Report((HEARD,), 0.5, 0.5, 0.25, True, replace(HEARD, seconds=(0.9, 0.5))),
             "speech.speed",
             "a request takes 0.50 s, 0.25 of the clip's own length (real-time factor); of 2 at once, the last one "
             "0.90 s.",
         ),
         (
-            Report((replace(HEARD, wer=0.2, cer=0.1),), 0.5, 0.5, 0.25, True, ()),
+            Report((replace(HEARD, wer=0.2, cer=0.1),), 0.5, 0.5, 0.25, True),
             "speech.text",
             "heard well enough: WER 0.20, CER 0.10.",
         ),
