@@ -16,13 +16,13 @@ import wave
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._cluster import ClusterError
 from ._findings import CollectionError, Finding, Status
-from ._portforward import endpoint, request
+from ._portforward import endpoints, request
 
 try:
     import jiwer
@@ -156,6 +156,7 @@ class Plan:
 
     concurrency: how many requests are then sent at once, 1 for none.
     warm_factor: how much longer than the median of the later requests the first may take.
+    name_model: whether findings on a clip name the model, too.
     """
 
     model: str
@@ -163,6 +164,7 @@ class Plan:
     concurrency: int = 1
     warm_factor: float = 1.2
     require_warm: bool = True
+    name_model: bool = False
 
     def __post_init__(self) -> None:
         """Raises SpeechError for numbers that prove nothing."""
@@ -214,6 +216,25 @@ def read_clips(options: Sequence[Mapping[str, Any]], max_wer: float) -> list[Cli
     if not clips:
         raise SpeechError("clips", "none is given, so nothing can be proved.", "Give at least one clip with its text.")
     return clips
+
+
+def prove(
+    clips: Sequence[Clip], plan: Plan, pod: str, send: Send, clock: Callable[[], float]
+) -> tuple[Report, list[Finding]]:
+    """What `listen` and `judge` say of a server. pod: its name, empty where there is only one."""
+
+    def named(subject: str) -> str:
+        model = f"model {plan.model}"
+        before = [f"pod {pod}"] if pod else []
+        before += [model] if plan.name_model and subject != model else []
+        return ", ".join([*before, subject])
+
+    try:
+        report = listen(clips, plan, send, clock)
+    except SpeechError as error:
+        error.subject = named(error.subject)
+        raise
+    return report, [replace(finding, subject=named(finding.subject)) for finding in judge(report, clips, plan)]
 
 
 def listen(clips: Sequence[Clip], plan: Plan, send: Send, clock: Callable[[], float]) -> Report:
@@ -294,10 +315,10 @@ def explain(refusal: RefusedError, asked: str, model: str, send: Send) -> Speech
 _CLUSTER_REMEDIES = {
     0: "Check that the address is right and reachable from this machine (kubeconfig or K8S_AUTH_*).",
     401: "The credentials are not accepted or have expired: renew the kubeconfig or token.",
-    403: "Give the account `get` and `create` on services/proxy and pods/portforward in this namespace, as "
-    "playbooks/rbac.yml does.",
+    403: "Give the account `get` on services, `list` on pods, and `get` and `create` on services/proxy and "
+    "pods/portforward in this namespace, as playbooks/rbac.yml does.",
     404: "Correct namespace, service and port, or run the deploy play first.",
-    503: "No pod behind the Service is Ready: look at the pods, or run the deploy play, which waits and explains.",
+    503: "Look at the pods, or run the deploy play, which waits and explains.",
 }
 _SERVER_REMEDIES = {
     0: "Check the address, and that this machine may reach it (NetworkPolicy, firewall).",
@@ -335,17 +356,45 @@ def normalise(text: str, language: str = "") -> str:
     return " ".join("".join(words) if language in SPACELESS else words)
 
 
-def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, timeout: float) -> Send:
+def servers(
+    cluster: Cluster, namespace: str, service: str, port: str, api_key: str, timeout: float
+) -> list[tuple[str, Send]]:
+    """The way to each Ready pod of a Service, with the pod's name, which is empty where there is only one.
+
+    Several are asked by port-forward: the Service would spread a pod's requests over all. Raises SpeechError.
+    """
+    try:
+        pods = endpoints(cluster, namespace, service, port)
+    except ClusterError as exc:
+        raise SpeechError(exc.subject, exc.message, _CLUSTER_REMEDIES.get(exc.status, exc.remedy)) from exc
+    ways = [(pod, through_pod(cluster, namespace, pod, number, api_key, timeout)) for pod, number in pods]
+    if len(ways) > 1:
+        return ways
+    by_port_forward = ways[0][1]
+    return [
+        (
+            "",
+            by_port_forward
+            if api_key
+            else through_cluster(cluster, namespace, service, port, timeout, by_port_forward),
+        )
+    ]
+
+
+def through_cluster(
+    cluster: Cluster, namespace: str, service: str, port: str, timeout: float, by_port_forward: Send
+) -> Send:
     """Sends through the API server's proxy to a Service. timeout: seconds without a byte.
 
     Where the proxy cannot reach the pods, mostly for a NetworkPolicy, by port-forward from then on.
     """
     root = f"/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy"
-    past: list[Send] = []
+    shut_out = False
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:
-        if past:
-            return past[0](method, path, upload)
+        nonlocal shut_out
+        if shut_out:
+            return by_port_forward(method, path, upload)
         try:
             return cluster.request(
                 method,
@@ -357,30 +406,26 @@ def through_cluster(cluster: Cluster, namespace: str, service: str, port: str, t
         except ClusterError as exc:
             by_cluster = exc.body.get("kind") == "Status" or not exc.status
             if exc.status == 503 and _SHUT_OUT in exc.message:
-                past.append(through_pod(cluster, namespace, service, port, "", timeout))
-                return past[0](method, path, upload)
+                shut_out = True
+                return by_port_forward(method, path, upload)
             detail = exc.message if by_cluster else _detail(exc.body)
             raise RefusedError(exc.status, detail, by_cluster=by_cluster) from exc
 
     return send
 
 
-def through_pod(cluster: Cluster, namespace: str, service: str, port: str, api_key: str, timeout: float) -> Send:
-    """Sends by port-forward to a Ready pod of a Service. timeout: seconds without a byte.
+def through_pod(cluster: Cluster, namespace: str, pod: str, port: int, api_key: str, timeout: float) -> Send:
+    """Sends by port-forward to a pod. timeout: seconds without a byte.
 
     api_key: sent as a bearer token unless empty. Raises SpeechError for one that no header can carry.
     """
     key = _bearer(api_key)
-    found: list[tuple[str, int]] = []
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:
         headers = key | _headers(upload)
+        body = upload.body if upload else None
         try:
-            if not found:
-                found.append(endpoint(cluster, namespace, service, port))
-            pod, number = found[0]
-            body = upload.body if upload else None
-            status, answer = request(cluster, namespace, pod, number, method, path, body, headers, timeout)
+            status, answer = request(cluster, namespace, pod, port, method, path, body, headers, timeout)
         except ClusterError as exc:
             raise RefusedError(exc.status, exc.message, by_cluster=True) from exc
         if not 200 <= status < 300:

@@ -34,6 +34,7 @@ from ansible_collections.portal.stt.plugins.module_utils._transcription import (
     listen,
     normalise,
     read_clips,
+    servers,
     through_cluster,
     through_pod,
 )
@@ -356,8 +357,8 @@ SERVER_LOG = (
         ),
         pytest.param(
             RefusedError(503, 'no endpoints available for service "portal-stt"', by_cluster=True),
-            'clip light: HTTP 503: no endpoints available for service "portal-stt". No pod behind the Service is '
-            "Ready: look at the pods, or run the deploy play, which waits and explains.",
+            'clip light: HTTP 503: no endpoints available for service "portal-stt". Look at the pods, or run '
+            "the deploy play, which waits and explains.",
             id="no endpoints",
         ),
         pytest.param(
@@ -368,8 +369,8 @@ SERVER_LOG = (
         ),
         pytest.param(
             RefusedError(403, "cannot create resource", by_cluster=True),
-            "clip light: HTTP 403: cannot create resource. Give the account `get` and `create` on services/proxy "
-            "and pods/portforward in this namespace, as playbooks/rbac.yml does.",
+            "clip light: HTTP 403: cannot create resource. Give the account `get` on services, `list` on pods, and "
+            "`get` and `create` on services/proxy and pods/portforward in this namespace, as playbooks/rbac.yml does.",
             id="rights",
         ),
     ],
@@ -508,9 +509,13 @@ class Cluster:
         return b"{}"
 
 
+def unused(method: str, path: str, upload: Upload | None) -> bytes:
+    raise AssertionError
+
+
 def test_through_cluster() -> None:
     cluster = Cluster()
-    send = through_cluster(cluster, "portal-stt", "stt", "http", 120)  # type: ignore[arg-type]
+    send = through_cluster(cluster, "portal-stt", "stt", "http", 120, unused)  # type: ignore[arg-type]
     assert send("POST", "/v1/audio/transcriptions", Upload(b"body", "multipart/form-data; boundary=x")) == b"{}"
     assert cluster.asked == (
         "POST",
@@ -535,7 +540,7 @@ def test_refused_through_cluster(
     """The API server's own refusals are Status objects; the speech server's are not."""
     error = ClusterError("API server", message, "", status=status, body=dict(body))
     with pytest.raises(RefusedError) as raised:
-        through_cluster(Cluster(error), "n", "s", "http", 1)("GET", "/health", None)  # type: ignore[arg-type]
+        through_cluster(Cluster(error), "n", "s", "http", 1, unused)("GET", "/health", None)  # type: ignore[arg-type]
     assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == refused
 
 
@@ -650,16 +655,16 @@ SELECTOR = {"app": "stt", "app.kubernetes.io/name": "stt"}
 
 
 class Pods:
-    """A Service `stt` with two pods, of which the second is Ready."""
+    """A Service `stt` with pods a, b …: whether they are Ready."""
 
-    def __init__(self, ready: str = "True") -> None:
-        self.ready = ready
+    def __init__(self, *ready: str, selector: Mapping[str, str] = SELECTOR) -> None:
+        self.ready, self.selector = ready or ("False", "True"), selector
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         if path == "/api/v1/namespaces/n/services/stt":
-            return {"spec": {"selector": SELECTOR, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}}
+            return {"spec": {"selector": self.selector, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}}
         assert (path, query) == ("/api/v1/namespaces/n/pods", {"labelSelector": "app=stt,app.kubernetes.io/name=stt"})
-        return {"items": [self.pod("a", "False"), self.pod("b", self.ready)]}
+        return {"items": [self.pod(name, ready) for name, ready in zip("abc", self.ready, strict=False)]}
 
     def pod(self, name: str, ready: str) -> dict[str, Any]:
         return {
@@ -680,7 +685,8 @@ def test_through_a_ready_pod_with_the_key(monkeypatch: pytest.MonkeyPatch, port:
         return 200, b"{}"
 
     monkeypatch.setattr(_transcription, "request", answer)
-    send = through_pod(Pods(), "n", "stt", port, "sesame", 9)  # type: ignore[arg-type]
+    ((pod, send),) = servers(Pods(), "n", "stt", port, "sesame", 9)  # type: ignore[arg-type]
+    assert pod == ""
     assert send("POST", "/v1", Upload(b"body", "text/plain")) == b"{}"
     headers = {"Authorization": "Bearer sesame", "Content-Type": "text/plain"}
     assert asked == [("n", "b", 8000, "POST", "/v1", b"body", headers, 9)]
@@ -707,7 +713,7 @@ def test_past_a_network_policy(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_transcription, "request", answer)
     cluster = ShutOut()
-    send = through_cluster(cluster, "n", "stt", "http", 9)  # type: ignore[arg-type]
+    ((_, send),) = servers(cluster, "n", "stt", "http", "", 9)  # type: ignore[arg-type]
     assert [send("GET", "/v1/models", None), send("POST", "/v1", Upload(b"body", "text/plain"))] == [b"{}", b"{}"]
     assert asked == [
         ("n", "b", 8000, "GET", "/v1/models", None, {}, 9),
@@ -716,21 +722,96 @@ def test_past_a_network_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cluster.asked == 1
 
 
+@pytest.mark.parametrize("key", ["", "sesame"])
+def test_each_ready_pod_is_proven_by_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    """Pod b is not Ready; pod c hears nothing."""
+    asked: list[str] = []
+
+    def answer(cluster: object, namespace: str, pod: str, *_: object) -> tuple[int, bytes]:
+        asked.append(pod)
+        return 200, heard(TEXT if pod == "a" else "")
+
+    monkeypatch.setattr(_transcription, "request", answer)
+    monkeypatch.setattr(transcription_check, "connect", lambda _: Pods("True", "False", "True"))
+    (tmp_path / "light.wav").write_bytes(sound())
+    options = {"namespace": "n", "service": "stt", "server_api_key": key, "require_warm": False, "requests": 2}
+    clips = [{"path": str(tmp_path / "light.wav"), "text": TEXT}]
+    failed = run(capsys, model=MODEL, clips=clips, name_model=True, **options)
+    assert asked == ["a"] * 3 + ["c"] * 3
+    assert [(pod["pod"], pod["clips"][0]["text"]) for pod in failed["pods"]] == [("a", TEXT), ("c", "")]
+    assert "clips" not in failed
+    assert [(one["check"], one["subject"]) for one in failed["findings"]] == [
+        (check, f"pod {pod}, model {MODEL}{clip}")
+        for pod in "ac"
+        for check, clip in [("speech.text", ", clip light"), ("speech.warm", ""), ("speech.speed", "")]
+    ]
+    assert failed["msg"].startswith(f"pod c, model {MODEL}, clip light: heard wrong: WER 1.00")
+
+
+def test_a_pod_that_does_not_answer_is_named_after_those_that_did(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(cluster: object, namespace: str, pod: str, *_: object) -> tuple[int, bytes]:
+        return (200, heard(TEXT)) if pod == "a" else (500, b"Internal Server Error")
+
+    monkeypatch.setattr(_transcription, "request", answer)
+    monkeypatch.setattr(transcription_check, "connect", lambda _: Pods("True", "True"))
+    (tmp_path / "light.wav").write_bytes(sound())
+    clips = [{"path": str(tmp_path / "light.wav"), "text": TEXT}]
+    failed = run(capsys, model=MODEL, clips=clips, namespace="n", service="stt", require_warm=False)
+    assert failed["msg"] == f"pod b, clip light: HTTP 500: Internal Server Error. {SERVER_LOG}"
+    assert [one["subject"] for one in failed["findings"]] == [
+        "pod a, clip light",
+        f"pod a, model {MODEL}",
+        f"pod a, model {MODEL}",
+        "pod b, clip light",
+    ]
+    assert [pod["pod"] for pod in failed["pods"]] == ["a"]
+
+
+class Refusing(Pods):
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        raise ClusterError("API server", f"it refused {path}.", "Log in again.", status=403)
+
+
 @pytest.mark.parametrize(
-    ("cluster", "port", "status", "message"),
+    ("cluster", "port", "message"),
     [
-        (Pods("False"), "http", 503, "no pod behind it is Ready."),
-        (Pods(), "grpc", 404, "it has no port grpc."),
+        (
+            Pods("False", "False"),
+            "http",
+            "Service n/stt: no pod behind it is Ready. Look at the pods, or run the deploy play, which waits and "
+            "explains.",
+        ),
+        (
+            Pods(),
+            "grpc",
+            "Service n/stt: it has no port grpc. Correct namespace, service and port, or run the deploy play first.",
+        ),
+        (
+            Pods(selector={}),
+            "http",
+            "Service n/stt: it selects no pods. Correct namespace, service and port, or run the deploy play first.",
+        ),
+        (
+            Refusing(),
+            "http",
+            "API server: it refused /api/v1/namespaces/n/services/stt. Give the account `get` on services, `list` on "
+            "pods, and `get` and `create` on services/proxy and pods/portforward in this namespace, as "
+            "playbooks/rbac.yml does.",
+        ),
     ],
 )
-def test_no_pod_to_go_through(cluster: Pods, port: str, status: int, message: str) -> None:
-    with pytest.raises(RefusedError) as raised:
-        through_pod(cluster, "n", "stt", port, "sesame", 9)("GET", "/", None)  # type: ignore[arg-type]
-    assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == (status, message, True)
+def test_no_pod_to_go_through(cluster: Pods, port: str, message: str) -> None:
+    with pytest.raises(SpeechError) as raised:
+        servers(cluster, "n", "stt", port, "sesame", 9)  # type: ignore[arg-type]
+    assert str(raised.value) == message
 
 
 def test_a_wrong_key_in_the_servers_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transcription, "request", lambda *_: (403, b'{"detail": "Invalid API key."}'))
     with pytest.raises(RefusedError) as raised:
-        through_pod(Pods(), "n", "stt", "http", "seeds", 9)("GET", "/", None)  # type: ignore[arg-type]
+        through_pod(Pods(), "n", "b", 8000, "seeds", 9)("GET", "/", None)  # type: ignore[arg-type]
     assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == (403, "Invalid API key.", False)
