@@ -34,7 +34,7 @@ else:
 if TYPE_CHECKING:
     from ._cluster import Cluster
 
-FORMATS = ("json", "text", "verbose_json")
+FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
 # Written without spaces between words: each character counts as a word, as in OpenAI's evaluation of Whisper.
 _APOSTROPHES = "'`\N{RIGHT SINGLE QUOTATION MARK}"  # part of a word; other signs part words
 _SHUT_OUT = "error trying to reach service"
@@ -356,6 +356,16 @@ def normalise(text: str, language: str = "") -> str:
     return " ".join("".join(words) if language in SPACELESS else words)
 
 
+def subtitles(cues: str) -> str:
+    """The text of SRT or WebVTT: of each block, the lines after the one with the times."""
+    spoken = []
+    for block in re.split(r"\n\s*\n", "\n".join(cues.splitlines())):
+        lines = block.splitlines()
+        times = next((number for number, line in enumerate(lines) if "-->" in line), len(lines))
+        spoken += [line.strip() for line in lines[times + 1 :]]
+    return " ".join(spoken)
+
+
 def servers(
     cluster: Cluster, namespace: str, service: str, port: str, api_key: str, timeout: float
 ) -> list[tuple[str, Send]]:
@@ -548,6 +558,8 @@ def _read(clip: Clip, answer: bytes) -> tuple[str, str, float]:
     """Text, language and duration of an answer; the last two only in the verbose format."""
     if clip.response_format == "text":
         return answer.decode(errors="replace").strip(), "", 0.0
+    if clip.response_format in ("srt", "vtt"):
+        return subtitles(answer.decode(errors="replace")), "", 0.0
     parsed = _parsed(answer)
     if not isinstance(parsed.get("text"), str):
         raise SpeechError(

@@ -59,7 +59,7 @@ options:
       response_format:
         description: The form in which the server shall answer.
         type: str
-        choices: [json, text, verbose_json]
+        choices: [json, text, verbose_json, srt, vtt]
         default: json
       max_wer:
         description: Highest word error rate that passes for this clip, in place of O(max_wer).

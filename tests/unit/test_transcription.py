@@ -35,6 +35,7 @@ from ansible_collections.portal.stt.plugins.module_utils._transcription import (
     normalise,
     read_clips,
     servers,
+    subtitles,
     through_cluster,
     through_pod,
 )
@@ -129,6 +130,33 @@ def test_form_leaves_out_what_is_not_given() -> None:
     body = form(Clip("c", "c.flac", b"x", "x"), MODEL).body
     assert b'name="language"' not in body
     assert b'name="prompt"' not in body
+
+
+@pytest.mark.parametrize(
+    ("cues", "text"),
+    [
+        ("1\n00:00:00,000 --> 00:00:01,200\n Turn on\n\n2\n00:00:01,200 --> 00:00:02,000\n the light.\n\n", TEXT),
+        ("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nTurn on\nthe light.\n", TEXT),
+        ("WEBVTT\r\n\r\nNOTE said at home\r\n\r\n00:00.000 --> 00:02.000\r\nTurn on the light.\r\n", TEXT),
+        ("1\n00:00:00,000 --> 00:00:02,000\n42\n", "42"),
+        ("1\n00:00:00,000 --> 00:00:02,000\n\n", ""),
+        ("WEBVTT\n\n", ""),
+        ("", ""),
+    ],
+    ids=["srt", "vtt", "vtt with carriage returns and a note", "a number", "empty cue", "no cue", "empty"],
+)
+def test_subtitles(cues: str, text: str) -> None:
+    assert subtitles(cues) == text
+
+
+@pytest.mark.parametrize(
+    ("form_of_answer", "answer"),
+    [("text", f"{TEXT}\n"), ("srt", f"1\n00:00:00,000 --> 00:00:02,000\n{TEXT}\n"), ("json", heard(TEXT).decode())],
+)
+def test_each_format_is_read(form_of_answer: str, answer: str) -> None:
+    clip = replace(ENGLISH, response_format=form_of_answer)
+    report = listen([clip], Plan(MODEL, requests=2), Server(*[answer.encode()] * 2).send, ticks(1, 1))
+    assert (report.clips[0].text, report.clips[0].duration) == (TEXT, 2.0)
 
 
 def test_listen() -> None:
