@@ -380,15 +380,8 @@ def servers(
     ways = [(pod, through_pod(cluster, namespace, pod, number, api_key, timeout)) for pod, number in pods]
     if len(ways) > 1:
         return ways
-    by_port_forward = ways[0][1]
-    return [
-        (
-            "",
-            by_port_forward
-            if api_key
-            else through_cluster(cluster, namespace, service, port, timeout, by_port_forward),
-        )
-    ]
+    only = ways[0][1]
+    return [("", only if api_key else through_cluster(cluster, namespace, service, port, timeout, only))]
 
 
 def through_cluster(
