@@ -206,7 +206,7 @@ def test_a_plan_keeps_the_revision_that_serves(many: str) -> None:
     """Where none is set, and the seed Job that would tell it is only planned."""
     proxy = {"environment": {"HTTPS_PROXY": "http://proxy.invalid"}}
     planned = done(run("deploy", many, "--check", "--diff", speaches_models=[{"model": MODEL}], speaches_hub=proxy))
-    assert "+kind: Job" in planned.output
+    assert "after: Job many/portal-stt-seed-" in planned.output
     for line in planned.output.splitlines():
         assert not (line.startswith(("+", "-")) and ("portal-stt/models" in line or "revision-0" in line)), line
 

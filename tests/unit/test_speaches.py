@@ -41,7 +41,8 @@ def settings(folder: Path, *args: str, then: list[dict[str, Any]] | None = None,
     tasks = [{"ansible.builtin.include_role": include}, *(then or [])]
     (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     given = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **FOUND, **variables}
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", folder / "play.yml", *args]
+    program = str(Path(sys.executable).parent / "ansible-playbook")
+    command = [program, "-i", "localhost,", str(folder / "play.yml"), *args]
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     done = subprocess.run(
         [*command, "-e", json.dumps(given)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -49,7 +50,7 @@ def settings(folder: Path, *args: str, then: list[dict[str, Any]] | None = None,
     return Played(done.returncode, done.stdout + done.stderr)
 
 
-def rendered(folder: Path, *args: str, **variables: Any) -> dict[str, dict[str, Any]]:
+def rendered(folder: Path, *args: str, **variables: Any) -> dict[str, Any]:
     """The manifests of ConfigMap, seed Job and Deployment by their kind, and the names of finished seed Jobs."""
     names = [f"{name}.yaml.j2" for name in ("configmap", "seed-job", "deployment")]
     shown = "speaches__seed_jobs_finished" if "speaches__seed_jobs" in variables else "[]"

@@ -54,7 +54,7 @@ class Cold(Exception):
 
 def main(env: Mapping[str, str]) -> int:
     """Exit status: 0 after a transcription by every model, else 1."""
-    started = time.monotonic()
+    started = retry_until = time.monotonic()
     try:
         end = started + float(env.get("WARM_BUDGET_S", "600")) - age_s()
         retry_until = min(started + float(env.get("WARM_RUN_S", "20")), end)
@@ -62,13 +62,13 @@ def main(env: Mapping[str, str]) -> int:
         heard = [transcribe(model, clip, env, end, retry_until) for model in json.loads(env["WARM_MODELS"])]
     except Cold as cold:
         print(f"warm: {cold}", flush=True)
-        time.sleep(max(0, retry_until - time.monotonic()))
-        return 1
     except (KeyError, ValueError, OSError) as error:
-        print(f"warm: the probe is set up wrongly: {type(error).__name__}: {error}")
-        return 1
-    print(f"warm: ok: {'; '.join(heard)}")
-    return 0
+        print(f"warm: the probe is set up wrongly: {type(error).__name__}: {error}", flush=True)
+    else:
+        print(f"warm: ok: {'; '.join(heard)}")
+        return 0
+    time.sleep(max(0, retry_until - time.monotonic()))
+    return 1
 
 
 def age_s() -> float:
