@@ -68,6 +68,9 @@ class Settings:
     log_level: str = "debug"
     stt_model_ttl: int = 300
     preload_models: list[str] = field(default_factory=list)
+    enable_ui: bool = True
+    exclude_providers: list[str] = field(default_factory=lambda: ["TensorrtExecutionProvider"])
+    """Of ONNX Runtime, for Silero; its field is unstable_ort_opts.exclude_providers."""
     inference_device: str = "auto"
     compute_type: str = "default"
     cpu_threads: int = 2
@@ -80,13 +83,16 @@ class Settings:
             api_key=env.get("API_KEY"),
             log_level=env.get("LOG_LEVEL", "debug"),
             stt_model_ttl=int(env.get("STT_MODEL_TTL", "300")),
-            preload_models=json.loads(env.get("PRELOAD_MODELS", "[]")),
+            preload_models=_names(env.get("PRELOAD_MODELS", "[]"), "PRELOAD_MODELS"),
+            enable_ui=_flag(env.get("ENABLE_UI", "true"), "ENABLE_UI"),
+            exclude_providers=_names(
+                env.get("UNSTABLE_ORT_OPTS__EXCLUDE_PROVIDERS", '["TensorrtExecutionProvider"]'),
+                "UNSTABLE_ORT_OPTS__EXCLUDE_PROVIDERS",
+            ),
             inference_device=env.get("WHISPER__INFERENCE_DEVICE", "auto"),
             compute_type=env.get("WHISPER__COMPUTE_TYPE", "default"),
             cpu_threads=int(env.get("WHISPER__CPU_THREADS", "0")) or 2,
         )
-        if not isinstance(settings.preload_models, list):
-            raise ValueError("PRELOAD_MODELS is not a JSON list")
         if settings.stt_model_ttl < -1:
             raise ValueError("STT_MODEL_TTL is less than -1")
         if settings.inference_device not in ("cpu", "cuda", "auto"):
@@ -101,6 +107,23 @@ class Settings:
         if self.inference_device == "cpu" or "16" not in self.compute_type:
             return self.compute_type
         return "int8" if self.compute_type.startswith("int8") else "float32"
+
+
+def _names(text: str, name: str) -> list[str]:
+    """A list as pydantic-settings reads it: JSON."""
+    given = json.loads(text)
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise ValueError(f"{name} is not a JSON list of strings")
+    return given
+
+
+def _flag(text: str, name: str) -> bool:
+    """A truth value as pydantic reads it."""
+    words = {"false": False, "true": True}
+    words |= dict.fromkeys(("0", "off", "f", "n", "no"), False) | dict.fromkeys(("1", "on", "t", "y", "yes"), True)
+    if text.lower() not in words:
+        raise ValueError(f"{name} is not a truth value")
+    return words[text.lower()]
 
 
 class Loaded(Generic[Model]):
