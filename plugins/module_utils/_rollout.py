@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from ._diagnosis import NEVER, Diagnosis, diagnose, unknown
@@ -124,16 +124,42 @@ def complete(seen: Seen) -> bool:
 def earlier(seen: Seen, at_first: Seen) -> ReplicaSet | None:
     """The revision that served before the current one: what a rollback goes back to; None when there is none.
 
-    It is the one whose rollout was last found complete (annotation), or, where none has been watched yet, the one
-    that had a ready pod when the watch began (`at_first`).
+    It is the one that had a ready pod when the watch began (`at_first`), whoever had brought it there. Where no such
+    pod was left (with Recreate an old pod may be gone before the watch begins), it is the one with the latest mark.
     """
-    marked = sorted((one for one in seen.revisions if one.served), key=lambda one: one.served)
-    if marked:
-        last = marked[-1]
-        return None if seen.current and last.uid == seen.current.uid else last
+    new = seen.current.uid if seen.current else ""
     ready = {pod.owner for pod in at_first.old_pods if pod.ready}
-    served = [one for one in seen.revisions if one.uid in ready and (not seen.current or one.uid != seen.current.uid)]
-    return max(served, key=lambda one: one.revision, default=None)
+    # Two of them: a rollout that was not complete. The one with a mark has been.
+    serving = [one for one in seen.revisions if one.uid in ready and one.uid != new]
+    if serving:
+        return max(serving, key=lambda one: (served(one), one.revision))
+    last = max(filter(served, seen.revisions), key=served, default=None)
+    return None if last is None or last.uid == new else last
+
+
+def served(revision: ReplicaSet) -> str:
+    """When a revision was last found complete, as its mark says; empty when it has none of its own.
+
+    `kubectl rollout undo` copies the marks of a ReplicaSet to the Deployment, whose controller copies them to each
+    newer ReplicaSet. So a mark names the ReplicaSet that it is about, and one that names another or none is no mark.
+    """
+    when, _, uid = revision.served.partition(" ")
+    return when if uid == revision.uid else ""
+
+
+def mark(revision: ReplicaSet, now: datetime) -> str:
+    """The mark of a revision that is complete now (time with a time zone); see `served`."""
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {revision.uid}"
+
+
+def unmarked(seen: Seen) -> bool:
+    """Whether the current revision, found complete, has to be marked as the one that served last.
+
+    Not without a pod: a Deployment of no replicas is complete, and nothing has served.
+    """
+    if seen.current is None or not any(pod.ready and not pod.deleting for pod in seen.pods):
+        return False
+    return not served(seen.current) or served(seen.current) < max(map(served, seen.revisions), default="")
 
 
 def leftovers(seen: Seen, now: datetime) -> tuple[Pod, ...]:

@@ -24,7 +24,7 @@ from ._findings import Finding, Status
 from ._follow import Follower, Gone, Outcome, RolloutError, Target
 from ._observed import SERVED, Object, ReplicaSet, Seen
 from ._rollback import MANAGER, earlier_manifest, job_manifest
-from ._rollout import Verdict, earlier, leftovers
+from ._rollout import Verdict, earlier, leftovers, mark, unmarked
 
 RETRIED = "portal-stt/retried"
 """Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
@@ -33,7 +33,6 @@ RESULT = "portal-stt/result"
 """Annotation of a Job: the last words of the pod that succeeded, which outlive the pod."""
 
 DELETE_SECONDS = 30.0
-_LATER = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Reporter:
@@ -155,16 +154,19 @@ class Task:
             self._cluster.request("DELETE", f"{self._target.core('pods')}/{pod.name}")
             self.changed = True
         if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
-            self._annotate(seen.current, RETRIED)
+            self._patch(self._replica_set(seen.current), RETRIED, datetime.now(UTC).isoformat(timespec="seconds"))
         return frozenset(pod.uid for pod in failed)
 
     def _mark(self, seen: Seen) -> None:
         """The ReplicaSet says that it has served, unless it is the one that says so already."""
         current = seen.current
-        if current is None or (current.served and current.served == max(one.served for one in seen.revisions)):
+        if current is None or not unmarked(seen):
             return
         try:
-            self._annotate(current, SERVED)
+            if SERVED in _annotations(self._cluster.get(self._target.path)):
+                # Left by `kubectl rollout undo`; the controller would write it over each mark of ours.
+                self._patch(self._target.path, SERVED, None)
+            self._patch(self._replica_set(current), SERVED, mark(current, datetime.now(UTC)))
         except ClusterError as error:
             self.findings.append(
                 Finding(
@@ -191,10 +193,11 @@ class Task:
             self._patch(self._target.path, RESULT, kept)
         return kept
 
-    def _annotate(self, revision: ReplicaSet, name: str) -> None:
-        self._patch(f"{self._target.replica_sets}/{revision.name}", name, datetime.now(UTC).strftime(_LATER))
+    def _replica_set(self, revision: ReplicaSet) -> str:
+        return f"{self._target.replica_sets}/{revision.name}"
 
-    def _patch(self, path: str, name: str, value: str) -> None:
+    def _patch(self, path: str, name: str, value: str | None) -> None:
+        """The object has this annotation; None: it does not have it."""
         self._cluster.request(
             "PATCH",
             path,

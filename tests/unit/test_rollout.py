@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils import _follow
 from ansible_collections.portal.stt.plugins.module_utils import _observed as observed
+from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, ClusterError
 from ansible_collections.portal.stt.plugins.module_utils._follow import Target, assemble
 from ansible_collections.portal.stt.plugins.module_utils._observed import Condition, Exit, Pod, ReplicaSet, Seen
 from ansible_collections.portal.stt.plugins.module_utils._rollback import earlier_manifest, job_manifest
@@ -22,7 +23,11 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout import (
     complete,
     earlier,
     leftovers,
+    mark,
+    served,
+    unmarked,
 )
+from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
 from ansible_collections.portal.stt.plugins.module_utils._watch import Changed, Listed
 
 CAPTURED = Path(__file__).parent.parent / "fixtures" / "faults"
@@ -74,27 +79,53 @@ def test_complete(view: Seen, expected: bool) -> None:
 
 SOON = "2026-11-24T05:00:00Z"
 LATER = "2026-11-24T06:00:00Z"
+SERVING = seen(old_pods=(pod("stt-1-a", "r1", deleting=True),))
+OLDEST = ReplicaSet("stt-0", "r0", 1, "", 0, {}, {}, {})
+
+
+def marked(revision: ReplicaSet, when: str) -> ReplicaSet:
+    return replace(revision, served=f"{when} {revision.uid}")
 
 
 @pytest.mark.parametrize(
     ("revisions", "first", "expected"),
     [
-        pytest.param((replace(BEFORE, served=SOON), CURRENT), seen(), "stt-1", id="the one that has served"),
+        pytest.param((marked(BEFORE, SOON), CURRENT), seen(), "stt-1", id="the one that has served"),
         pytest.param((BEFORE, CURRENT), seen(), None, id="none has served"),
+        pytest.param((BEFORE, CURRENT), SERVING, "stt-1", id="it was seen serving"),
         pytest.param(
-            (BEFORE, CURRENT), seen(old_pods=(pod("stt-1-a", "r1", deleting=True),)), "stt-1", id="it was seen serving"
+            (marked(OLDEST, LATER), BEFORE, CURRENT),
+            SERVING,
+            "stt-1",
+            id="somebody else brought the one that was seen serving: it has no mark",
+        ),
+        pytest.param((BEFORE, marked(CURRENT, LATER)), SERVING, "stt-1", id="back to a marked template that fails now"),
+        pytest.param(
+            (marked(OLDEST, SOON), replace(BEFORE, revision=2), CURRENT),
+            seen(old_pods=(pod("stt-0-a", "r0"), pod("stt-1-a", "r1"))),
+            "stt-0",
+            id="two are seen serving: the rollout of the unmarked one was not complete",
         ),
         pytest.param(
-            (replace(BEFORE, served=SOON), replace(CURRENT, served=LATER)),
+            (marked(BEFORE, SOON), marked(CURRENT, LATER)),
             seen(),
             None,
             id="the current one served last: the fault came from elsewhere",
         ),
         pytest.param(
-            (replace(BEFORE, served=LATER), replace(CURRENT, served=SOON)),
+            (marked(BEFORE, LATER), marked(CURRENT, SOON)),
             seen(),
             "stt-1",
             id="back to an old template that fails now: forward again",
+        ),
+        pytest.param(
+            (marked(BEFORE, SOON), replace(CURRENT, served=f"{LATER} r1")),
+            seen(),
+            "stt-1",
+            id="a mark that was copied by kubectl rollout undo",
+        ),
+        pytest.param(
+            (replace(BEFORE, served=SOON), CURRENT), seen(), None, id="a mark that names no ReplicaSet may be a copy"
         ),
     ],
 )
@@ -102,6 +133,67 @@ def test_what_a_rollback_goes_back_to(revisions: tuple[ReplicaSet, ...], first: 
     current = next(one for one in revisions if one.uid == "r2")
     found = earlier(seen(revisions=revisions, current=current), first)
     assert (found.name if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        pytest.param(seen(), True, id="it has no mark"),
+        pytest.param(seen(current=marked(CURRENT, SOON)), False, id="it has"),
+        pytest.param(seen(current=replace(CURRENT, served=f"{LATER} r1")), True, id="it has that of another"),
+        pytest.param(
+            seen(current=marked(CURRENT, SOON), revisions=(marked(BEFORE, LATER), CURRENT)),
+            True,
+            id="another one served later",
+        ),
+        pytest.param(seen(deployment=replace(READY, wanted=0), pods=()), False, id="no replicas: nothing has served"),
+    ],
+)
+def test_what_is_marked(view: Seen, expected: bool) -> None:
+    assert unmarked(view) is expected
+
+
+def test_a_mark_names_its_replica_set() -> None:
+    value = mark(CURRENT, datetime(2026, 11, 24, 7, tzinfo=timezone(timedelta(hours=2))))
+    assert value == "2026-11-24T05:00:00Z r2"
+    assert served(replace(CURRENT, served=value)) == SOON
+
+
+class Recorded(Cluster):
+    """Stands for a cluster: has the objects at some paths, notes each change, answers each with the next status."""
+
+    def __init__(self, objects: dict[str, Any] | None = None, *statuses: int) -> None:
+        self.objects, self.statuses, self.changes = objects or {}, list(statuses), list[tuple[str, str, Any]]()
+
+    def get(self, path: str, query: Any = None) -> dict[str, Any]:
+        if path not in self.objects:
+            raise ClusterError("API server", "Not found.", "", status=404)
+        return cast(dict[str, Any], self.objects[path])
+
+    def request(self, method: str, path: str, *, body: bytes | None = None, **_: Any) -> bytes:
+        self.changes.append((method, path.rpartition("/")[2], json.loads(body) if body else None))
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status != 200:
+            raise ClusterError("API server", f"HTTP {status}.", "", status=status)
+        return json.dumps(self.objects.get(path, {})).encode()
+
+
+def task(cluster: Cluster, kind: str = "Deployment") -> Task:
+    return Task(cluster, Target(kind, "n", "stt"), Reporter())
+
+
+DEPLOYMENT = Target("Deployment", "n", "stt").path
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["plain", "after kubectl rollout undo"])
+def test_a_mark_is_not_overwritten_by_one_that_was_copied_to_the_deployment(left: bool) -> None:
+    annotations = {"portal-stt/served": f"{SOON} r1"} if left else {}
+    cluster = Recorded({DEPLOYMENT: {"metadata": {"annotations": annotations}}})
+    task(cluster)._mark(seen())
+    *before, (method, name, body) = cluster.changes
+    assert before == ([("PATCH", "stt", {"metadata": {"annotations": {"portal-stt/served": None}}})] if left else [])
+    assert (method, name) == ("PATCH", "stt-2")
+    assert body["metadata"]["annotations"]["portal-stt/served"].endswith("Z r2")
 
 
 # Time
