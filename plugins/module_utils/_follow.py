@@ -17,7 +17,7 @@ from ._cluster import Cluster, ClusterError, label_selector
 from ._diagnosis import Diagnosis
 from ._findings import CollectionError
 from ._observed import Container, Object, Pod, Seen
-from ._rollout import Memory, Verdict, advance
+from ._rollout import Memory, Past, Verdict, advance, without
 from ._watch import Interrupted, Listed, News, Watches
 
 NODES = "/api/v1/nodes"
@@ -85,7 +85,7 @@ class Follower:
 
     say: gets each line of progress as it happens.
     present: whether somebody still waits for the outcome.
-    begin: is called with the first complete view, before it is judged; gives the uids of pods that it has removed.
+    begin: is called with the first complete view, before it is judged; gives what in it is not to be judged.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class Follower:
         say: Say,
         *,
         present: Callable[[], bool] = lambda: True,
-        begin: Callable[[Seen], frozenset[str]] = lambda _: frozenset(),
+        begin: Callable[[Seen], Past] = lambda _: Past(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._target, self._say = cluster, target, say
         self._present, self._begin, self._clock = present, begin, clock
         self._objects: dict[str, dict[str, Object]] = {}
         self._silent: set[str] = set()
-        self._removed: frozenset[str] = frozenset()
+        self._past = Past()
         self._lookups = _Lookups(cluster, target)
 
     def run(self, raw: Object, timeout: float) -> Outcome:
@@ -149,8 +149,8 @@ class Follower:
                 )
             seen = self._lookups.complete(assemble(self._target, self._objects), self._objects, watches)
             if first is None:
-                first, self._removed = seen, self._begin(seen)
-            seen = replace(seen, pods=tuple(pod for pod in seen.pods if pod.uid not in self._removed))
+                first, self._past = seen, self._begin(seen)
+            seen = without(seen, self._past)
             step = advance(memory, seen, now, start + timeout)
             memory, wake = step.memory, step.wake
             if self._target.kind == "Job":

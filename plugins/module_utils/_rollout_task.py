@@ -24,7 +24,7 @@ from ._findings import Finding, Status
 from ._follow import Follower, Gone, Outcome, RolloutError, Target
 from ._observed import SERVED, Object, ReplicaSet, Seen
 from ._rollback import MANAGER, earlier_manifest, job_manifest
-from ._rollout import Verdict, earlier, leftovers, mark, unmarked
+from ._rollout import Past, Verdict, earlier, leftovers, mark, past, unmarked
 
 RETRIED = "portal-stt/retried"
 """Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
@@ -146,16 +146,17 @@ class Task:
             time.sleep(0.2)
         return self._cluster.apply(self._target.path, job_manifest(job), field_manager=MANAGER)
 
-    def _start_afresh(self, seen: Seen) -> frozenset[str]:
+    def _start_afresh(self, seen: Seen) -> Past:
         """What had failed before this run began is tried again at once, so that the answer is about now."""
-        failed = leftovers(seen, datetime.now(UTC))
+        now = datetime.now(UTC)
+        failed = leftovers(seen, now)
         for pod in failed:
             self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
             self._cluster.request("DELETE", f"{self._target.core('pods')}/{pod.name}")
             self.changed = True
         if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
-            self._patch(self._replica_set(seen.current), RETRIED, datetime.now(UTC).isoformat(timespec="seconds"))
-        return frozenset(pod.uid for pod in failed)
+            self._patch(self._replica_set(seen.current), RETRIED, now.isoformat(timespec="seconds"))
+        return past(seen, failed, now)
 
     def _mark(self, seen: Seen) -> None:
         """The ReplicaSet says that it has served, unless it is the one that says so already."""

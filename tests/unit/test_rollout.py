@@ -18,14 +18,17 @@ from ansible_collections.portal.stt.plugins.module_utils._observed import Condit
 from ansible_collections.portal.stt.plugins.module_utils._rollback import earlier_manifest, job_manifest
 from ansible_collections.portal.stt.plugins.module_utils._rollout import (
     Memory,
+    Past,
     Verdict,
     advance,
     complete,
     earlier,
     leftovers,
     mark,
+    past,
     served,
     unmarked,
+    without,
 )
 from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
 from ansible_collections.portal.stt.plugins.module_utils._watch import Changed, Listed
@@ -341,8 +344,66 @@ def test_pods_that_had_failed_before_the_run(now: str, names: list[str]) -> None
     assert [one.name for one in found] == names
 
 
-def test_a_pod_that_starts_slowly_is_left_alone() -> None:
-    assert leftovers(BUSY, datetime(2026, 11, 24, 6, tzinfo=UTC)) == ()
+NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
+REBOOTED = observed.Container("stt", "img:1", "running", restarts=1, exit=Exit(255, "Unknown", "", SOON))
+CRASHED = replace(REBOOTED, restarts=5, exit=Exit(1, "Error", "", SOON))
+BACKING_OFF = replace(CRASHED, state="waiting", reason="CrashLoopBackOff")
+PULLING = observed.Container("stt", "img:1", "waiting", "ImagePullBackOff", "connection refused")
+LOADING = observed.Container("stt", "img:1", "running")
+UNREADY = observed.Container("stt", "img:1", "running", started=True, restarts=5, exit=Exit(1, "Error", "", SOON))
+
+
+@pytest.mark.parametrize(
+    ("pods", "names"),
+    [
+        pytest.param({"a": [LOADING]}, [], id="it starts slowly"),
+        pytest.param({"a": [PULLING], "b": [LOADING]}, ["a"], id="one backs off, its neighbour loads"),
+        pytest.param({"a": [PULLING], "b": [PULLING]}, ["a", "b"], id="two back off for the same cause"),
+        pytest.param({"a": [REBOOTED]}, [], id="the node was restarted, and it loads"),
+        pytest.param({"a": [CRASHED]}, [], id="it had crashed, and loads now"),
+        pytest.param({"a": [UNREADY]}, [], id="it had crashed, and is not ready now"),
+        pytest.param({"a": [BACKING_OFF]}, ["a"], id="it had crashed, and backs off"),
+        pytest.param({"a": [replace(BACKING_OFF, restarts=2)]}, [], id="it has not crashed often enough to be final"),
+        pytest.param({"a": [BACKING_OFF, replace(LOADING, name="helper")]}, [], id="its other container loads"),
+    ],
+)
+def test_what_is_replaced_at_the_beginning(pods: dict[str, list[observed.Container]], names: list[str]) -> None:
+    made = tuple(pod(name, ready=False, containers=tuple(containers)) for name, containers in pods.items())
+    view = seen(deployment=replace(READY, available=0), pods=made)
+    assert [one.name for one in leftovers(view, NOW)] == names
+
+
+def test_evicted_pods_of_before_are_removed_unless_it_serves() -> None:
+    evicted = tuple(pod(name, phase="Failed", reason="Evicted", ready=False) for name in "ab")
+    view = seen(deployment=replace(READY, available=0), pods=evicted)
+    assert leftovers(view, NOW) == evicted
+    assert leftovers(seen(pods=(*evicted, pod())), NOW) == ()
+
+
+def test_crashes_of_before_do_not_end_a_start_that_goes_on() -> None:
+    killed = observed.Event("Pod", "a", "uid-a", "Normal", "Killing", "Container stt failed liveness probe, …", 7, SOON)
+    first = seen(
+        deployment=replace(READY, available=0), pods=(pod("a", ready=False, containers=(CRASHED,)),), events=(killed,)
+    )
+    before = past(first, (), NOW)
+    assert play((0, without(first, before))) == [(0, "waiting")]
+    ended = replace(CRASHED, state="terminated", exit=Exit(1, "Error", "", LATER))
+    ends = [replace(ended, restarts=restarts) for restarts in (5, 6, 7)]
+    views = [replace(first, pods=(pod("a", ready=False, containers=(one,)),)) for one in ends]
+    looks = [(second, without(view, before)) for second, view in enumerate(views, 1)]
+    assert play(*looks) == [(1, "waiting"), (2, "waiting"), (3, "failed crash-loop")]
+    again = without(replace(first, events=(replace(killed, count=9),)), before)
+    assert [event.count for event in again.events] == [2]
+
+
+def test_failed_tries_of_before_do_not_end_a_job_whose_next_one_runs() -> None:
+    said = json.dumps({"error": "The hub has no such revision.", "cause": "HTTP 404", "remedy": "Correct it."})
+    ended = observed.Container("seed", "img:1", "terminated", exit=Exit(12, "Error", said, SOON))
+    failed = pod("seed-a", "j", phase="Failed", ready=False, containers=(ended,))
+    downloads = pod("seed-b", "j", containers=(replace(LOADING, name="seed"),))
+    view = Seen("Job", "n", "seed", job=observed.Job("seed", "j", False, 0, 1, {}), pods=(failed, downloads))
+    assert play((0, view)) == [(0, "failed seed-failed")]
+    assert play((0, without(view, past(view, (), NOW)))) == [(0, "waiting")]
 
 
 @pytest.mark.parametrize("conditions", [{}, {"Complete": Condition("True")}])
@@ -392,12 +453,12 @@ def test_a_pod_that_was_replaced_is_not_judged(monkeypatch: pytest.MonkeyPatch) 
         def add(self, *_: Any, **__: Any) -> None: ...
         def stop(self) -> None: ...
 
-    def begin(view: Seen) -> frozenset[str]:
+    def begin(view: Seen) -> Past:
         (old,) = view.pods
         (inbox,) = inboxes
         inbox.put(Listed(target.core("pods"), (failed, ready)))
         inbox.put(Changed(target.collection, {**deployment, "status": {**status, "availableReplicas": 1}}, gone=False))
-        return frozenset([old.uid])
+        return Past(frozenset([old.uid]))
 
     inboxes: list[SimpleQueue[Any]] = []
     monkeypatch.setattr(_follow, "Watches", Told)
