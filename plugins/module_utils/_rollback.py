@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from ._observed import Object, ReplicaSet
+from ._rollout import FRESH_SECONDS
 
 MANAGER = "portal-stt"
 _JOB_LABELS = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
@@ -57,6 +59,24 @@ def _pick(value: Mapping[str, Any], fields: Mapping[str, Any] | None) -> dict[st
             inner = value[name]
             picked[name] = _pick(inner, below) if below and isinstance(inner, Mapping) else inner
     return picked
+
+
+def stuck(job: Object, now: datetime) -> bool:
+    """Whether a Job has failed for ever or does nothing but wait for its next try; `now` with a time zone.
+
+    Its waits grow to minutes. One that runs a try is left alone: it may be downloading. One that has no pod after half
+    a minute has been refused, or its controller does not work.
+    """
+    status = job.get("status") or {}
+    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    if "True" in (conditions.get("Complete"), conditions.get("SuccessCriteriaMet")):
+        return False
+    if conditions.get("Failed") == "True":
+        return True
+    if status.get("active") or status.get("succeeded") or job["spec"].get("suspend"):
+        return False
+    age = now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])
+    return bool(status.get("failed")) or age.total_seconds() > FRESH_SECONDS
 
 
 def job_manifest(job: Object) -> dict[str, Any]:

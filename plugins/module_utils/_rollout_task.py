@@ -23,7 +23,7 @@ from ._diagnosis import Diagnosis
 from ._findings import Finding, Status
 from ._follow import Follower, Gone, Outcome, RolloutError, Target
 from ._observed import SERVED, Object, ReplicaSet, Seen
-from ._rollback import MANAGER, earlier_manifest, job_manifest
+from ._rollback import MANAGER, earlier_manifest, job_manifest, stuck
 from ._rollout import Past, Verdict, earlier, leftovers, mark, past, unmarked
 
 RETRIED = "portal-stt/retried"
@@ -123,7 +123,7 @@ class Task:
         raw = self._cluster.find(self._target.path)
         if raw is None:
             raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
-        if self._target.kind == "Job" and _has_failed(raw):
+        if self._target.kind == "Job" and stuck(raw, datetime.now(UTC)):
             return self._anew(raw)
         return raw
 
@@ -250,12 +250,6 @@ class Task:
 
 def _annotations(raw: Object) -> dict[str, str]:
     return (raw.get("metadata") or {}).get("annotations") or {}
-
-
-def _has_failed(job: Object) -> bool:
-    status = job.get("status") or {}
-    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
-    return conditions.get("Complete") != "True" and (conditions.get("Failed") == "True" or bool(status.get("failed")))
 
 
 def _success(outcome: Outcome) -> str:

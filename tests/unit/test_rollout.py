@@ -15,7 +15,7 @@ from ansible_collections.portal.stt.plugins.module_utils import _observed as obs
 from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, ClusterError
 from ansible_collections.portal.stt.plugins.module_utils._follow import Target, assemble
 from ansible_collections.portal.stt.plugins.module_utils._observed import Condition, Exit, Pod, ReplicaSet, Seen
-from ansible_collections.portal.stt.plugins.module_utils._rollback import earlier_manifest, job_manifest
+from ansible_collections.portal.stt.plugins.module_utils._rollback import earlier_manifest, job_manifest, stuck
 from ansible_collections.portal.stt.plugins.module_utils._rollout import (
     Memory,
     Past,
@@ -531,6 +531,26 @@ def test_the_manifest_of_an_earlier_revision() -> None:
             "template": {"spec": {"containers": ["old"]}},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("created", "status", "expected"),
+    [
+        pytest.param(SOON, {"failed": 4, "conditions": [{"type": "Failed", "status": "True"}]}, True, id="for ever"),
+        pytest.param(SOON, {"failed": 1, "active": 1}, False, id="its next try downloads"),
+        pytest.param(SOON, {"failed": 1}, True, id="it waits for its next try"),
+        pytest.param(SOON, {}, True, id="its pod was refused"),
+        pytest.param("2026-11-24T05:59:50Z", {}, False, id="it was made just now"),
+        pytest.param(
+            SOON,
+            {"failed": 1, "succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]},
+            False,
+            id="done",
+        ),
+    ],
+)
+def test_a_job_that_is_made_anew(created: str, status: dict[str, Any], expected: bool) -> None:
+    assert stuck({"metadata": {"creationTimestamp": created}, "spec": {}, "status": status}, NOW) is expected
 
 
 def test_the_manifest_of_a_job_that_had_failed() -> None:
