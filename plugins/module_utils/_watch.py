@@ -24,6 +24,10 @@ WATCH_SECONDS = 30.0
 FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0
 """Seconds between tries while the API server does not answer: the first pause, doubled up to the longest."""
 
+REFUSED_SECONDS = 30.0
+"""For so long a right that was there may be missing: an API server that has just started answers before it has read
+all roles (kubernetes/kubernetes#121635)."""
+
 
 class Api(Protocol):
     """The part of a cluster that a watch needs."""
@@ -73,14 +77,15 @@ def follow(
 ) -> Iterator[News]:
     """What happens to the objects at an API path, until the caller stops or a right is missing (403).
 
+    That is final at once only before the first list: later, an API server that restarts says so too.
     wait: pauses for seconds, and says whether to stop; injected, so that tests need no time.
     """
-    version, pause = "", FIRST_WAIT
+    version, pause, patience = "", FIRST_WAIT, 0.0
     while True:
         try:
             if not version:
                 answer = api.get(path, query)
-                version = answer["metadata"]["resourceVersion"]
+                version, patience = answer["metadata"]["resourceVersion"], REFUSED_SECONDS
                 yield Listed(path, tuple(answer.get("items") or ()))
             for event in api.watch(path, query, resource_version=version, timeout=WATCH_SECONDS):
                 pause = FIRST_WAIT
@@ -93,10 +98,12 @@ def follow(
             if error.status == 410:
                 version = ""  # what happened meanwhile is not known: ask for everything
                 continue
-            final = error.status in (400, 403, 404, 405)
+            final = error.status in (400, 404, 405) or (error.status == 403 and patience <= 0)
             yield Interrupted(path, error, final)
             if final or wait(pause):
                 return
+            if error.status == 403:
+                patience -= pause
             version = ""  # so that there is news when it goes on, even if nothing has changed
             pause = min(2 * pause, LONGEST_WAIT)
 

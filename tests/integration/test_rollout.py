@@ -80,11 +80,15 @@ def restarted(hiccup: Hiccup) -> None:
     controlplane.up()
 
 
-def test_the_api_server_restarts() -> None:
-    steps = (hiccups.waits("ContainerCreating"), hiccups.after(2), restarted, hiccups.after(1), hiccups.READY)
-    access = cast(Errors, rollouts.cluster(Errors))
-    access.begin()
+def test_the_api_server_restarts(tmp_path: Path) -> None:
+    """With the least rights: the administrator needs no roles, which it reads only after it answers."""
+    kubeconfig = tmp_path / "kubeconfig"
+    steps = (hiccups.waits("ContainerCreating"), hiccups.after(3), restarted, hiccups.after(1), hiccups.READY)
     with rolling_out(Hiccup("api-restart", steps)) as fault:
+        grant(fault.namespace)
+        kubeconfig.write_text(kubeconfig_with(token_of(fault.namespace, "first")))
+        access = cast(Errors, rollouts.cluster(Errors, kubeconfig))
+        access.begin()
         reporter = Reporter()
         result = Task(access, rollouts.target(fault), reporter).run(timeout=240, rollback=True)
     assert result["status"] == "complete"

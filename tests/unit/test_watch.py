@@ -117,6 +117,12 @@ DOWN = answer(0)
             id="an API server that asks for patience",
         ),
         pytest.param([answer(403)], ["list"], ["refused"], id="a right that is missing ends it"),
+        pytest.param(
+            [LIST, DOWN, answer(403), LIST, []],
+            ["list", "watch 10", "list", "list", "watch 10"],
+            ["listed 1", "interrupted", "interrupted", "listed 1"],
+            id="an API server that restarts, and has not read the roles yet",
+        ),
     ],
 )
 def test_follow(answers: list[Any], asked: list[str], news: list[str]) -> None:
@@ -139,3 +145,10 @@ def test_pauses_grow_and_begin_anew_after_an_answer() -> None:
     script = Script(LIST, DOWN, DOWN, DOWN, DOWN, DOWN, LIST, [event("MODIFIED", 11), DOWN], LIST, [])
     _, pauses = run(script)
     assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 0.25, 0]
+
+
+def test_a_right_that_was_taken_away_ends_it_after_half_a_minute() -> None:
+    script = Script(LIST, *[answer(403)] * 30)
+    got, pauses = run(script)
+    assert [_short(one) for one in got] == ["listed 1", *["interrupted"] * (len(pauses)), "refused"]
+    assert 30 <= sum(pauses) <= 32
