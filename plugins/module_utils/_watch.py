@@ -11,10 +11,11 @@ the list's resourceVersion, watch again from the last one seen, list again after
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ._cluster import ClusterError
 
@@ -27,6 +28,11 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0
 REFUSED_SECONDS = 30.0
 """For so long a right that was there may be missing: an API server that has just started answers before it has read
 all roles (kubernetes/kubernetes#121635)."""
+
+INSIST_SECONDS = 30.0
+"""A single request is tried again for so long."""
+
+Answer = TypeVar("Answer")
 
 
 class Api(Protocol):
@@ -106,6 +112,29 @@ def follow(
                 patience -= pause
             version = ""  # so that there is news when it goes on, even if nothing has changed
             pause = min(2 * pause, LONGEST_WAIT)
+
+
+def insist(
+    send: Callable[[], Answer],
+    *,
+    wait: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Answer:
+    """What `send` returns; it is called again while the API server does not answer, or asks for patience.
+
+    It may have been heard without an answer: what it asks for must be the same when it is asked for twice.
+    wait, clock: injected, so that tests need no time. Raises ClusterError.
+    """
+    end, pause = clock() + INSIST_SECONDS, FIRST_WAIT
+    while True:
+        try:
+            return send()
+        except ClusterError as error:
+            passing = error.status in (0, 429) or error.status >= 500
+            if not passing or clock() + pause > end:
+                raise
+        wait(pause)
+        pause = min(2 * pause, LONGEST_WAIT)
 
 
 class Watches:
