@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ._observed import Object, ReplicaSet
+from ._observed import Object, ReplicaSet, same_template
 from ._rollout import FRESH_SECONDS
 
 MANAGER = "portal-stt"
@@ -39,6 +39,21 @@ def earlier_manifest(deployment: Object, revision: ReplicaSet) -> dict[str, Any]
         },
         "spec": {**spec, "selector": deployment["spec"]["selector"], "template": revision.template},
     }
+
+
+def exact_template(applied: Object, revision: ReplicaSet) -> list[dict[str, Any]]:
+    """The JSON patch after which the template is that of the revision; empty when it is already.
+
+    A server-side apply leaves the items of lists and maps that another manager owns (`kubectl set env`, Keel), and so
+    would make a third template, which has never served. The rest of the Deployment stays theirs. The patch is refused
+    (422) when somebody has changed the Deployment since it was applied.
+    """
+    if same_template(applied["spec"]["template"], revision.template):
+        return []
+    return [
+        {"op": "test", "path": "/metadata/generation", "value": applied["metadata"]["generation"]},
+        {"op": "replace", "path": "/spec/template", "value": revision.template},
+    ]
 
 
 def _owned(raw: Object) -> Mapping[str, Any]:

@@ -182,7 +182,7 @@ class Recorded(Cluster):
 
 
 def task(cluster: Cluster, kind: str = "Deployment") -> Task:
-    return Task(cluster, Target(kind, "n", "stt"), Reporter())
+    return Task(cluster, Target(kind, "n", "stt"), Reporter(), wait=lambda _: None)
 
 
 DEPLOYMENT = Target("Deployment", "n", "stt").path
@@ -197,6 +197,42 @@ def test_a_mark_is_not_overwritten_by_one_that_was_copied_to_the_deployment(left
     assert before == ([("PATCH", "stt", {"metadata": {"annotations": {"portal-stt/served": None}}})] if left else [])
     assert (method, name) == ("PATCH", "stt-2")
     assert body["metadata"]["annotations"]["portal-stt/served"].endswith("Z r2")
+
+
+@pytest.mark.parametrize("status", [200, 404], ids=["there", "already gone"])
+def test_a_pod_that_is_replaced_may_be_gone_already(status: int) -> None:
+    cluster = Recorded({}, 0, 503, status)
+    began = task(cluster)
+    backing_off = pod(ready=False, containers=(BACKING_OFF,))
+    before = began._start_afresh(seen(deployment=replace(READY, available=0), pods=(backing_off,)))
+    assert cluster.changes == [("DELETE", "stt-2-a", None)] * 3
+    assert before.pods == {"uid-stt-2-a"}
+    assert began.changed is (status == 200)
+
+
+OLD = {"spec": {"containers": [{"name": "stt", "image": "img:1"}]}}
+MIXED = {"spec": {"containers": [{"name": "stt", "image": "img:1", "env": [{"name": "BROKEN", "value": "1"}]}]}}
+
+
+@pytest.mark.parametrize("template", [OLD, MIXED], ids=["plain", "somebody else has set a variable"])
+def test_what_comes_back_is_the_template_that_served(template: dict[str, Any]) -> None:
+    """Also when the API server is away for a moment. What an apply leaves of others is replaced, in the template."""
+    deployment = {
+        "metadata": {"name": "stt", "namespace": "n", "generation": 7},
+        "spec": {"selector": {}, "template": template},
+    }
+    cluster = Recorded({DEPLOYMENT: deployment}, 0, 429)
+    back = task(cluster)
+    back._bring_back(replace(BEFORE, template=OLD))
+    refused, asked_to_wait, (method, name, manifest), *then = cluster.changes
+    assert refused == asked_to_wait == (method, name, manifest)
+    assert manifest["spec"]["template"] == OLD
+    assert back.rolled_back
+    patch = [
+        {"op": "test", "path": "/metadata/generation", "value": 7},
+        {"op": "replace", "path": "/spec/template", "value": OLD},
+    ]
+    assert then == ([] if template == OLD else [("PATCH", "stt", patch)])
 
 
 # Time
