@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
+import yaml
 from ansible_collections.portal.stt.plugins.module_utils import _follow
 from ansible_collections.portal.stt.plugins.module_utils import _observed as observed
 from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, ClusterError
@@ -32,6 +33,7 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout import (
 )
 from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
 from ansible_collections.portal.stt.plugins.module_utils._watch import Changed, Listed
+from jinja2 import Environment, StrictUndefined
 
 CAPTURED = Path(__file__).parent.parent / "fixtures" / "faults"
 READY = observed.Deployment("stt", "d", 2, 2, False, 1, 1, 1, 1, {}, {})
@@ -606,3 +608,36 @@ def test_the_manifest_of_a_job_that_had_failed() -> None:
         "metadata": {"name": "seed", "namespace": "n", "labels": {"app": "seed"}},
         "spec": {"backoffLimit": 3, "template": {"metadata": {"labels": {"app": "seed"}}, "spec": {"containers": []}}},
     }
+
+
+# What it needs
+
+
+NEEDED = [
+    *[("apps", kind, verb) for kind in ("deployments", "replicasets") for verb in ("get", "list", "watch", "patch")],
+    *[("batch", "jobs", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")],
+    *[("", kind, verb) for kind in ("pods", "events", "persistentvolumeclaims", "nodes") for verb in ("list", "watch")],
+    ("", "pods", "delete"),
+    ("", "pods/log", "get"),
+    ("metrics.k8s.io", "pods", "get"),
+]
+
+
+def test_the_account_of_rbac_yml_has_the_rights_that_a_rollout_needs() -> None:
+    template = Path(__file__).parents[2] / "roles" / "speaches" / "templates" / "rbac.yaml.j2"
+    jinja = Environment(undefined=StrictUndefined, autoescape=False)
+    jinja.filters["to_json"] = json.dumps
+    volume = {"name": "v"}
+    text = jinja.from_string(template.read_text()).render(
+        speaches_name="stt", speaches_namespace="n", speaches__volume=volume
+    )
+    rules = [rule for one in yaml.safe_load_all(text) for rule in one.get("rules", ())]
+    granted = {
+        (group, kind, verb)
+        for rule in rules
+        if "resourceNames" not in rule
+        for group in rule["apiGroups"]
+        for kind in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert [right for right in NEEDED if right not in granted] == []
