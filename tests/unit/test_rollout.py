@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -457,6 +458,30 @@ def test_the_pod_of_a_job_that_did_its_work_is_left_alone(conditions: dict[str, 
     view = Seen("Job", "n", "seed", job=job, pods=(tried, again, done))
     assert leftovers(view, datetime(2026, 11, 24, 6, tzinfo=UTC)) == ()
     assert advance(Memory(), view, 60, 900).verdict is (Verdict.COMPLETE if conditions else Verdict.WAITING)
+
+
+@pytest.mark.parametrize(
+    ("line", "neighbours"),
+    [
+        ("RuntimeError: CUDA failed with error out of memory", ("llm/ollama: 1 nvidia.com/gpu on gpu-1",)),
+        ("cublasCreate failed with CUBLAS_STATUS_ALLOC_FAILED", ("llm/ollama: 1 nvidia.com/gpu on gpu-1",)),
+        ("RuntimeError: no kernel image is available for execution on the device", None),
+    ],
+)
+def test_who_sits_on_a_card_is_asked_when_it_is_full(line: str, neighbours: tuple[str, ...] | None) -> None:
+    class Told(Recorded):
+        """Has a log, and a pod of somebody else on the node."""
+
+        def request(self, method: str, path: str, **_: Any) -> bytes:
+            return line.encode()
+
+    spec = {"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
+    ollama = {"metadata": {"namespace": "llm", "name": "ollama"}, "spec": spec}
+    cluster = Told({"/api/v1/pods": {"items": [ollama]}})
+    view = seen(pods=(pod(ready=False, containers=(replace(BACKING_OFF, restarts=1),)),))
+    watches = cast(Any, SimpleNamespace(add=lambda *_, **__: None))
+    found = _follow._Lookups(cluster, Target("Deployment", "n", "stt")).complete(view, {}, watches)
+    assert found.neighbours == neighbours
 
 
 def test_a_pod_that_was_replaced_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
