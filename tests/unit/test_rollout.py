@@ -36,6 +36,8 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Re
 from ansible_collections.portal.stt.plugins.module_utils._watch import Changed, Listed
 from jinja2 import Environment, StrictUndefined
 
+from lab.faults import table
+
 CAPTURED = Path(__file__).parent.parent / "fixtures" / "faults"
 READY = observed.Deployment("stt", "d", 2, 2, False, 1, 1, 1, 1, {}, {})
 CURRENT = ReplicaSet("stt-2", "r2", 2, "", 1, {}, {}, {})
@@ -666,3 +668,24 @@ def test_the_account_of_rbac_yml_has_the_rights_that_a_rollout_needs() -> None:
         for verb in rule["verbs"]
     }
     assert [right for right in NEEDED if right not in granted] == []
+
+
+def test_the_faults_that_the_role_makes_can_be_checked_by_molecule() -> None:
+    """Its scenario wants each to be final, and what served before to be back."""
+    made = [fault for fault in table() if fault.role is not None]
+    assert [fault.cause for fault in made] == [
+        "gpu-insufficient",
+        "taint-not-tolerated",
+        "no-gpu-node",
+        "priority-class-missing",
+        "runtime-class-missing",
+    ]
+    assert all(fault.final and not fault.outside and fault.at == "cluster" for fault in made)
+    assert {name for fault in made for name in fault.role or {}} <= set(gpu_options())
+
+
+def gpu_options() -> dict[str, Any]:
+    """The options of the role's speaches_gpu."""
+    specs = Path(__file__).parents[2] / "roles" / "speaches" / "meta" / "argument_specs.yml"
+    main = yaml.safe_load(specs.read_text())["argument_specs"]["main"]
+    return cast(dict[str, Any], main["options"]["speaches_gpu"]["options"])
