@@ -18,7 +18,7 @@ help: ## what can be made
 demo: $(STAMP) lab ## from nothing to text from speech, in the lab
 	$(RUN) ansible-playbook -i inventory/lab site.yml
 
-test: lint unit lab ## what every change must pass
+test: lint unit ## what every change must pass
 	@$(MAKE) --no-print-directory integration molecule e2e
 	@$(MAKE) --no-print-directory down
 
@@ -44,17 +44,17 @@ docs: $(STAMP) ## the documentation of modules and roles, of the collection as b
 unit: $(STAMP) ## decisions, without a lab
 	pytest tests/unit
 
-integration: $(STAMP) ## modules and roles on the lab
+integration: $(STAMP) lab ## modules and roles on the lab
 	$(RUN) pytest tests/integration $(LONG:%=--ignore=%)
 
 long: $(STAMP) lab ## the node's own tests, NFS clients, the faults of rollouts: an hour without KVM
 	$(RUN) pytest $(LONG)
 	$(RUN) molecule test -s nfs_export -s faults
 
-molecule: $(STAMP) ## role scenarios on the lab
+molecule: $(STAMP) lab ## role scenarios on the lab
 	$(RUN) molecule test -s default
 
-e2e: $(STAMP) ## the main job on the real node
+e2e: $(STAMP) lab ## the main job on the real node
 	$(RUN) pytest tests/e2e
 
 bench: $(STAMP) lab ## paired measurements
@@ -63,7 +63,7 @@ bench: $(STAMP) lab ## paired measurements
 	python -m benchmarks.warm
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
-	@python -m tests.vectors $(VECTORS)
+	@python -m tests.vectors $(if $(VECTORS),"$(VECTORS)")
 
 build: $(STAMP) ## the collection as ansible-galaxy installs it
 	ansible-galaxy collection build --force

@@ -72,7 +72,7 @@ def status() -> bool:
     """Prints a line a part; whether all that was started is up."""
     started = processes.records()
     if not network.exists() or not started:
-        print(f"The lab {NAME!r} is not up. Start it: python -m lab up")
+        print(f"The lab {NAME!r} is not up. Start it: make lab")
         return False
     for record in started:
         state = f"running since {record.since}" if record.running else "NOT RUNNING"
@@ -81,7 +81,7 @@ def status() -> bool:
     if {node.NAME, "kube-apiserver"} <= running:
         node.status()
     if len(running) < len(started):
-        print("Start what is missing: python -m lab up")
+        print("Start what is missing: make lab")
     return len(running) == len(started)
 
 

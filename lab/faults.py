@@ -51,6 +51,7 @@ class Fault:
     nfs: dict[str, Any] | None = None
     status: dict[str, Any] | None = None
     meanwhile: list[dict[str, Any]] = field(default_factory=list)
+    role: dict[str, Any] | None = None
 
     @property
     def namespace(self) -> str:

@@ -135,6 +135,7 @@ class HubStandIn:
     models: files of each revision of each model; the last revision is what `main` is. A folder's files are
     read as they are on the disk; the text files among them can be altered by giving a mapping of names to paths.
     host, port: where it listens; port 0 takes free ones, else large files come from port + 1.
+    tls: files with its certificate and key; without, it speaks plain HTTP.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class HubStandIn:
         models: Mapping[str, Mapping[str, Mapping[str, Path]]],
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         seen: dict[Path, _File] = {}
         self.models = {
@@ -152,6 +154,7 @@ class HubStandIn:
             for model, revisions in models.items()
         }
         self.host = host
+        self.tls = tls
         self.faults = Faults()
         self.stats = Stats()
         self._cdn = _listen(host, port + 1 if port else 0)
@@ -162,7 +165,7 @@ class HubStandIn:
     @property
     def endpoint(self) -> str:
         """What HF_ENDPOINT has to be."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def __enter__(self) -> HubStandIn:
         self._start("cdn", self._cdn)
@@ -186,7 +189,10 @@ class HubStandIn:
             self._start("hub", self._hub)
 
     def _start(self, name: str, listener: socket.socket) -> None:
-        config = uvicorn.Config(self._application(name), log_level="critical", lifespan="off")
+        certificate, key = self.tls or (None, None)
+        config = uvicorn.Config(
+            self._application(name), log_level="critical", lifespan="off", ssl_certfile=certificate, ssl_keyfile=key
+        )
         server = _Server(config)
         server.thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         server.thread.start()
@@ -262,7 +268,7 @@ class HubStandIn:
         headers |= {
             "X-Linked-Size": str(file.size),
             "X-Linked-ETag": f'"{file.sha256}"',
-            "Location": f"http://{request.url.hostname}:{self.cdn_port}/{file.sha256}?name={name}",
+            "Location": f"{request.url.scheme}://{request.url.hostname}:{self.cdn_port}/{file.sha256}?name={name}",
         }
         return Response(status_code=302, headers=headers)
 

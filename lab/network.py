@@ -77,7 +77,7 @@ def pids() -> list[int]:
 def inside() -> Iterator[None]:
     """The calling thread, and the threads and processes that it starts, are in the namespace meanwhile."""
     if not exists():
-        raise LabError("The lab is not up. Start it: python -m lab up")
+        raise LabError("The lab is not up. Start it: make lab")
     with open("/proc/thread-self/ns/net") as before, _HANDLE.open() as handle:
         _setns(handle.fileno())
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
@@ -84,9 +85,9 @@ class TimedReporter(Reporter):
         super().say(text)
 
 
-def cluster(kind: type[Cluster] = Cluster) -> Cluster:
-    """Access to the lab's cluster, as the module gets it."""
-    module = SimpleNamespace(params={"kubeconfig": os.environ["K8S_AUTH_KUBECONFIG"]})
+def cluster(kind: type[Cluster] = Cluster, kubeconfig: Path | None = None) -> Cluster:
+    """Access to the lab's cluster, as the module gets it; as its administrator, unless another kubeconfig is given."""
+    module = SimpleNamespace(params={"kubeconfig": str(kubeconfig or os.environ["K8S_AUTH_KUBECONFIG"])})
     made = connect(cast(Any, module))
     made.__class__ = kind
     return made

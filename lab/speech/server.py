@@ -9,6 +9,7 @@ What differs from Speaches, and why:
   become the nearest that a CPU has. Two threads, unless WHISPER__CPU_THREADS says otherwise.
 - The encoder's window is the clip plus one second instead of 30 seconds, and the answer's length is bounded:
   30 seconds take a minute and a half on an emulated CPU.
+- On an emulated CPU the answer is searched for in one beam instead of five.
 - No streaming, no srt and vtt (501); nothing but the routes that the collection uses (404).
 """
 
@@ -45,6 +46,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+EMULATED = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
+if EMULATED:  # wide registers are emulated piece by piece; read when the first model is loaded
+    os.environ.setdefault("CT2_FORCE_CPU_ISA", "GENERIC")
+
 logger = logging.getLogger("speaches_stand_in")
 Model = TypeVar("Model")
 
@@ -68,6 +73,9 @@ class Settings:
     log_level: str = "debug"
     stt_model_ttl: int = 300
     preload_models: list[str] = field(default_factory=list)
+    enable_ui: bool = True
+    exclude_providers: list[str] = field(default_factory=lambda: ["TensorrtExecutionProvider"])
+    """Of ONNX Runtime, for Silero; its field is unstable_ort_opts.exclude_providers."""
     inference_device: str = "auto"
     compute_type: str = "default"
     cpu_threads: int = 2
@@ -80,13 +88,16 @@ class Settings:
             api_key=env.get("API_KEY"),
             log_level=env.get("LOG_LEVEL", "debug"),
             stt_model_ttl=int(env.get("STT_MODEL_TTL", "300")),
-            preload_models=json.loads(env.get("PRELOAD_MODELS", "[]")),
+            preload_models=_names(env.get("PRELOAD_MODELS", "[]"), "PRELOAD_MODELS"),
+            enable_ui=_flag(env.get("ENABLE_UI", "true"), "ENABLE_UI"),
+            exclude_providers=_names(
+                env.get("UNSTABLE_ORT_OPTS__EXCLUDE_PROVIDERS", '["TensorrtExecutionProvider"]'),
+                "UNSTABLE_ORT_OPTS__EXCLUDE_PROVIDERS",
+            ),
             inference_device=env.get("WHISPER__INFERENCE_DEVICE", "auto"),
             compute_type=env.get("WHISPER__COMPUTE_TYPE", "default"),
             cpu_threads=int(env.get("WHISPER__CPU_THREADS", "0")) or 2,
         )
-        if not isinstance(settings.preload_models, list):
-            raise ValueError("PRELOAD_MODELS is not a JSON list")
         if settings.stt_model_ttl < -1:
             raise ValueError("STT_MODEL_TTL is less than -1")
         if settings.inference_device not in ("cpu", "cuda", "auto"):
@@ -101,6 +112,23 @@ class Settings:
         if self.inference_device == "cpu" or "16" not in self.compute_type:
             return self.compute_type
         return "int8" if self.compute_type.startswith("int8") else "float32"
+
+
+def _names(text: str, name: str) -> list[str]:
+    """A list as pydantic-settings reads it: JSON."""
+    given = json.loads(text)
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise ValueError(f"{name} is not a JSON list of strings")
+    return given
+
+
+def _flag(text: str, name: str) -> bool:
+    """A truth value as pydantic reads it."""
+    words = {"false": False, "true": True}
+    words |= dict.fromkeys(("0", "off", "f", "n", "no"), False) | dict.fromkeys(("1", "on", "t", "y", "yes"), True)
+    if text.lower() not in words:
+        raise ValueError(f"{name} is not a truth value")
+    return words[text.lower()]
 
 
 class Loaded(Generic[Model]):
@@ -297,6 +325,7 @@ class SpeachesStandIn:
                 without_timestamps=_is_true(form.get("without_timestamps", "true")),
                 vad_filter=False,
                 clip_timestamps=clips or None,
+                beam_size=1 if EMULATED else 5,
                 max_new_tokens=10 + int(10 * longest),
             )
             heard = list(segments)

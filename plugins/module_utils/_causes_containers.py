@@ -117,8 +117,6 @@ def killed_by(probe: str) -> Look:
                 said = probe_words(seen.events, pod, probe)
                 named = [c for c in pod.containers if f"Container {c.name} " in event.message]
                 killed = (named or [c for c in pod.containers if not c.init])[0]
-                if _at_rest(seen, pod, killed):
-                    continue
                 lines = seen.logs.get((pod.uid, killed.name), ())
                 evidence = (f"{probe} probe: {said}", event.message, *log_lines(lines))
                 return Hit(at(pod), evidence, {"said": said, **words_of(killed)}, event.count)
@@ -180,17 +178,12 @@ def _exit_lines(container: Container, lines: tuple[str, ...]) -> tuple[str, ...]
 def _times_ended(seen: Seen, pod: Pod, container: Container) -> int:
     """How often the container has ended: restarts, and the end that has not been followed by one yet.
 
-    What a container went through before the watch began is history, if it ran then. A Job has a pod for each try.
+    A Job has a pod for each try.
     """
     if seen.job:
         return sum(_failed(c) for _, c in containers_of(seen))
     last = 1 if container.exit and container.state != "running" else 0
-    return container.restarts + last - seen.restarts.get((pod.uid, container.name), 0)
-
-
-def _at_rest(seen: Seen, pod: Pod, container: Container) -> bool:
-    """Whether it has restarted before the watch, and not since."""
-    return bool(seen.restarts.get((pod.uid, container.name))) and not _times_ended(seen, pod, container)
+    return container.restarts + last
 
 
 def _failed_probes(seen: Seen, pod: Pod) -> int:

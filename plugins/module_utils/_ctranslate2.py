@@ -53,9 +53,15 @@ def fit(compute_type: str, capability: str, driver_cuda: str) -> Fit:
             f"CTranslate2 ends with ValueError: {unsupported} {compute_type} computation, at compute capability "
             f"{capability}."
         )
+    notes = []
     if card[0] > _BINARY[-1][0]:
-        return Fit(note=f"CTranslate2 compiles its code for compute capability {capability} at the first start (PTX).")
-    return Fit()
+        notes.append(f"CTranslate2 compiles its code for compute capability {capability} at the first start (PTX).")
+    if card[0] == 12 and compute_type.startswith("int8"):
+        notes.append(
+            f"CTranslate2 4.6.2 and newer have no 8-bit integers for compute capability {capability} (ValueError: "
+            f"{unsupported} {compute_type} computation): take float16 there."
+        )
+    return Fit(note=" ".join(notes))
 
 
 def _supports(compute_type: str, card: tuple[int, int]) -> bool:

@@ -22,8 +22,9 @@ from typing import Any
 
 from ._ctranslate2 import Fit, fit
 from ._findings import CollectionError, Finding, Status
-from ._gpu_nodes import ALL_BRANDS, BRANCH_CUDA, GpuNode, named
+from ._gpu_nodes import ALL_BRANDS, BRANCH_CUDA, OUT_OF_REACH, PROBLEMS, GpuNode, named
 from ._requirement import (
+    REQUIREMENTS_MAX,
     Device,
     Host,
     Outcome,
@@ -36,24 +37,28 @@ from ._requirement import (
 )
 
 MODES = ("auto", "legacy", "cdi", "csv")
+# The GPU Operator's RuntimeClasses that name a mode; its third, nvidia, is the node's own.
+_CLASS_MODES = {"nvidia-legacy": "legacy", "nvidia-cdi": "cdi"}
 
 # The lowest compute capability that a CUDA major version has code for (CUDA 12.0 and 13.0 release notes).
 _LOWEST = {12: "5.0", 13: "7.5"}
-# The first toolkit that knows a compute capability (CUDA toolkit, driver, and architecture matrix).
-_FIRST_TOOLKIT = (("12.0", "12.8"), ("10.0", "12.8"), ("9.0", "11.8"), ("8.9", "11.8"), ("8.0", "11.0"))
+# The first toolkit with code that runs on a card, by the major number of its compute capability: code for a lower minor
+# one runs (CUDA toolkit, driver, and architecture matrix).
+_FIRST_TOOLKIT = {8: "11.0", 9: "11.8", 10: "12.8", 12: "12.8"}
 # The last driver branch for cards below Turing (same matrix).
 _LAST_BRANCH = (("5.0", 470), ("7.5", 580))
 # End of life of the branches that are, or lately were, in support (supported drivers and CUDA toolkit versions).
-# All other branches below the newest one here are at their end.
+# All other branches below the newest one here are at their end; of newer ones nothing is known.
 _END_OF_LIFE = {
     535: date(2026, 6, 30),
     570: date(2026, 2, 28),
     580: date(2028, 6, 30),
     595: date(2027, 3, 31),
     610: date(2026, 8, 31),
-    620: date(2029, 9, 30),
 }
+# Forward compatibility is for data-centre cards, and for those RTX workstation cards that are NGC-Ready.
 _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
+_PERHAPS = frozenset(("Quadro", "QuadroRTX", "NvidiaRTX"))
 # The branches that NVIDIA's forward-compatibility matrix lists as a place to run a newer CUDA on.
 _FORWARD_BRANCHES = ("535", "570", "580", "590")
 _LITERAL = re.compile(r"(cuda|driver|arch)[<>=!]+([0-9.]+)", re.IGNORECASE)
@@ -134,6 +139,7 @@ class Verdict:
 
     rule: what decided, in the image's own words where they are its own.
     reason: one sentence. runtime_message: what the runtime will say, to recognise it later.
+    mode: the container runtime's that it is for, known or assumed.
     notes: what may still break, and what the answer rests on. remedy: what to do when it is not good enough.
     """
 
@@ -143,6 +149,7 @@ class Verdict:
     runtime_message: str = ""
     notes: tuple[str, ...] = ()
     remedy: str = ""
+    mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,16 @@ class Group:
 
     nodes: tuple[GpuNode, ...]
     verdict: Verdict
+
+    @property
+    def target(self) -> bool:
+        """Whether the pod could be put there: only then the verdict counts."""
+        return self.nodes[0].target
+
+    @property
+    def left_out(self) -> str:
+        """What keeps the pod away, in words; empty for a target."""
+        return "" if self.target else next(PROBLEMS[one][1] for one in self.nodes[0].problems if one in OUT_OF_REACH)
 
     def as_result(self) -> dict[str, Any]:
         """The group as a module returns it."""
@@ -162,6 +179,8 @@ class Group:
             "runtime_message": self.verdict.runtime_message,
             "notes": list(self.verdict.notes),
             "remedy": self.verdict.remedy,
+            "mode": self.verdict.mode,
+            "target": self.target,
             "nodes": [node.name for node in self.nodes],
             "pool": first.pool,
             "product": first.product,
@@ -188,6 +207,11 @@ class Advice:
         }
 
 
+def mode_of(mode: str, runtime_class: str) -> str:
+    """The mode to judge in, of MODES: a pod's RuntimeClass may decide what is left to ``auto``."""
+    return _CLASS_MODES.get(runtime_class, mode) if mode == "auto" else mode
+
+
 def judge_all(image: CudaImage, nodes: Iterable[GpuNode], terms: Terms) -> list[Group]:
     """One verdict for each set of nodes that are alike, in the order of their first node."""
     groups: dict[tuple[object, ...], list[GpuNode]] = {}
@@ -197,28 +221,27 @@ def judge_all(image: CudaImage, nodes: Iterable[GpuNode], terms: Terms) -> list[
 
 
 def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
-    """The verdict for one image on one node."""
-    mode = node.runtime_mode or "legacy" if terms.mode == "auto" else terms.mode
-    early = _before_versions(image, node, mode)
-    if early:
-        return early
-    answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
-    worst = max(answers, key=lambda answer: _ORDER.index(answer.kind))
-    if any(answer.kind is not worst.kind for answer in answers):
-        return _undecided(node, answers)
-    decided = answers[0]
-    engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
-    if engine.refusal and decided.kind is not Kind.REFUSED:
-        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
-    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
-    return replace(decided, notes=notes)
+    """The verdict for one image on one node; where it rests on an assumed mode, with the other mode's beside it."""
+    known = node.runtime_mode if terms.mode == "auto" else terms.mode
+    verdict = _judge_in(known or "legacy", image, node, terms)
+    if known:
+        return verdict
+    other = _judge_in("cdi", image, node, terms)
+    if other.reason == verdict.reason:
+        return verdict
+    note = (
+        f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {other.kind.value}: set "
+        "runtime_mode where you know it."
+    )
+    return replace(verdict, notes=(*verdict.notes, note))
 
 
 def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], terms: Terms) -> list[Advice]:
-    """The variants that would run on all nodes: native ones first, then the newest CUDA first."""
+    """The variants that would run on all nodes that the pod can be put on: native before allowed, newest CUDA first."""
+    targets = [node for node in nodes if node.target]
     judged = []
     for variant in variants:
-        kinds = [group.verdict.kind for group in judge_all(variant, nodes, terms)]
+        kinds = [group.verdict.kind for group in judge_all(variant, targets, terms)]
         judged.append(Advice(variant, max(kinds, key=_ORDER.index, default=Kind.UNKNOWN)))
     good = [advice for advice in judged if advice.kind in (Kind.NATIVE, Kind.ALLOWED)]
     newest = sorted(good, key=lambda advice: _sort_key(advice.image.cuda), reverse=True)
@@ -237,22 +260,37 @@ def findings(
 
     accept_unknown: what cannot be told is then a warning.
     """
-    if not groups:
-        return [
+    found = []
+    targets = [group for group in groups if group.target]
+    nodes = [node for group in groups for node in group.nodes]
+    if nodes:
+        compared = f"compared with {len(nodes)} GPU {'node' if len(nodes) == 1 else 'nodes'}:"
+        found.append(
+            Finding("cuda.nodes", Status.OK, f"image {image.reference}", compared, evidence=tuple(table(groups)))
+        )
+    if not targets:
+        found.append(
             Finding(
                 "cuda.requirement",
                 Status.REFUSED,
                 f"image {image.reference}",
-                "there is no GPU node to run it on.",
-                "Label the GPU nodes, or name another label_selector for portal.stt.gpu_node_info.",
+                "there is no GPU node that its pod could be put on.",
+                "Look at what portal.stt.gpu_node_info found, or name another label_selector for it.",
             )
-        ]
-    nodes = [node for group in groups for node in group.nodes]
+        )
     everywhere = advise(variants, nodes, terms)
-    others = any(group.verdict.kind in (Kind.NATIVE, Kind.ALLOWED) for group in groups)
-    compared = f"compared with {len(nodes)} GPU {'node' if len(nodes) == 1 else 'nodes'}:"
-    found = [Finding("cuda.nodes", Status.OK, f"image {image.reference}", compared, evidence=tuple(table(groups)))]
+    others = any(group.verdict.kind in (Kind.NATIVE, Kind.ALLOWED) for group in targets)
     for group in groups:
+        if not group.target:
+            found.append(
+                Finding(
+                    "cuda.requirement",
+                    Status.OK,
+                    f"image {image.reference} on {named(list(group.nodes))} ({group.nodes[0].card})",
+                    f"left out, since {group.left_out}; it would be {group.verdict.kind.value}: {group.verdict.reason}",
+                )
+            )
+            continue
         verdict = group.verdict
         take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], terms))
         remedy = verdict.remedy
@@ -296,11 +334,35 @@ def table(groups: Sequence[Group]) -> list[str]:
                 first.driver or "?",
                 first.cuda or "?",
                 group.verdict.kind.value,
-                group.verdict.rule,
+                group.verdict.rule if group.target else f"{group.verdict.rule} (left out)",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _judge_in(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    """The verdict in one mode: the worst of all cards, since the runtime looks at each that it can see."""
+    if not node.cards:
+        return _judge_card(mode, image, node, terms)
+    alone = [replace(node, **vars(card), cards=()) for card in node.cards]
+    return max((_judge_card(mode, image, one, terms) for one in alone), key=lambda verdict: _ORDER.index(verdict.kind))
+
+
+def _judge_card(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    early = _before_versions(image, node, mode)
+    if early:
+        return replace(early, mode=mode)
+    answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
+    worst = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    if any(answer.kind is not worst.kind for answer in answers):
+        return replace(_undecided(node, answers), mode=mode)
+    decided = answers[0]
+    engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
+    if engine.refusal and decided.kind is not Kind.REFUSED:
+        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
+    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
+    return replace(decided, notes=notes, mode=mode)
 
 
 def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | None:
@@ -351,17 +413,23 @@ def _judge_host(image: CudaImage, node: GpuNode, host: Host, mode: str) -> Verdi
         try:
             outcomes = gate(image.env, host)
         except RequirementError as exc:
-            return Verdict(
-                Kind.REFUSED,
-                str(exc),
-                f"the runtime cannot read the image's requirements: {exc}.",
-                exc.line,
-                remedy="Set NVIDIA_REQUIRE_CUDA in the pod to a rule that it can read (cuda>=12.0).",
-            )
+            return _unreadable(exc)
         if outcomes and not outcomes[-1].satisfied:
             return _refused_by_gate(outcomes[-1], node, host)
     rules = ", ".join(outcome.term for outcome in outcomes if outcome.term)
     return _judge_driver(image, node, host, rules, mode)
+
+
+def _unreadable(error: RequirementError) -> Verdict:
+    if not error.variable:
+        why = f"the runtime takes {REQUIREMENTS_MAX} requirements at most, and there are more."
+        remedy = "Set NVIDIA_DISABLE_REQUIRE=true in the pod."
+    else:
+        why = f"the runtime cannot read {error.variable}: {error}."
+        # With a rule of its own, CUDA_VERSION is not read.
+        variable = "NVIDIA_REQUIRE_CUDA" if error.variable == "CUDA_VERSION" else error.variable
+        remedy = f"Set {variable} in the pod to a rule that it can read (cuda>=12.0)."
+    return Verdict(Kind.REFUSED, str(error), why, error.line, remedy=remedy)
 
 
 def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
@@ -419,7 +487,7 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
         return Verdict(
             Kind.NATIVE,
             rules or f"CUDA {has} >= {cuda}",
-            f"the driver's CUDA {has} runs the image's CUDA {cuda}.",
+            f"{f'{passed}; ' if mode == 'cdi' else ''}the driver's CUDA {has} runs the image's CUDA {cuda}.",
         )
     if has.split(".")[0] == cuda.split(".")[0]:
         return Verdict(
@@ -429,24 +497,22 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
             notes=(
                 "code that is compiled on the card (PTX) fails on an older driver with "
                 "cudaErrorUnsupportedPtxVersion, newer driver features with cudaErrorCallRequiresNewerDriver.",
-                *_compat_note(image, host),
+                *_compat_notes(image, host, "that limit is gone"),
             ),
         )
     brand = host.device.brand if host.device else None
-    if image.compat != "" and (brand is None or brand in _DATA_CENTRE):
+    if image.compat != "" and (brand is None or brand in _DATA_CENTRE | _PERHAPS):
+        perhaps = brand in _PERHAPS
         return Verdict(
-            Kind.ALLOWED,
+            Kind.UNKNOWN if perhaps else Kind.ALLOWED,
             rules or "forward compatibility",
             f"{passed}; the driver's CUDA {has} runs the image's CUDA {cuda} only by the image's "
-            "forward-compatibility package.",
+            f"forward-compatibility package{f', which is for some {brand} cards only (NGC-Ready)' if perhaps else ''}.",
             notes=(
-                f"the image holds cuda-compat {image.compat}."
-                if image.compat
-                else "the registry does not tell whether the image holds cuda-compat.",
-                *_unlisted(host),
-                "the container toolkit must put it in place (1.17.5 or newer does); otherwise: CUDA driver version "
-                "is insufficient for CUDA runtime version.",
+                *_compat_notes(image, host, "it works"),
+                "otherwise: CUDA driver version is insufficient for CUDA runtime version.",
             ),
+            remedy="Where NVIDIA lists the card as NGC-Ready, accept it with accept_unknown." if perhaps else "",
         )
     why = (
         "it holds no forward-compatibility package"
@@ -483,7 +549,7 @@ def _undecided(node: GpuNode, answers: Sequence[Verdict]) -> Verdict:
 def _node_notes(image: CudaImage, node: GpuNode, today: date) -> Iterator[str]:
     capability = node.compute_capability
     if capability and image.cuda:
-        known = next((first for low, first in _FIRST_TOOLKIT if compare_versions(capability, low) >= 0), "")
+        known = _FIRST_TOOLKIT.get(int(capability.split(".")[0]))
         if known and compare_versions(image.cuda, known) < 0:
             yield (
                 f"compute capability {capability} is known to CUDA {known} and newer: the image's CUDA {image.cuda} "
@@ -502,26 +568,40 @@ def _node_notes(image: CudaImage, node: GpuNode, today: date) -> Iterator[str]:
         yield f"driver branch {branch} is not in NVIDIA's support."
 
 
-def _unlisted(host: Host) -> Iterator[str]:
+def _compat_notes(image: CudaImage, host: Host, effect: str) -> Iterator[str]:
+    """The forward-compatibility package on a driver that is older than the image's CUDA: is it there, and for this one?
+
+    effect: what comes of it where the container toolkit puts it in place.
+    """
+    if image.compat == "":
+        yield "the image holds no cuda-compat."
+        return
+    holds = (
+        f"the image holds cuda-compat {image.compat}"
+        if image.compat
+        else "the registry does not tell whether the image holds cuda-compat"
+    )
+    brand = host.device.brand if host.device else None
+    if brand is not None and brand not in _DATA_CENTRE | _PERHAPS:
+        yield (
+            f"{holds}; it is not for {brand} cards: put in place there, it ends with: forward compatibility was "
+            "attempted on non supported HW."
+        )
+        return
+    only = f", and the {brand} card is NGC-Ready" if brand in _PERHAPS else ""
+    yield f"{holds}: where the container toolkit puts it in place (1.17.4 alone does not by default){only}, {effect}."
     branch = (host.driver or "").split(".")[0]
     if branch not in _FORWARD_BRANCHES:
-        yield f"NVIDIA's forward-compatibility matrix does not list driver branch {branch}."
-
-
-def _compat_note(image: CudaImage, host: Host) -> Iterator[str]:
-    brand = host.device.brand if host.device else None
-    listed = (host.driver or "").split(".")[0] in _FORWARD_BRANCHES
-    if image.compat and listed and (brand is None or brand in _DATA_CENTRE):
         yield (
-            f"the image holds cuda-compat {image.compat}: where the container toolkit puts it in place (1.17.5 or "
-            "newer), that limit is gone on a data-centre card."
+            f"NVIDIA does not list driver branch {branch or 'unknown'} for it: cuda-compat 12.9 on 560.35.05 ended in "
+            "a segmentation fault in libnvidia-ptxjitcompiler (speaches#464)."
         )
 
 
 def _hosts(image: CudaImage, node: GpuNode) -> Iterator[Host]:
     """Every host that the node may be, as far as the image's rules tell them apart."""
     try:
-        rules = " ".join(requirements(image.env))
+        rules = " ".join(requirements(image.env).values())
     except RequirementError:
         rules = ""
     limits: dict[str, set[str]] = {"cuda": {image.cuda or "0"}, "driver": set(), "arch": set()}
@@ -543,10 +623,18 @@ def _versions(branch: str, literals: Iterable[str]) -> list[str]:
     inside = {
         version
         for version in literals
-        if not version.startswith(".") and compare_versions(low, version) <= 0 <= compare_versions(high, version)
+        if _comparable(version) and compare_versions(low, version) <= 0 <= compare_versions(high, version)
     }
     points = sorted(inside, key=_sort_key)
     return [low, f"{low}.0.1", *(point for one in points for point in (one, f"{one}.0.0.1")), high]
+
+
+def _comparable(version: str) -> bool:
+    """Whether the runtime could read all of it: no number is too large for it, none missing in front."""
+    try:
+        return compare_versions(version, version) == 0
+    except RequirementError:
+        return False
 
 
 def _cuda_of(env: Mapping[str, str]) -> str:
@@ -562,7 +650,7 @@ def _cuda_of(env: Mapping[str, str]) -> str:
 
 def _asks(image: CudaImage) -> bool:
     try:
-        return any(rule.strip(" ,") for rule in requirements(image.env))
+        return any(rule.strip(" ,") for rule in requirements(image.env).values())
     except RequirementError:
         return True
 
@@ -576,8 +664,12 @@ def _holds_alone(factor: str, host: Host) -> bool:
 
 def _newer_driver(factor: str) -> str:
     match = re.fullmatch(r"cuda>=?(\d+(?:\.\d+)?)", factor, re.IGNORECASE)
-    branch = match and next(
-        (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+    branch = (
+        match
+        and _comparable(match[1])
+        and next(
+            (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+        )
     )
     return f"Update the node's driver to branch {branch} or newer." if branch else ""
 
@@ -592,6 +684,8 @@ def _deciding(node: GpuNode) -> tuple[object, ...]:
         node.compute_capability,
         node.architecture,
         node.runtime_mode,
+        node.cards,
+        OUT_OF_REACH.intersection(node.problems),
     )
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ WORLD = ("*", "0.0.0.0/0", "::/0")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _HOST = re.compile(r"@?[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]-]*")
+_NOT_IN_OPTIONS = '(), "#\\'
+_EVERYBODY = 8  # bits: a network with a shorter prefix is no site's own
 _OPTION = re.compile(r"[A-Za-z_]+(=[A-Za-z0-9_./:@%+-]+)?")
 _ROOT_FSID = re.compile(r"fsid=(root|(0[xX])?0+)")
 
@@ -107,8 +110,8 @@ def client_of(host: str, options: Iterable[str]) -> Client:
     return Client(text, tuple(options))
 
 
-def check_intent(export: Export, *, subject: str, allow_world: bool) -> list[Finding]:
-    """What is wrong or remarkable with the intent itself, before any host is looked at."""
+def check_place(export: Export, *, subject: str) -> list[Finding]:
+    """What is wrong with the name of the export or its path: files and directories are removed by them, too."""
 
     def refused(message: str, remedy: str) -> Finding:
         return Finding("nfs.intent", Status.REFUSED, subject, message, remedy)
@@ -121,7 +124,16 @@ def check_intent(export: Export, *, subject: str, allow_world: bool) -> list[Fin
                 "Use letters, digits, '-' and '_', at most 64, as in 'portal-stt'.",
             )
         )
-    findings += [refused(*problem) for problem in _path_problems(export.path)]
+    return findings + [refused(*problem) for problem in _path_problems(export.path)]
+
+
+def check_intent(export: Export, *, subject: str, allow_world: bool) -> list[Finding]:
+    """What is wrong or remarkable with an export that is wanted, before any host is looked at."""
+
+    def refused(message: str, remedy: str) -> Finding:
+        return Finding("nfs.intent", Status.REFUSED, subject, message, remedy)
+
+    findings = check_place(export, subject=subject)
     if export.mountpoint:
         findings += [refused(*problem) for problem in _mountpoint_problems(export)]
     if not export.clients:
@@ -150,8 +162,17 @@ def _path_problems(path: str) -> Iterable[tuple[str, str]]:
 
 
 def _mountpoint_problems(export: Export) -> Iterable[tuple[str, str]]:
-    if any(char in export.mountpoint for char in "(),"):
-        yield f"The mountpoint {export.mountpoint!r} cannot be written as an option.", "Rename the mountpoint."
+    if export.mountpoint != "/" and posixpath.normpath(export.mountpoint) != export.mountpoint:
+        yield (
+            f"The mountpoint {export.mountpoint!r} is not a plain absolute path.",
+            "Write it as `findmnt` prints it, without '.', '..', double or trailing slashes.",
+        )
+    elif any(char in _NOT_IN_OPTIONS or not char.isprintable() for char in export.mountpoint):
+        yield (
+            f"The mountpoint {export.mountpoint!r} cannot be written as an option: exportfs could not read its own "
+            "table any more.",
+            "Rename the mountpoint, or require none.",
+        )
     elif export.path != export.mountpoint and not export.path.startswith(export.mountpoint.rstrip("/") + "/"):
         yield (
             f"{export.path} is not below {export.mountpoint}, where it is expected.",
@@ -195,7 +216,7 @@ def _network_remedy(host: str) -> str:
 
 
 def _client_remarks(client: Client, subject: str, allow_world: bool) -> Iterable[Finding]:
-    if client.host in WORLD:
+    if _means_everybody(client.host):
         yield Finding(
             "nfs.world",
             Status.WARNING if allow_world else Status.REFUSED,
@@ -221,6 +242,15 @@ def _client_remarks(client: Client, subject: str, allow_world: bool) -> Iterable
             f"no_root_squash lets root on {client.host} write here as root, set-uid files included.",
             "Use root_squash: the pods need no root, the directories belong to their user.",
         )
+
+
+def _means_everybody(host: str) -> bool:
+    """Whether hardly a machine is left out: the world, half of it, or a pattern without any letter of a name."""
+    try:
+        return ipaddress.ip_network(host).prefixlen < _EVERYBODY
+    except ValueError:
+        letters = re.sub(r"\[[^]]*\]", "", host).replace("*", "").replace("?", "").strip(".-")
+        return not letters and any(char in host for char in "*?[")
 
 
 def _is_public(host: str) -> bool:

@@ -10,12 +10,13 @@ import posixpath
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import _exports_directories as directories
 from . import _exports_publish as publishing
-from ._exports import Entry, Export, ExportError, Table, check_intent, client_of
+from ._exports import Export, ExportError, Table, check_intent, check_place, client_of
 from ._exports_directories import Change, Directory
 from ._exports_dryrun import Parsed, Run, Scene, dry_run
 from ._exports_files import statements
@@ -80,9 +81,11 @@ def _directory(base: str, given: Mapping[str, Any]) -> Directory:
             f"{inside!r} is not a plain path inside {base}.",
             "Write it relative to the export, as in 'hub', or '.' for the export itself.",
         )
-    if not re.fullmatch(r"[0-7]{3,4}", mode):
+    if not re.fullmatch(r"0[0-7]{3,4}", mode):  # YAML makes another number of 0755 without quotes
         raise ExportError(
-            f"directories: {inside}", f"The mode {mode!r} is not octal.", "Write it in quotes, as in '0755'."
+            f"directories: {inside}",
+            f"The mode {mode!r} is not octal.",
+            "Write it in quotes and with a zero first, as in '0755'.",
         )
     path = base if inside == "." else f"{base}/{inside}"
     return Directory(path, given["owner"], given["group"], int(mode, 8))
@@ -105,11 +108,16 @@ def ensure(intent: Intent, run: Run, *, check_mode: bool) -> Outcome:
 
 def _ensure(intent: Intent, run: Run, subject: str, check_mode: bool) -> Outcome:
     export = intent.export
-    findings = check_intent(export, subject=subject, allow_world=intent.allow_world) if intent.present else []
+    if intent.present:
+        findings = check_intent(export, subject=subject, allow_world=intent.allow_world)
+    else:
+        findings = check_place(export, subject=subject)
+    findings += _misplaced_deletion(intent, subject)
     sound = not _refused(findings)
-    own_text = publishing.read(export.file)
+    own_text = publishing.read(export.file) if sound else None
     facts = gather(run, export.file, tuple(statements(export.file, export.text if sound and intent.present else "")))
-    quiet = not intent.present and own_text is None and not publishing.was_interrupted(export.file)
+    half_done = sound and publishing.was_interrupted(export.file)
+    quiet = not intent.present and own_text is None and not half_done
     judge = Judge(export, subject, changes_table=not quiet)
     findings += judge.server(facts, pending=intent.server_pending and check_mode)
     changes: list[Change] = []
@@ -121,21 +129,22 @@ def _ensure(intent: Intent, run: Run, subject: str, check_mode: bool) -> Outcome
                 changes = directories.plan(intent.directories)
             except ExportError as error:
                 findings.append(error.finding)
-    elif intent.delete_data:
-        findings += _deletion(intent, facts, subject)
 
     trial, text, todo = None, None, False
     if sound and not facts.missing_tools and facts.is_root:
         trial, text = _try(intent, run, facts, own_text, subject)
-        todo = own_text != text or publishing.was_interrupted(export.file) or _differs(facts.table, trial)
+        todo = own_text != text or half_done or _differs(facts.table, trial)
         judge = Judge(export, subject, changes_table=todo)
         coming = any(change.before is None and change.wanted.path == export.path for change in changes)
         findings += judge.candidate(facts, trial, coming=coming)
         findings += judge.rivals(facts, trial)
         if intent.present:
             findings += judge.roots(facts, trial)
-            findings += judge.covered(facts, judge.covering(facts, trial), intent.when_covered)
+            covering = judge.covering(facts, trial, intent.when_covered)
+            findings += judge.covered(facts, covering, intent.when_covered)
         findings += judge.others(facts, trial)
+    if sound and intent.delete_data:
+        findings += _deletion(export.path, facts, trial.own if trial else frozenset(), subject)
     findings += judge.files(facts)
 
     refused = _refused(findings)
@@ -183,7 +192,9 @@ def _change(
         if deletes:
             directories.delete(intent.export.path)
     except ExportError as error:
-        served = read_table(run) if not facts.missing_tools else ()
+        served: Table = ()
+        with suppress(ExportError):
+            served = read_table(run)
         return Outcome(findings=outcome.findings, exports=served, error=error)
     return Outcome(True, outcome.findings, table, outcome.diff)
 
@@ -200,7 +211,7 @@ def _try(intent: Intent, run: Run, facts: HostFacts, own_text: str | None, subje
     text = export.text if intent.present else None
     if text is not None and intent.when_covered == "skip":
         probe = Trial(None, without, without, frozenset())
-        if Judge(export, subject).covering(facts, probe):
+        if Judge(export, subject).covering(facts, probe, intent.when_covered):
             text = None
     alone = scene(Scene.ALONE, text) if text is not None else None
     together = scene(Scene.TOGETHER, text) if text is not None else without
@@ -217,28 +228,35 @@ def _differs(live: Table, trial: Trial) -> bool:
     return ours != set(trial.expected)
 
 
-def _deletion(intent: Intent, facts: HostFacts, subject: str) -> list[Finding]:
+def _misplaced_deletion(intent: Intent, subject: str) -> list[Finding]:
+    """What is wrong with the wish that data go, whatever the host looks like."""
     path = intent.export.path
+    if not intent.delete_data:
+        return []
+    if intent.present:
+        message = f"{path} is to be exported, and its data are to be deleted."
+        remedy = "Delete data with state: absent only."
+    elif intent.delete_data != path:
+        message = f"The data of {path} are not deleted: {intent.delete_data} was named for deletion."
+        remedy = "Repeat the path of the export exactly."
+    else:
+        return []
+    return [Finding("nfs.delete", Status.REFUSED, subject, message, remedy)]
+
+
+def _deletion(path: str, facts: HostFacts, own: frozenset[tuple[str, str]], subject: str) -> list[Finding]:
+    """What on the host speaks against deleting what is below the path. own: keys of entries that go with it."""
 
     def refused(message: str, remedy: str, *evidence: str) -> Finding:
         return Finding("nfs.delete", Status.REFUSED, subject, message, remedy, evidence)
 
     findings = []
-    if intent.delete_data != path:
-        findings.append(
-            refused(
-                f"The data of {path} are not deleted: {intent.delete_data} was named for deletion.",
-                "Repeat the path of the export exactly.",
-            )
-        )
     mounted = [mount for mount in sorted(facts.mounts) if _is_within(mount, path)]
     if mounted:
         findings.append(
             refused(f"{path} is or holds a mountpoint; its data are not deleted.", "Unmount it first.", *mounted)
         )
-    served: list[Entry] = [
-        entry for entry in facts.table if _is_within(entry.path, path) and not _is_ours(entry, intent)
-    ]
+    served = [entry for entry in facts.table if _is_within(entry.path, path) and entry.key not in own]
     if served:
         findings.append(
             refused(
@@ -252,11 +270,6 @@ def _deletion(intent: Intent, facts: HostFacts, subject: str) -> list[Finding]:
 
 def _is_within(path: str, base: str) -> bool:
     return path == base or path.startswith(base + "/")
-
-
-def _is_ours(entry: Entry, intent: Intent) -> bool:
-    text = publishing.read(intent.export.file) or ""
-    return any(entry.path == each.path and entry.client in each.hosts for each in statements(intent.export.file, text))
 
 
 def _refused(findings: Sequence[Finding]) -> list[Finding]:

@@ -85,15 +85,17 @@ def _change(wanted: Directory, coming: set[str]) -> Change | None:
 
 
 def apply(changes: Sequence[Change]) -> None:
-    """Make the changes; directories made by a call that fails are removed again."""
-    made: list[Change] = []
+    """Make the changes; a call that fails leaves the directories as they were."""
+    begun: list[Change] = []
     try:
         for change in changes:
+            begun.append(change)
             _apply(change)
-            if change.before is None:
-                made.append(change)
+    except ExportError:
+        undo(begun)
+        raise
     except OSError as error:
-        undo(made)
+        undo(begun)
         raise ExportError(
             change.wanted.path,
             f"The directory could not be made or corrected: {error.strerror}. Nothing was exported.",
@@ -118,10 +120,13 @@ def _apply(change: Change) -> None:
 
 
 def undo(changes: Sequence[Change]) -> None:
-    """Remove the directories that did not exist before; one that holds something by now stays."""
+    """Owner, group and mode as before; directories that did not exist go, unless one holds something by now."""
     for change in reversed(changes):
-        if change.before is None:
-            with suppress(OSError, ExportError), _opened(os.path.dirname(change.wanted.path)) as parent:
+        with suppress(OSError, ExportError):
+            if change.before is not None:
+                _apply(Change(change.before, change.wanted))
+                continue
+            with _opened(os.path.dirname(change.wanted.path)) as parent:
                 os.rmdir(os.path.basename(change.wanted.path), dir_fd=parent)
 
 

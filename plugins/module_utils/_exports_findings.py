@@ -165,6 +165,16 @@ class Judge:
         """What the parser says of our file alone. coming: the directory will be made by this run."""
         if trial.alone is None:
             return
+        for entry in trial.expected:
+            if entry.is_v4_root:
+                yield self._say(
+                    "nfs.v4_root",
+                    Status.REFUSED,
+                    f"exportfs reads these options as fsid=0: {entry.path} would be the root of all NFSv4 exports of "
+                    "the host, and every other mount by full path would fail with 'No such file or directory'.",
+                    "Leave fsid out; where the file system needs a number, use another one, as in fsid=127.",
+                    str(entry),
+                )
         said = [
             each
             for each in trial.alone.complaints
@@ -216,13 +226,19 @@ class Judge:
                     *(f"ours: {own}" for own in trial.expected if own.key == entry.key),
                 )
 
-    def covering(self, facts: HostFacts, trial: Trial) -> list[Entry]:
-        """Entries of others that already let all our clients reach the path, through it or through a parent."""
+    def covering(self, facts: HostFacts, trial: Trial, when_covered: str) -> list[Entry]:
+        """Entries of others that already let all our clients reach the path, through it or through a parent.
+
+        With `skip` only those that can stand in for ours: where we want to write, they let write.
+        """
         hosts = [client.host for client in self.export.clients]
+        writes = when_covered == "skip" and any("rw" in client.options for client in self.export.clients)
         return [
             entry
             for entry in trial.without.table
-            if _reaches(entry, self.export.path, facts) and all(covers(entry.client, host) for host in hosts)
+            if _reaches(entry, self.export.path, facts)
+            and all(covers(entry.client, host) for host in hosts)
+            and ("rw" in entry.options or not writes)
         ]
 
     def covered(self, facts: HostFacts, covering: list[Entry], when_covered: str) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from ._exports import EXPORTS_D, ExportError, Table, difference
 from ._exports_dryrun import Complaint, Run, complaints
@@ -98,7 +99,10 @@ def publish(
             "Look at the file system of /etc (full, read-only, immutable?) and run again.",
         ) from error
     done = run(["exportfs", "-ra"], "")
-    after = read_table(run)
+    try:
+        after = read_table(run)
+    except ExportError as error:
+        _roll_back(run, file, previous, before=before, made=made, evidence=(error.message, *error.evidence))
     said = tuple(str(each) for each in complaints(done.err) if done.rc and _concerns(each, file, expected))
     missing = tuple(f"not served as intended: {entry}" for entry in expected if entry not in after)
     problems = (*difference(before, after, own=own).lines, *missing, *said)
@@ -116,7 +120,7 @@ def _concerns(complaint: Complaint, file: str, expected: Table) -> bool:
 
 def _roll_back(
     run: Run, file: str, previous: str | None, *, before: Table, made: bool, evidence: tuple[str, ...]
-) -> None:
+) -> NoReturn:
     try:
         _put(file, previous)
     except OSError as error:
@@ -127,7 +131,16 @@ def _roll_back(
             evidence=evidence,
         ) from error
     done = run(["exportfs", "-ra"], "")
-    left = difference(before, read_table(run)).lines
+    try:
+        left = difference(before, read_table(run)).lines
+    except ExportError as error:
+        raise ExportError(
+            file,
+            "Serving this file went wrong; its previous content is back, and whether all is served as before cannot "
+            "be seen.",
+            error.remedy,
+            evidence=(*evidence, *error.evidence),
+        ) from error
     if left:
         raise ExportError(
             file,

@@ -14,13 +14,16 @@ from typing import Any
 
 from . import _observed as observed
 from ._cluster import Cluster, ClusterError, label_selector
-from ._diagnosis import Diagnosis
+from ._diagnosis import Diagnosis, diagnose
 from ._findings import CollectionError
 from ._observed import Container, Object, Pod, Seen
-from ._rollout import Memory, Verdict, advance
+from ._rollout import Memory, Past, Verdict, advance, without
 from ._watch import Interrupted, Listed, News, Watches
 
 NODES = "/api/v1/nodes"
+CARD_IS_FULL = "cuda-out-of-memory"
+"""The cause whose answer names who else holds the GPUs of the pod's node."""
+
 LOG_TAIL = 40
 LOOKUP_SECONDS = 10.0
 SETTLE_SECONDS = 0.05
@@ -85,7 +88,7 @@ class Follower:
 
     say: gets each line of progress as it happens.
     present: whether somebody still waits for the outcome.
-    begin: is called with the first complete view, before it is judged; gives the uids of pods that it has removed.
+    begin: is called with the first complete view, before it is judged; gives what in it is not to be judged.
     """
 
     def __init__(
@@ -95,14 +98,14 @@ class Follower:
         say: Say,
         *,
         present: Callable[[], bool] = lambda: True,
-        begin: Callable[[Seen], frozenset[str]] = lambda _: frozenset(),
+        begin: Callable[[Seen], Past] = lambda _: Past(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._target, self._say = cluster, target, say
         self._present, self._begin, self._clock = present, begin, clock
         self._objects: dict[str, dict[str, Object]] = {}
         self._silent: set[str] = set()
-        self._removed: frozenset[str] = frozenset()
+        self._past = Past()
         self._lookups = _Lookups(cluster, target)
 
     def run(self, raw: Object, timeout: float) -> Outcome:
@@ -149,12 +152,8 @@ class Follower:
                 )
             seen = self._lookups.complete(assemble(self._target, self._objects), self._objects, watches)
             if first is None:
-                first, self._removed = seen, self._begin(seen)
-            seen = replace(
-                seen,
-                pods=tuple(pod for pod in seen.pods if pod.uid not in self._removed),
-                restarts=observed.restarts(first),
-            )
+                first, self._past = seen, self._begin(seen)
+            seen = without(seen, self._past)
             step = advance(memory, seen, now, start + timeout)
             memory, wake = step.memory, step.wake
             if self._target.kind == "Job":
@@ -249,6 +248,14 @@ def _claims(raw: Object) -> tuple[str, ...]:
     return tuple(one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one)
 
 
+def _short_of_card(seen: Seen) -> list[str]:
+    """The nodes of a failing pod for which the card has too little memory left: somebody else may sit on it."""
+    found = diagnose(seen)
+    if found is None or found[0].cause != CARD_IS_FULL:
+        return []
+    return [pod.node for pod in seen.pods if pod.node and not pod.ready]
+
+
 class _Lookups:
     """What is not watched but asked for when it matters: nodes, logs of containers that fail, who holds the GPUs.
 
@@ -286,14 +293,15 @@ class _Lookups:
                     lines = self._tail(pod, container)
                     key = (pod.uid, container.name)
                     self._logs[key] = lines or self._logs.get(key, ())
-                    if self._neighbours is None and any("out of memory" in line for line in lines):
-                        self._neighbours = self._holders([pod.node])
                     if container.exit is not None and container.exit.reason == "OOMKilled":
                         self._usage = self._measured(pod)
         watched = (one for path in objects if path.startswith(f"{NODES}/") for one in _at(objects, path))
         current = {one["metadata"]["name"]: observed.node(one) for one in watched}
-        seen = replace(seen, nodes=self._nodes | current, logs=dict(self._logs))
-        return replace(seen, neighbours=self._neighbours, usage=self._usage)
+        known = self._nodes | current
+        seen = replace(seen, nodes=known, logs=dict(self._logs), usage=self._usage, neighbours=self._neighbours)
+        if self._neighbours is None and (short := _short_of_card(seen)):
+            self._neighbours = self._holders(short)
+        return replace(seen, neighbours=self._neighbours)
 
     def journal(self, seen: Seen, say: Say, *, over: bool) -> None:
         """Says what the pods of a Job have written since the last call."""

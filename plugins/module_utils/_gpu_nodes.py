@@ -78,7 +78,18 @@ _POOL_LABELS = (
 _RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
 _MIG = "nvidia.com/mig-"  # one resource a profile, where the MIG strategy is mixed
 _DRA_VERSIONS = ("v1", "v1beta2", "v1beta1")  # Kubernetes 1.34, 1.33, 1.32
+# Kubernetes puts these taints on a node that is not Ready or cordoned, which are findings of their own.
+_TOLD_OTHERWISE = frozenset(f"node.kubernetes.io/{name}" for name in ("not-ready", "unreachable", "unschedulable"))
 _NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the kinds of GPU in a node where they are not all alike; its fields as in GpuNode."""
+
+    product: str
+    brands: tuple[str, ...] = ()
+    compute_capability: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class GpuNode:
     resource, allocatable: the extended resource and its count as the kubelet reports it.
     source: where driver and CUDA version come from.
     runtime_mode: ``cdi`` when the GPU Operator says so, else empty.
+    cards: every kind of GPU in it, where they are not all alike; then what is said above is the first one's.
     driver_pod: what keeps the GPU Operator's driver pod there from being ready (``CrashLoopBackOff``), else empty.
     problems: what is wrong, one identifier each (keys of PROBLEMS).
     """
@@ -115,6 +127,7 @@ class GpuNode:
     allocatable: int = 0
     source: str = ""
     runtime_mode: str = ""
+    cards: tuple[Card, ...] = ()
     driver_pod: str = ""
     problems: tuple[str, ...] = ()
 
@@ -122,6 +135,11 @@ class GpuNode:
     def usable(self) -> bool:
         """Whether a pod could get a GPU there."""
         return self.allocatable > 0 and not _UNUSABLE.intersection(self.problems)
+
+    @property
+    def target(self) -> bool:
+        """Whether the pod could ever be put there: what is merely out of order now may be back."""
+        return not OUT_OF_REACH.intersection(self.problems)
 
     @property
     def card(self) -> str:
@@ -137,7 +155,7 @@ class GpuNode:
         """The node as a module returns it, without brands that only follow from its product."""
         brands = () if self.brands == possible_brands(self.product) else self.brands
         # dataclasses.asdict copies deeply, which thousands of nodes feel
-        return {**vars(self), "brands": brands, "problems": self.problems}
+        return {**vars(self), "brands": brands, "cards": [vars(card) for card in self.cards], "problems": self.problems}
 
     @classmethod
     def from_result(cls, given: Mapping[str, Any]) -> GpuNode:
@@ -152,8 +170,15 @@ class GpuNode:
         known = {field.name: given[field.name] for field in fields(cls) if given.get(field.name) is not None}
         known.update({name: str(known[name]) for name in ("name", "pool", "product", "sharing") if name in known})
         for name in ("brands", "problems"):
-            values = known.get(name, ())
-            known[name] = (values,) if isinstance(values, str) else tuple(str(value) for value in values)
+            known[name] = _words(known.get(name, ()))
+        known["cards"] = tuple(
+            Card(
+                str(card.get("product", "")),
+                _words(card.get("brands", ())) or possible_brands(str(card.get("product", ""))),
+                _readable(str(card.get("compute_capability", ""))),
+            )
+            for card in (one if isinstance(one, Mapping) else {"product": one} for one in known.get("cards", ()))
+        )
         for name in ("driver", "cuda", "compute_capability"):
             known[name] = _readable(str(known.get(name, "")))
         node = cls(**known)
@@ -198,8 +223,13 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     ),
     "other_resource": (
         "gpu.allocatable",
-        "offers its GPUs as another resource than the pod asks for",
+        "it offers its GPUs as another resource than the pod asks for",
         "Set resource in speaches_gpu to what it offers: kubectl describe node NODE",
+    ),
+    "too_few": (
+        "gpu.allocatable",
+        "it has fewer GPUs than the pod asks for",
+        "Lower count in speaches_gpu, or select nodes with more GPUs.",
     ),
     "driver_pod": (
         "gpu.driver_pod",
@@ -229,7 +259,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     ),
     "mixed": (
         "gpu.mixed",
-        "its GPUs are not alike: what is said of the node is its first one's",
+        "its GPUs are not alike: the verdict is the worst of them, all else that is said is the first one's",
         "Put unlike cards into nodes of their own.",
     ),
     "mig_invalid": (
@@ -238,7 +268,8 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "Give all GPUs of the node the same MIG layout: label nvidia.com/mig.config.",
     ),
 }
-_UNUSABLE = frozenset(("not_ready", "cordoned", "untolerated"))
+OUT_OF_REACH = frozenset(("untolerated", "other_resource", "too_few"))
+_UNUSABLE = OUT_OF_REACH | {"not_ready", "cordoned"}
 _ALWAYS_WARNING = frozenset(("driver_upgrade", "stale_labels", "no_labels", "partial_labels", "mixed"))
 
 
@@ -265,11 +296,13 @@ def gpu_nodes(
     selector: str,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
     resource: str = "",
+    count: int = 1,
 ) -> list[GpuNode]:
     """The nodes that a label selector names, read page by page, with what is known of their GPUs.
 
     tolerations: of the pod that is to run there; None to leave taints alone.
     resource: the extended resource that the pod asks for; empty to take what a node offers most of.
+    count: how many of it.
 
     Raises ClusterError, or CollectionError for a selector that the API server cannot read.
     """
@@ -278,7 +311,7 @@ def gpu_nodes(
     operator = _operator(cluster)
     pages = _pages(cluster, "/api/v1/nodes", {"labelSelector": selector})
     try:
-        return [read_node(node, operator, tolerations, resource) for node in pages]
+        return [read_node(node, operator, tolerations, resource, count) for node in pages]
     except ClusterError as exc:
         if exc.status != 400:
             raise
@@ -294,8 +327,9 @@ def read_node(
     operator: Operator | None = None,
     tolerations: Sequence[Mapping[str, Any]] | None = None,
     wanted: str = "",
+    count: int = 1,
 ) -> GpuNode:
-    """A node object of the API, read. tolerations, wanted: as in `gpu_nodes`, the latter its `resource`."""
+    """A node object of the API, read. tolerations, wanted, count: as in `gpu_nodes`, `wanted` its `resource`."""
     operator = operator or Operator()
     metadata, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
     name, labels = metadata["name"], metadata.get("labels") or {}
@@ -304,12 +338,15 @@ def read_node(
     product = _label(labels, "gpu.product")
     driver, cuda, source = _driver(labels, device)
     resource, allocatable = _resource(status)
-    others = allocatable if wanted and resource not in ("", wanted) else 0
-    if wanted and resource:
-        resource, allocatable = wanted, _quantity(status.get("allocatable", {}).get(wanted))
     if device and not resource:
         resource, allocatable = device.resource, device.gpus
+    others = 0
+    if wanted and resource not in ("", wanted):
+        others = allocatable
+        resource, allocatable = wanted, _quantity(status.get("allocatable", {}).get(wanted))
     problems = [*_unfit(spec, status, tolerations), *_doubts(labels, driver, allocatable, others, pod)]
+    if 0 < allocatable < count:
+        problems.append("too_few")
     if device:
         problems += device.problems
     return GpuNode(
@@ -332,9 +369,16 @@ def read_node(
         allocatable=allocatable,
         source=source,
         runtime_mode=operator.runtime_mode,
+        cards=device.cards if device else (),
         driver_pod=pod.trouble if pod else "",
         problems=tuple(problems),
     )
+
+
+def unlike(cards: Iterable[Card]) -> tuple[Card, ...]:
+    """Each kind of GPU once where there are several; nothing where all are alike."""
+    kinds = tuple(dict.fromkeys(cards))
+    return kinds if len(kinds) > 1 else ()
 
 
 @lru_cache(maxsize=128)
@@ -370,6 +414,11 @@ def pools(nodes: Iterable[GpuNode]) -> list[dict[str, Any]]:
         }
         for _, group in sorted(groups.items())
     ]
+
+
+def architectures(nodes: Iterable[GpuNode]) -> list[str]:
+    """The processors of the nodes that the pod could be put on (``amd64``), each once."""
+    return sorted({node.architecture for node in nodes if node.target and node.architecture})
 
 
 def findings(nodes: list[GpuNode], selector: str) -> list[Finding]:
@@ -408,6 +457,15 @@ def findings(nodes: list[GpuNode], selector: str) -> list[Finding]:
             evidence = sorted({node.driver_pod for node in having}) if problem == "driver_pod" else ()
             found.append(Finding(check, status, subject, f"{message}.", remedy, tuple(evidence)))
     return found
+
+
+def mixed(node: GpuNode) -> list[Finding]:
+    """The finding for a node whose GPUs are not alike, with the kinds; none for any other."""
+    if not node.cards:
+        return []
+    check, message, remedy = PROBLEMS["mixed"]
+    kinds = tuple(f"{card.product}, compute capability {card.compute_capability or 'unknown'}" for card in node.cards)
+    return [Finding(check, Status.WARNING, f"node {node.name}", f"{message}.", remedy, kinds)]
 
 
 def placement(nodes: Iterable[GpuNode], replicas: int, *, rolling: bool) -> list[Finding]:
@@ -530,7 +588,7 @@ def _driver_pod(pod: Mapping[str, Any]) -> DriverPod:
 
 
 def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
-    """The first GPU of each node's ResourceSlices, in the attributes of NVIDIA's DRA driver."""
+    """The first GPU of each node's ResourceSlices, in the attributes of NVIDIA's DRA driver; all kinds where unlike."""
     found: dict[str, GpuNode] = {}
     for entry in slices:
         spec = entry.get("spec", {})
@@ -541,18 +599,25 @@ def _devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
             if not name or attributes.get("type") not in ("gpu", "mig"):
                 continue
             product = str(attributes.get("productName", "")).replace(" ", "-")
+            brands = (str(attributes["brand"]),) if attributes.get("brand") else ()
+            card = Card(
+                product,
+                brands or possible_brands(product),
+                ".".join(str(attributes.get("cudaComputeCapability", "")).split(".")[:2]),
+            )
             if name in found:
                 first = found[name]
-                mixed = ("mixed",) if product != first.product else first.problems
-                found[name] = replace(first, gpus=first.gpus + 1, problems=mixed)
+                before = Card(first.product, first.brands or possible_brands(first.product), first.compute_capability)
+                kinds = unlike([*(first.cards or [before]), card])
+                found[name] = replace(first, gpus=first.gpus + 1, cards=kinds, problems=("mixed",) if kinds else ())
                 continue
             found[name] = GpuNode(
                 name=name,
                 product=product,
-                brands=(str(attributes["brand"]),) if attributes.get("brand") else (),
+                brands=brands,
                 driver=str(attributes.get("driverVersion", "")),
                 cuda=".".join(str(attributes.get("cudaDriverVersion", "")).split(".")[:2]),
-                compute_capability=".".join(str(attributes.get("cudaComputeCapability", "")).split(".")[:2]),
+                compute_capability=card.compute_capability,
                 memory_mib=_mebibytes(device.get("capacity", {}).get("memory", {}).get("value", "")),
                 gpus=1,
                 sharing="mig" if attributes["type"] == "mig" else "",
@@ -610,8 +675,7 @@ def _untolerated(taints: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapp
 
     return any(
         taint["effect"] in ("NoSchedule", "NoExecute")
-        # Kubernetes puts these on a node that is not ready or cordoned, which are findings of their own.
-        and not taint["key"].startswith("node.kubernetes.io/")
+        and taint["key"] not in _TOLD_OTHERWISE
         and not any(covers(toleration, taint) for toleration in tolerations)
         for taint in taints
     )
@@ -695,6 +759,10 @@ def _version(labels: Mapping[str, str], *names: str) -> str:
             break
         parts.append(value)
     return ".".join(parts)
+
+
+def _words(given: str | Iterable[object]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(map(str, given))
 
 
 def _count(text: str) -> int:

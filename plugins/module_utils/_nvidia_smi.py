@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from ._findings import CollectionError
-from ._gpu_nodes import ALL_BRANDS, GpuNode, possible_brands
+from ._gpu_nodes import ALL_BRANDS, Card, GpuNode, possible_brands, unlike
 
 # The compute capability is in the first alone, and unknown to drivers before 510; all else is in the second.
 QUERY = ("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
@@ -18,6 +18,7 @@ FULL = ("nvidia-smi", "-q")
 
 _CAPABILITY = re.compile(r"^(\d+\.\d+)$", re.MULTILINE)
 _FIELD = re.compile(r"^ *(Driver Version|CUDA Version|Product Name|Product Brand) +: (.+?) *$", re.MULTILINE)
+_GPU = re.compile(r"^(?= *Product Name +:)", re.MULTILINE)  # where each GPU's fields begin
 _MEMORY = re.compile(r"^ *FB Memory Usage\n *Total +: (\d+) MiB", re.MULTILINE)
 
 
@@ -32,12 +33,10 @@ def read_cards(output: str, node: GpuNode) -> GpuNode:
 
     Raises DriverUnreadableError with nvidia-smi's own words.
     """
-    found: dict[str, list[str]] = {}
-    for name, value in _FIELD.findall(output):
-        found.setdefault(name, []).append(value)
-    driver = next(iter(found.get("Driver Version", ())), "")
-    names, capabilities, memory = found.get("Product Name", []), _CAPABILITY.findall(output), _MEMORY.findall(output)
-    if not driver or not names:
+    head, *gpus = (dict(_FIELD.findall(part)) for part in _GPU.split(output))
+    driver, cuda = head.get("Driver Version", ""), head.get("CUDA Version", "")
+    capabilities, memory = _CAPABILITY.findall(output), _MEMORY.findall(output)
+    if not driver or not gpus:
         said = " ".join(output.split())[:300].rstrip(".") or "nothing"
         raise DriverUnreadableError(
             f"node {node.name}",
@@ -45,23 +44,30 @@ def read_cards(output: str, node: GpuNode) -> GpuNode:
             "Look at the kernel's log there (dmesg | grep -i nvrm), and at the driver's pod where the GPU Operator "
             "installs it.",
         )
-    cuda = next(iter(found.get("CUDA Version", ())), "")
-    brands = found.get("Product Brand", [])
-    problems = [problem for problem in node.problems if problem not in ("no_labels", "partial_labels", "stale_labels")]
-    if len(set(names)) > 1 or len(set(capabilities)) > 1:
-        problems.append("mixed")
+    if len(capabilities) != len(gpus):
+        capabilities = [""] * len(gpus)
+    cards = [_card(*one) for one in zip(gpus, capabilities)]
+    kinds = unlike(cards)
+    answered = ("no_labels", "partial_labels", "stale_labels", "mixed")
+    problems = [problem for problem in node.problems if problem not in answered]
     return replace(
         node,
-        product=node.product or names[0].replace(" ", "-"),
-        brands=(_brand(brands[0]),) if brands else node.brands or possible_brands(names[0].replace(" ", "-")),
+        product=node.product or cards[0].product,
+        brands=cards[0].brands if "Product Brand" in gpus[0] else node.brands or cards[0].brands,
         driver=driver,
         cuda=cuda if re.fullmatch(r"\d+\.\d+", cuda) else node.cuda,
-        compute_capability=capabilities[0] if capabilities else node.compute_capability,
+        compute_capability=cards[0].compute_capability or node.compute_capability,
         memory_mib=int(memory[0]) if memory else node.memory_mib,
-        gpus=len(names),
+        gpus=len(gpus),
+        cards=kinds,
         source="nvidia-smi",
-        problems=tuple(problems),
+        problems=(*problems, "mixed") if kinds else tuple(problems),
     )
+
+
+def _card(fields: dict[str, str], capability: str) -> Card:
+    product, brand = fields["Product Name"].replace(" ", "-"), fields.get("Product Brand")
+    return Card(product, (_brand(brand),) if brand else possible_brands(product), capability)
 
 
 def _brand(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 Object = Mapping[str, Any]
 SERVED = "portal-stt/served"
-"""Annotation of a ReplicaSet: when its rollout was last found complete. A rollback goes to the latest one."""
+"""Annotation of a ReplicaSet: when its rollout was last found complete, and its uid (see `_rollout.served`)."""
 
 REVISION = "deployment.kubernetes.io/revision"
 
@@ -214,7 +214,6 @@ class Seen:
     logs: last lines of containers, by (pod uid, container).
     neighbours: pods of the whole cluster that hold GPUs (``namespace/name: n on NODE``); None when not asked yet.
     usage: memory by container, as the cluster's metrics had it last; empty where there are none.
-    restarts: how often a container that ran when the watch began had restarted by then, by (pod uid, container).
     """
 
     kind: str
@@ -232,21 +231,10 @@ class Seen:
     logs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     neighbours: tuple[str, ...] | None = None
     usage: Mapping[str, str] = field(default_factory=dict)
-    restarts: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
-
-
-def restarts(seen: Seen) -> dict[tuple[str, str], int]:
-    """What `Seen.restarts` of all later views is, out of the first one."""
-    return {
-        (pod.uid, container.name): container.restarts
-        for pod in seen.pods
-        for container in pod.containers
-        if container.state == "running"
-    }
 
 
 def condition(raw: Object) -> Condition:

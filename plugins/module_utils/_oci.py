@@ -10,10 +10,10 @@ Reference grammar: github.com/distribution/reference. Index and config: opencont
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ._findings import CollectionError, Finding, Status
@@ -38,7 +38,9 @@ _REFERENCE = re.compile(
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?")
-_TAG = re.compile(r"v?(?P<release>\d+(?:\.\d+)*)(?P<pre>-?(?:rc|alpha|beta|a|b)[.-]?\d+)?(?:-(?P<variant>[A-Za-z].*))?")
+_PRE = r"-?(?:rc|alpha|beta)(?:[.-]?\d+)?|[ab]\d+"
+_TAG = re.compile(rf"v?(?P<release>\d+(?:\.\d+)*)(?P<pre>{_PRE})?(?:-(?P<variant>[A-Za-z].*))?")
+_COMMIT = re.compile(r"(?:(?:sha|git|commit)-[0-9a-f]{7,64}|[0-9a-f]{40})(?:-(?P<variant>.+))?")
 _COMPAT = re.compile(r"cuda-compat-(\d+)-(\d+)")
 
 
@@ -73,7 +75,7 @@ class Reference:
 class Tag:
     """A tag's parts: ``0.9.0-rc.3-cuda-12.6.3`` is release 0.9.0, pre -rc.3, variant cuda-12.6.3.
 
-    A tag without a version (``latest-cuda``) has an empty release: it moves.
+    A tag without a version (``latest-cuda``, ``sha-24f209c``) has an empty release.
     """
 
     text: str
@@ -88,8 +90,8 @@ class Tag:
 
     @property
     def moving(self) -> bool:
-        """Whether the tag names no full release and is overwritten with the next one."""
-        return self.release.count(".") < 2
+        """Whether the tag names neither a full release nor a commit, so that another image may take its place."""
+        return self.release.count(".") < 2 and not _COMMIT.fullmatch(self.text)
 
     @property
     def family(self) -> str:
@@ -97,9 +99,11 @@ class Tag:
         return re.split(r"[-.]?\d", self.variant, maxsplit=1)[0]
 
     @property
-    def order(self) -> tuple[tuple[int, ...], bool, tuple[int, ...], tuple[int, ...]]:
-        """A key that sorts by release, a final release after its candidates, then by the variant's version."""
-        return _numbers(self.release), not self.pre, _numbers(self.pre), _numbers(self.variant)
+    def order(self) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], tuple[int, ...]]:
+        """A key that sorts by release, then as semver does (alpha, beta, rc, final), then by the variant's version."""
+        words = re.findall(r"\d{1,18}|[a-z]+", self.pre)
+        pre = tuple((False, int(word), "") if word.isdigit() else (True, 0, word) for word in words)
+        return _numbers(self.release), not self.pre, pre, _numbers(self.variant)
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,15 @@ class Image:
         }
 
 
+@dataclass(frozen=True)
+class Login:
+    """User and password, or an identity token (an OAuth2 refresh token) in place of both."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+
 def parse_reference(text: str) -> Reference:
     """The reference that docker and containerd understand by a text.
 
@@ -153,7 +166,7 @@ def parse_reference(text: str) -> Reference:
     """
     first, slash, rest = text.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost") and _REGISTRY.fullmatch(first):
-        registry, path = first, rest
+        registry, path = DOCKER_HUB if first == "index.docker.io" else first, rest
     else:
         registry, path = DOCKER_HUB, text
     match = _REFERENCE.fullmatch(path)
@@ -171,7 +184,10 @@ def parse_reference(text: str) -> Reference:
 
 
 def parse_tag(text: str) -> Tag:
-    """A tag's parts; never fails: what has no version is all variant."""
+    """A tag's parts; never fails: what has neither version nor commit is all variant."""
+    commit = _COMMIT.fullmatch(text)
+    if commit:
+        return Tag(text, "", "", commit["variant"] or "")
     match = _TAG.fullmatch(text)
     if match:
         return Tag(text, match["release"], match["pre"] or "", match["variant"] or "")
@@ -190,7 +206,7 @@ def proposals(wanted: str, tags: Iterable[str], count: int = 3) -> list[str]:
     ranked: dict[str, None] = {}
     for group in (siblings, alike, family, known):
         closest = sorted(group, key=lambda tag: (tag.family == asked.family, tag.order, tag.text), reverse=True)
-        ranked.update((tag.text, None) for tag in closest[: count - len(ranked)] if len(ranked) < count)
+        ranked.update((tag.text, None) for tag in closest)
     return list(ranked)[:count]
 
 
@@ -273,44 +289,72 @@ def findings(image: Image, reference: Reference) -> list[Finding]:
     """What the operator should know of an image that was found."""
     subject = f"image {reference}"
     found = [Finding("image.digest", Status.OK, subject, f"is {image.digest} ({', '.join(image.platforms)}).")]
-    if not reference.digest and parse_tag(reference.tag).moving:
+    tag = parse_tag(reference.tag)
+    if not reference.digest and tag.moving:
+        moves = (
+            "may stand for a series of releases: a later one would overwrite it, and then it is no pin."
+            if tag.release
+            else "names no release: the next one will overwrite it, and it is no pin."
+        )
         found.append(
             Finding(
                 "image.tag",
                 Status.WARNING,
                 subject,
-                f"{reference.tag} names no release: the next one will overwrite it, and it is no pin.",
+                f"{reference.tag} {moves}",
                 f"Name a release (0.9.0-rc.3-cuda), or the digest: {image.pinned}",
             )
         )
     return found
 
 
-def credentials(config: Mapping[str, Any], reference: Reference) -> tuple[str, str] | None:
-    """User and password that a docker configuration holds for a repository; the longest matching path wins.
+def credentials(config: Mapping[str, Any], reference: Reference) -> Login | None:
+    """The login that a docker configuration holds for a repository; the longest path wins, a plain host over a glob.
 
-    Keys: ``ghcr.io``, ``https://ghcr.io/``, ``registry:5000/team``, ``https://index.docker.io/v1/``.
+    Keys: ``ghcr.io``, ``https://ghcr.io/v1/``, ``registry:5000/team``, ``*.azurecr.io``. Hosts match as the kubelet
+    has it (kubernetes pkg/credentialprovider/keyring.go).
     """
-    best: tuple[int, Mapping[str, Any]] | None = None
+    found: list[tuple[int, bool, Login]] = []
     for key, entry in (config.get("auths") or {}).items():
-        host, _, path = re.sub(r"^https?://", "", key).rstrip("/").partition("/")
-        if re.fullmatch(r"v[12]", path):
-            path = ""
-        if host in ("index.docker.io", "registry-1.docker.io"):
-            host = DOCKER_HUB
+        host, _, path = re.sub(r"^https?://", "", key).partition("/")
+        path = re.sub(r"^v[12](/|$)", "", path).rstrip("/")
+        login = read_login(entry)
         matches = not path or f"{reference.repository}/".startswith(f"{path}/")
-        if host == reference.registry and matches and (best is None or len(path) > best[0]):
-            best = (len(path), entry or {})
-    if best is None:
+        if login and matches and _same_host(hub_name(host), hub_name(reference.registry)):
+            found.append((len(path), "*" not in host, login))
+    return max(found, key=lambda one: one[:2])[2] if found else None
+
+
+def read_login(entry: object) -> Login | None:
+    """The login in one entry of a docker configuration; None for an entry without one that can be read."""
+    if not isinstance(entry, Mapping):
         return None
-    entry = best[1]
-    if entry.get("username"):
-        return str(entry["username"]), str(entry.get("password", ""))
-    try:
-        user, colon, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return (user, password) if colon else None
+    user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if not user:
+        try:
+            user, colon, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
+        except (TypeError, ValueError):
+            colon = ""
+        user = user if colon else ""
+    # Docker's helpers give an identity token as the password of the user <token>.
+    token = str(entry.get("identitytoken") or (password if user == "<token>" else ""))
+    if token:
+        return Login(identity_token=token)
+    return Login(user, password) if user else None
+
+
+def hub_name(host: str) -> str:
+    """The registry's name in references: Docker Hub's has several hosts."""
+    return DOCKER_HUB if host in ("index.docker.io", "registry-1.docker.io") else host
+
+
+def _same_host(key: str, host: str) -> bool:
+    """Label by label, so that no ``*`` stands for a dot, and with the same port."""
+    if key == host:
+        return True
+    (globs, _, wanted), (name, _, port) = key.partition(":"), host.partition(":")
+    labels, names = globs.split("."), name.split(".")
+    return wanted == port and len(labels) == len(names) and all(map(fnmatchcase, names, labels))
 
 
 def _platform(entry: Mapping[str, Any]) -> str:

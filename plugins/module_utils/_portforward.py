@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""HTTP through a port-forward to a Ready pod of a Service.
+"""HTTP through a port-forward to the Ready pods of a Service.
 
 Unlike the API server's proxy it leaves the Authorization header as it is, and it comes out inside the pod, where no
 NetworkPolicy applies.
@@ -21,22 +21,27 @@ if TYPE_CHECKING:
     from ._cluster import Cluster
 
 
-def endpoint(cluster: Cluster, namespace: str, service: str, port: str) -> tuple[str, int]:
-    """Name and port of a Ready pod behind the Service's port, which is given by name or number.
+def endpoints(cluster: Cluster, namespace: str, service: str, port: str) -> list[tuple[str, int]]:
+    """Name and port of each Ready pod behind the Service's port, which is given by name or number.
 
-    Raises ClusterError: 404 without such a Service or port, 503 without a Ready pod.
+    Raises ClusterError: 404 without such a Service, selector or port, 503 without a Ready pod.
     """
     spec = cluster.get(f"/api/v1/namespaces/{namespace}/services/{service}")["spec"]
     wanted = next((one for one in spec["ports"] if port in (one.get("name"), str(one["port"]))), None)
     if wanted is None:
         raise _missing(404, namespace, service, f"it has no port {port}.")
+    if not spec.get("selector"):
+        raise _missing(404, namespace, service, "it selects no pods.")
     query = {"labelSelector": label_selector(spec["selector"])}
+    found = []
     for pod in cluster.get(f"/api/v1/namespaces/{namespace}/pods", query)["items"]:
         number = _number(pod, wanted.get("targetPort", wanted["port"]))
         seen = observed.pod(pod)
         if seen.ready and not seen.deleting and number:
-            return seen.name, number
-    raise _missing(503, namespace, service, "no pod behind it is Ready.")
+            found.append((seen.name, number))
+    if not found:
+        raise _missing(503, namespace, service, "no pod behind it is Ready.")
+    return found
 
 
 def request(

@@ -7,15 +7,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ._findings import CollectionError, Finding, Status
 from ._oci import (
@@ -24,18 +25,21 @@ from ._oci import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     Image,
+    Login,
     ManifestError,
     Reference,
     choose,
     credentials,
+    hub_name,
     platforms,
     proposals,
     read_image,
+    read_login,
     variants_of,
 )
 
 try:
-    import oras.container
+    import oras.auth.base
     import oras.logger
     import oras.provider
     import requests
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 
 SECONDS = 20  # to connect, and between two bytes
 _HUB_HOST = "registry-1.docker.io"
+_HUB_LOGIN = "https://index.docker.io/v1/"  # Docker Hub's name in docker's own files and helpers
 _BUSY = (429, 500, 502, 503, 504)
 
 
@@ -59,8 +64,10 @@ class RegistryError(CollectionError):
 
     check = "image.registry"
 
-    def __init__(self, subject: str, message: str, remedy: str, *, status: int = 0) -> None:
-        super().__init__(subject, message, remedy)
+    def __init__(
+        self, subject: str, message: str, remedy: str, *, status: int = 0, evidence: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(subject, message, remedy, evidence=evidence)
         self.status = status
 
 
@@ -74,7 +81,7 @@ class TagMissingError(RegistryError):
 class Access:
     """How to come to a registry.
 
-    docker_config: path of a docker configuration file, empty for the user's own.
+    docker_config: path of the docker configuration file that is read, empty for the user's own.
     secret: the docker configuration of a pull secret, which comes first.
     mirrors: registry name to the addresses to ask in its place, in order.
     plain_http: whether a registry without a mirror speaks HTTP.
@@ -104,7 +111,7 @@ def mirror_addresses(given: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
-    """The docker configuration in a Secret of type kubernetes.io/dockerconfigjson.
+    """The docker configuration in a Secret of type kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg.
 
     Raises ClusterError, or RegistryError when there is no such Secret, or none in it.
     """
@@ -112,17 +119,59 @@ def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]
     make = f"kubectl create secret docker-registry {name} -n {namespace} --docker-server=… --docker-username=…"
     if secret is None:
         raise RegistryError(f"Secret {namespace}/{name}", "it is not there.", f"Make it with: {make}")
+    data = secret.get("data") or {}
     try:
-        config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        config = None
-    if not isinstance(config, dict):
+        if ".dockerconfigjson" in data:
+            return _logins(json.loads(base64.b64decode(data[".dockerconfigjson"])))
+        return _logins({"auths": json.loads(base64.b64decode(data[".dockercfg"]))})
+    except (KeyError, ValueError) as exc:
         raise RegistryError(
             f"Secret {namespace}/{name}",
             f"it holds no docker configuration (type {secret.get('type', 'unknown')}).",
             f"Make it with: {make}",
-        )
+        ) from exc
+
+
+def docker_config(path: str) -> dict[str, Any]:
+    """The docker configuration in a file; with an empty path in the user's own, which may be absent.
+
+    Raises RegistryError for a file that cannot be read.
+    """
+    file = Path(path) if path else Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    try:
+        return _logins(json.loads(file.read_bytes()))
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, FileNotFoundError) and not path:
+            return {}
+        raise RegistryError(
+            f"docker configuration {file}",
+            f"it cannot be read: {getattr(exc, 'strerror', None) or exc}.",
+            "Repair it (docker login writes it), or name another file.",
+        ) from exc
+
+
+def _logins(config: object) -> dict[str, Any]:
+    """A docker configuration of the right shape. Raises ValueError for what is none."""
+    if not isinstance(config, dict):
+        raise ValueError("it is no JSON object")
+    for name in ("auths", "credHelpers"):
+        if not isinstance(config.get(name, {}), dict):
+            raise ValueError(f"{name} is no JSON object")
     return config
+
+
+def _ask_helper(name: str, server: str) -> Login | None:
+    """What a credential helper has for a server. Raises RegistryError for an answer that is none."""
+    try:
+        auth = oras.auth.base.AuthBackend()._get_auth_from_creds_store(name, server)
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        program = f"docker-credential-{name}"
+        raise RegistryError(
+            f"credential helper {program}",
+            f"it has no usable answer for {server}: JSON with Username and Secret is expected.",
+            f"See what it says: echo {server} | {program} get. Or give docker_config without it.",
+        ) from exc
+    return read_login({"auth": auth})
 
 
 class Repository:
@@ -152,7 +201,7 @@ class Repository:
             try:
                 return address.image(reference, platform)
             except RegistryError:
-                continue  # a mirror that is down, or has not got it: the next one is asked, as containerd does
+                continue  # down, without the image, or no registry: the next one is asked, as containerd does
         return last.image(reference, platform)
 
     def tags(self) -> list[str]:
@@ -202,13 +251,16 @@ class _Client:
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._reference = reference
         self._access = access
-        self._name = f"{parts.netloc}{parts.path.rstrip('/')}/{reference.repository}"
+        self._path = f"{parts.path.rstrip('/')}/{reference.repository}".lstrip("/")
+        self._host = hub_name(parts.netloc)
         self._registry: Any = None
         self._refused: requests.Response | None = None
 
     def image(self, reference: Reference, platform: str) -> Image:
-        wanted = reference.digest or reference.tag
-        manifest, digest = self._manifest(reference, wanted)
+        try:
+            manifest, digest = self._manifest(reference, reference.digest or reference.tag)
+        except RegistryError as exc:
+            raise self._missing(reference) if exc.status == 404 else exc from exc
         offered: dict[str, str] = {}
         manifest_digest = digest
         if _media_type(manifest) in INDEX_TYPES:
@@ -222,15 +274,21 @@ class _Client:
         return image
 
     def tags(self) -> list[str]:
-        client = self._connect()
-        try:
-            known = [str(tag) for tag in client.get_tags(oras.container.Container(f"{self._name}:latest"))]
-        except ValueError as exc:
-            if self._refused is None or self._refused.status_code != 404:
-                raise self._error(self._refused, self._reference) from exc
-            known = []
-        except requests.RequestException as exc:
-            raise self._unreachable(exc) from exc
+        known: list[str] = []
+        asked: set[str] = set()
+        path = f"/v2/{self._path}/tags/list"
+        while path not in asked:  # oras would end at an empty page, though more may follow
+            asked.add(path)
+            try:
+                response = self._get(self._reference, path, {})
+            except RegistryError as exc:
+                if exc.status != 404 or known:
+                    raise
+                break
+            known += map(str, _json(response, self._reference).get("tags") or ())
+            # The same path again without a next page. A Link's host is left out: it may be known behind a proxy only.
+            following = urlsplit(urljoin(path, response.links.get("next", {}).get("url", "")))
+            path = f"{following.path}?{following.query}" if following.query else following.path
         if not known:
             raise TagMissingError(
                 f"image {self._reference}",
@@ -242,15 +300,8 @@ class _Client:
 
     def _manifest(self, reference: Reference, wanted: str) -> tuple[dict[str, Any], str]:
         accepted = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
-        response = self._get(reference, f"manifests/{wanted}", {"Accept": accepted})
-        digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
-        if wanted.startswith("sha256:") and digest != wanted:
-            raise ManifestError(
-                f"image {reference}",
-                f"the registry answered with content of digest {digest} for {wanted}.",
-                "The registry or a proxy before it is broken: do not use this image.",
-            )
-        return _json(response, reference), digest
+        response = self._get(reference, f"/v2/{self._path}/manifests/{wanted}", {"Accept": accepted})
+        return _json(response, reference), _digest(response, reference, wanted)
 
     def _config(self, reference: Reference, manifest: Mapping[str, Any]) -> dict[str, Any]:
         config = manifest.get("config") or {}
@@ -261,27 +312,26 @@ class _Client:
                 f"this is no container image that a node can run ({kind}).",
                 "Name an image in OCI or Docker (schema 2) format.",
             )
-        response = self._get(reference, f"blobs/{config['digest']}", {})
-        digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
-        if digest != config["digest"]:
-            raise ManifestError(
-                f"image {reference}",
-                f"the registry answered with content of digest {digest} for {config['digest']}.",
-                "The registry or a proxy before it is broken: do not use this image.",
-            )
-        return _json(response, reference)
+        response = self._get(reference, f"/v2/{self._path}/blobs/{config['digest']}", {})
+        parsed = _json(response, reference)
+        _digest(response, reference, config["digest"])
+        return parsed
 
     def _get(self, reference: Reference, path: str, headers: dict[str, str]) -> requests.Response:
         client = self._connect()
-        host, _, repository = self._name.partition("/")
         try:
-            response: requests.Response = client.do_request(
-                f"{client.prefix}://{host}/v2/{repository}/{path}", "GET", headers=headers
-            )
+            response: requests.Response = client.do_request(f"{self._url}{path}", "GET", headers=headers)
         except ValueError as exc:  # oras could not authenticate; the refused answer says why
             raise self._error(self._refused, reference) from exc
         except requests.RequestException as exc:
             raise self._unreachable(exc) from exc
+        if response.status_code == 404:
+            raise RegistryError(
+                f"image {reference}",
+                f"{self._url} has no {path}{_said(response)}.",
+                "A part of the image is lost there: push it again, or take another tag.",
+                status=404,
+            )
         if response.status_code != 200:
             raise self._error(response, reference)
         return response
@@ -297,6 +347,12 @@ class _Client:
             login = self._login()
             if basic and login is None:
                 raise self._error(ping, self._reference)
+            if basic and login and login.identity_token:
+                raise RegistryError(
+                    f"registry {self._url}",
+                    "its login is an identity token, and it wants user and password.",
+                    f"Give docker_config or pull_secret with user and password for {self._host}.",
+                )
             client = oras.provider.Registry(
                 insecure=self._url.startswith("http://"), auth_backend="basic" if basic else "token"
             )
@@ -305,7 +361,9 @@ class _Client:
             client.session = client.auth.session = self._session()
             client.auth._auth_config = {"auths": {}}  # ours to choose: see _login
             if login:
-                client.auth.set_basic_auth(*login)
+                client.auth.set_basic_auth(login.user, login.password)
+            if login and login.identity_token:
+                client.auth.request_token = partial(_exchange, client.session, login.identity_token)
             self._registry = client
         return self._registry
 
@@ -327,32 +385,19 @@ class _Client:
         if response.status_code >= 400:
             self._refused = response
 
-    def _login(self) -> tuple[str, str] | None:
-        found = credentials(self._access.secret, self._reference)
+    def _login(self) -> Login | None:
+        """The login for this address's own host: a mirror is not shown the image registry's password."""
+        here = Reference(self._host, self._path, "")
+        found = credentials(self._access.secret, here)
         if found:
             return found
-        from oras.auth.base import AuthBackend
-        from oras.auth.utils import load_configs
-
-        path = self._access.docker_config
-        try:
-            config = load_configs([path] if path else None)
-        except (OSError, ValueError) as exc:
-            raise RegistryError(
-                f"docker configuration {path or '~/.docker/config.json'}",
-                f"it cannot be read: {exc}.",
-                "Repair it (docker login writes it), or name another file.",
-            ) from exc
-        found = credentials(config, self._reference)
+        config = docker_config(self._access.docker_config)
+        found = credentials(config, here)
         if found:
             return found
-        helper = AuthBackend()
-        helper._auth_config = config
-        hub = "https://index.docker.io/v1/"
-        host = hub if self._reference.registry == DOCKER_HUB else self._reference.registry
-        if not helper._load_auth(host):
-            return None
-        return credentials({"auths": {host: {"auth": helper._basic_auth}}}, self._reference)
+        server = _HUB_LOGIN if self._host == DOCKER_HUB else self._host
+        helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
+        return _ask_helper(str(helper), server) if helper else None
 
     def _unreachable(self, exc: Exception) -> RegistryError:
         cause = _root(exc)
@@ -380,12 +425,9 @@ class _Client:
                 f"image {reference}",
                 f"{self._url} does not give access{said}: the repository is private, or does not exist (a registry "
                 "does not tell which).",
-                "Check the name; for a private one give docker_config or pull_secret with a login for "
-                f"{reference.registry}.",
+                f"Check the name; for a private one give docker_config or pull_secret with a login for {self._host}.",
                 status=status,
             )
-        if status == 404:
-            return self._missing(reference)
         if status == 429:
             wait = response.headers.get("Retry-After", "") if response is not None else ""
             return RegistryError(
@@ -404,18 +446,38 @@ class _Client:
 
     def _missing(self, reference: Reference) -> RegistryError:
         """What is there instead of a tag that is not."""
+        remedy, evidence = "Check it where the image is published.", ""
         try:
             known = self.tags()
-        except RegistryError as exc:
+        except TagMissingError as exc:
             return exc
-        likely = proposals(reference.tag, known)
-        wanted = reference.digest or f"tag {reference.tag}"
+        except RegistryError as exc:
+            evidence = f"its tags cannot be listed: {exc.message}"
+        else:
+            remedy = f"Tags that it has: {', '.join(proposals(reference.tag, known))} ({len(known)} in all)."
         return TagMissingError(
             f"image {reference}",
-            f"{reference.registry}/{reference.repository} has no {wanted}.",
-            f"Tags that it has: {', '.join(likely)} ({len(known)} in all).",
+            f"{reference.registry}/{reference.repository} has no {reference.digest or f'tag {reference.tag}'}.",
+            remedy,
             status=404,
+            evidence=(evidence,) if evidence else (),
         )
+
+
+def _exchange(session: requests.Session, identity_token: str, asked: Any) -> str | None:
+    """An access token for an identity token, asked for as oras's parsed WWW-Authenticate header says.
+
+    Source: distribution.github.io/distribution/spec/auth/oauth.
+    """
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": identity_token,
+        "client_id": "portal.stt",
+        "service": asked.service,
+        "scope": asked.scope,
+    }
+    answer = session.post(asked.realm, data=form)
+    return answer.json().get("access_token") if answer.status_code == 200 else None
 
 
 def _adapter(retry: Any) -> HTTPAdapter:
@@ -435,12 +497,24 @@ def _json(response: requests.Response, reference: Reference) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise ManifestError(
+        raise RegistryError(
             f"image {reference}",
             f"{urlsplit(response.url).netloc} answered with something that is no JSON object.",
             "Is that address a registry? A captive portal or proxy answers like this.",
         )
     return parsed
+
+
+def _digest(response: requests.Response, reference: Reference, wanted: str) -> str:
+    """The digest of what was answered. Raises ManifestError when another one was wanted."""
+    digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
+    if wanted.startswith("sha256:") and digest != wanted:
+        raise ManifestError(
+            f"image {reference}",
+            f"the registry answered with content of digest {digest} for {wanted}.",
+            "The registry or a proxy before it is broken: do not use this image.",
+        )
+    return digest
 
 
 def _media_type(manifest: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def collect(results: Iterable[Mapping[str, Any]]) -> list[Finding]:
                 found[_finding(entry)] = None
         elif "results" in result:
             found.update(dict.fromkeys(collect(result["results"])))
-        elif result.get("unreachable") or result.get("failed") or result.get("failed_when_result") is False:
+        elif any(result.get(sign) for sign in ("unreachable", "failed", "failed_when_suppressed_exception")):
             found[_failure(result)] = None
     return list(found)
 
@@ -96,4 +96,5 @@ def _failure(result: Mapping[str, Any]) -> Finding:
             f"Ansible cannot reach it: {message}",
             "Check address, SSH user and key (ansible_host, ansible_user) with: ansible HOST -m ping",
         )
-    return Finding("run", Status.REFUSED, "a task", f"failed: {message}", "See the task's own output above.")
+    subject = str(result.get("host", "a task"))
+    return Finding("run", Status.REFUSED, subject, f"failed: {message}", "See the task's own output above.")

@@ -38,11 +38,13 @@ class RequirementError(Exception):
     """The runtime would stop with this text: a rule it cannot read, too many rules, or a bad CUDA_VERSION.
 
     line: as it stands in the pod's event, behind the name of the program that stops.
+    variable: of the environment, that it is about; empty for all of them.
     """
 
-    def __init__(self, text: str, prefix: str = _UNMET) -> None:
+    def __init__(self, text: str, prefix: str = _UNMET, variable: str = "") -> None:
         super().__init__(text)
         self.line = f"{prefix}{text}"
+        self.variable = variable
 
 
 @dataclass(frozen=True)
@@ -114,22 +116,22 @@ def evaluate(expression: str, host: Host) -> Outcome:
     return Outcome(False, failed=tuple(failed), message=_unsatisfied(text))
 
 
-def requirements(env: Mapping[str, str]) -> tuple[str, ...]:
-    """The expressions that a container with this environment has to satisfy, all of them.
+def requirements(env: Mapping[str, str]) -> dict[str, str]:
+    """The expressions that a container with this environment has to satisfy, all of them, by their variables.
 
     Raises RequirementError when an image without NVIDIA_REQUIRE_CUDA has a CUDA_VERSION that is none.
     """
     if env.get("NVIDIA_DISABLE_REQUIRE") in _TRUE:
-        return ()
-    rules = [
-        value
+        return {}
+    rules = {
+        name: value
         for name, value in sorted(env.items())
         if name.startswith("NVIDIA_REQUIRE_") and not name.startswith("NVIDIA_REQUIRE_JETPACK")
-    ]
+    }
     version = env.get("CUDA_VERSION", "")
     if version and not env.get("NVIDIA_REQUIRE_CUDA"):
-        rules.append(f"cuda>={major_minor(version)}")
-    return tuple(rules)
+        rules["CUDA_VERSION"] = f"cuda>={major_minor(version)}"
+    return rules
 
 
 def gate(env: Mapping[str, str], host: Host) -> tuple[Outcome, ...]:
@@ -141,8 +143,11 @@ def gate(env: Mapping[str, str], host: Host) -> tuple[Outcome, ...]:
     if len(rules) > REQUIREMENTS_MAX:
         raise RequirementError("too many requirements", f"{_CLI}input error: ")
     outcomes: list[Outcome] = []
-    for rule in rules:
-        outcomes.append(evaluate(rule, host))
+    for variable, rule in rules.items():
+        try:
+            outcomes.append(evaluate(rule, host))
+        except RequirementError as exc:
+            raise RequirementError(str(exc), variable=variable) from exc
         if not outcomes[-1].satisfied:
             break
     return tuple(outcomes)
@@ -156,7 +161,8 @@ def major_minor(version: str) -> str:
     match = _SEMVER.fullmatch(version.removeprefix("v"))
     parts = (match["major"], match["minor"] or "0") if match else ()
     if not parts or any(len(part) > 10 or int(part) >= 2**32 for part in parts):
-        raise RequirementError(f"failed to get version: invalid CUDA version {version}", "failed to get requirements ")
+        text = f"failed to get version: invalid CUDA version {version}"
+        raise RequirementError(text, "failed to get requirements ", "CUDA_VERSION")
     return ".".join(parts)
 
 

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from ._observed import Object, ReplicaSet
+from ._observed import Object, ReplicaSet, same_template
+from ._rollout import FRESH_SECONDS
 
 MANAGER = "portal-stt"
 _JOB_LABELS = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
@@ -39,6 +41,21 @@ def earlier_manifest(deployment: Object, revision: ReplicaSet) -> dict[str, Any]
     }
 
 
+def exact_template(applied: Object, revision: ReplicaSet) -> list[dict[str, Any]]:
+    """The JSON patch after which the template is that of the revision; empty when it is already.
+
+    A server-side apply leaves the items of lists and maps that another manager owns (`kubectl set env`, Keel), and so
+    would make a third template, which has never served. The rest of the Deployment stays theirs. The patch is refused
+    (422) when somebody has changed the Deployment since it was applied.
+    """
+    if same_template(applied["spec"]["template"], revision.template):
+        return []
+    return [
+        {"op": "test", "path": "/metadata/generation", "value": applied["metadata"]["generation"]},
+        {"op": "replace", "path": "/spec/template", "value": revision.template},
+    ]
+
+
 def _owned(raw: Object) -> Mapping[str, Any]:
     """The fields of an object that our field manager has applied (fieldsV1 of its managedFields)."""
     for entry in raw["metadata"].get("managedFields") or ():
@@ -57,6 +74,24 @@ def _pick(value: Mapping[str, Any], fields: Mapping[str, Any] | None) -> dict[st
             inner = value[name]
             picked[name] = _pick(inner, below) if below and isinstance(inner, Mapping) else inner
     return picked
+
+
+def stuck(job: Object, now: datetime) -> bool:
+    """Whether a Job has failed for ever or does nothing but wait for its next try; `now` with a time zone.
+
+    Its waits grow to minutes. One that runs a try is left alone: it may be downloading. One that has no pod after half
+    a minute has been refused, or its controller does not work.
+    """
+    status = job.get("status") or {}
+    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    if "True" in (conditions.get("Complete"), conditions.get("SuccessCriteriaMet")):
+        return False
+    if conditions.get("Failed") == "True":
+        return True
+    if status.get("active") or status.get("succeeded") or job["spec"].get("suspend"):
+        return False
+    age = now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])
+    return bool(status.get("failed")) or age.total_seconds() > FRESH_SECONDS
 
 
 def job_manifest(job: Object) -> dict[str, Any]:

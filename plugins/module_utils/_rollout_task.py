@@ -11,7 +11,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
@@ -23,8 +23,9 @@ from ._diagnosis import Diagnosis
 from ._findings import Finding, Status
 from ._follow import Follower, Gone, Outcome, RolloutError, Target
 from ._observed import SERVED, Object, ReplicaSet, Seen
-from ._rollback import MANAGER, earlier_manifest, job_manifest
-from ._rollout import Verdict, earlier, leftovers
+from ._rollback import MANAGER, earlier_manifest, exact_template, job_manifest, stuck
+from ._rollout import Past, Verdict, earlier, leftovers, mark, past, unmarked
+from ._watch import Answer, insist
 
 RETRIED = "portal-stt/retried"
 """Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
@@ -33,7 +34,6 @@ RESULT = "portal-stt/result"
 """Annotation of a Job: the last words of the pod that succeeded, which outlive the pod."""
 
 DELETE_SECONDS = 30.0
-_LATER = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Reporter:
@@ -81,10 +81,12 @@ class Reporter:
 
 
 class Task:
-    """One call of `k8s_rollout`. `changed` says whether it has changed anything so far."""
+    """One call of `k8s_rollout`. `changed` says whether it has changed anything so far. wait: pauses for seconds."""
 
-    def __init__(self, cluster: Cluster, target: Target, reporter: Reporter) -> None:
-        self._cluster, self._target, self._reporter = cluster, target, reporter
+    def __init__(
+        self, cluster: Cluster, target: Target, reporter: Reporter, *, wait: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._cluster, self._target, self._reporter, self._wait = cluster, target, reporter, wait
         self.changed = False
         self.rolled_back = False
         self.findings: list[Finding] = []
@@ -124,7 +126,7 @@ class Task:
         raw = self._cluster.find(self._target.path)
         if raw is None:
             raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
-        if self._target.kind == "Job" and _has_failed(raw):
+        if self._target.kind == "Job" and stuck(raw, datetime.now(UTC)):
             return self._anew(raw)
         return raw
 
@@ -138,33 +140,37 @@ class Task:
     def _anew(self, job: Object) -> Object:
         """A Job stays failed for ever, or waits ever longer between tries: the same one again, to answer about now."""
         self._reporter.say(f"Job {self._target.name}: had failed before this run began, is made anew")
-        self.changed = True
-        self._cluster.request("DELETE", self._target.path, query={"propagationPolicy": "Background"})
+        path = self._target.path
+        self._delete(path, {"propagationPolicy": "Background"})
         end = time.monotonic() + DELETE_SECONDS
-        while self._cluster.find(self._target.path) is not None:
+        while self._insist(lambda: self._cluster.find(path)) is not None:
             if time.monotonic() > end:
                 raise RolloutError(self._target.subject, "it cannot be deleted.", "Look at its finalizers.")
-            time.sleep(0.2)
-        return self._cluster.apply(self._target.path, job_manifest(job), field_manager=MANAGER)
+            self._wait(0.2)
+        self.changed = True
+        return self._insist(lambda: self._cluster.apply(path, job_manifest(job), field_manager=MANAGER))
 
-    def _start_afresh(self, seen: Seen) -> frozenset[str]:
+    def _start_afresh(self, seen: Seen) -> Past:
         """What had failed before this run began is tried again at once, so that the answer is about now."""
-        failed = leftovers(seen, datetime.now(UTC))
+        now = datetime.now(UTC)
+        failed = leftovers(seen, now)
         for pod in failed:
             self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
-            self._cluster.request("DELETE", f"{self._target.core('pods')}/{pod.name}")
-            self.changed = True
+            self._delete(f"{self._target.core('pods')}/{pod.name}")
         if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
-            self._annotate(seen.current, RETRIED)
-        return frozenset(pod.uid for pod in failed)
+            self._patch(self._replica_set(seen.current), RETRIED, now.isoformat(timespec="seconds"))
+        return past(seen, failed, now)
 
     def _mark(self, seen: Seen) -> None:
         """The ReplicaSet says that it has served, unless it is the one that says so already."""
         current = seen.current
-        if current is None or (current.served and current.served == max(one.served for one in seen.revisions)):
+        if current is None or not unmarked(seen):
             return
         try:
-            self._annotate(current, SERVED)
+            if SERVED in _annotations(self._insist(lambda: self._cluster.get(self._target.path))):
+                # Left by `kubectl rollout undo`; the controller would write it over each mark of ours.
+                self._patch(self._target.path, SERVED, None)
+            self._patch(self._replica_set(current), SERVED, mark(current, datetime.now(UTC)))
         except ClusterError as error:
             self.findings.append(
                 Finding(
@@ -191,18 +197,41 @@ class Task:
             self._patch(self._target.path, RESULT, kept)
         return kept
 
-    def _annotate(self, revision: ReplicaSet, name: str) -> None:
-        self._patch(f"{self._target.replica_sets}/{revision.name}", name, datetime.now(UTC).strftime(_LATER))
+    def _replica_set(self, revision: ReplicaSet) -> str:
+        return f"{self._target.replica_sets}/{revision.name}"
 
-    def _patch(self, path: str, name: str, value: str) -> None:
-        self._cluster.request(
-            "PATCH",
-            path,
-            query={"fieldManager": MANAGER},
-            body=json.dumps({"metadata": {"annotations": {name: value}}}).encode(),
-            headers={"Content-Type": "application/merge-patch+json"},
-        )
+    def _patch(self, path: str, name: str, value: str | None) -> None:
+        """The object has this annotation; None: it does not have it."""
+        self._patched(path, {"metadata": {"annotations": {name: value}}}, "application/merge-patch+json")
+
+    def _insist(self, send: Callable[[], Answer]) -> Answer:
+        return insist(send, wait=self._wait)
+
+    def _delete(self, path: str, query: Mapping[str, str] | None = None) -> None:
+        try:
+            self._insist(lambda: self._cluster.request("DELETE", path, query=query))
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            return  # somebody else was faster
         self.changed = True
+
+    def _patched(self, path: str, patch: object, kind: str) -> Object:
+        """The object as patched. kind: the patch's media type."""
+        query, headers, sent = {"fieldManager": MANAGER}, {"Content-Type": kind}, json.dumps(patch).encode()
+        answer = self._insist(lambda: self._cluster.request("PATCH", path, query=query, body=sent, headers=headers))
+        self.changed = True
+        changed: Object = json.loads(answer)
+        return changed
+
+    def _bring_back(self, revision: ReplicaSet) -> Object:
+        """The Deployment with the template of an earlier revision."""
+        path = self._target.path
+        manifest = earlier_manifest(self._insist(lambda: self._cluster.get(path)), revision)
+        applied: Object = self._insist(lambda: self._cluster.apply(path, manifest, field_manager=MANAGER, force=True))
+        self.changed = self.rolled_back = True
+        patch = exact_template(applied, revision)
+        return self._patched(path, patch, "application/json-patch+json") if patch else applied
 
     def _go_back(self, outcome: Outcome, diagnosis: Diagnosis, timeout: float) -> str:
         """Brings the earlier revision back and watches it; a sentence about that, empty when there was none."""
@@ -216,11 +245,7 @@ class Task:
         say(f"revision {revision.revision} comes back")
         subject = f"{self._target.subject}, revision {revision.revision}"
         try:
-            raw = self._cluster.get(self._target.path)
-            manifest = earlier_manifest(raw, revision)
-            applied = self._cluster.apply(self._target.path, manifest, field_manager=MANAGER, force=True)
-            self.changed = self.rolled_back = True
-            again = self._follow(applied, timeout)
+            again = self._follow(self._bring_back(revision), timeout)
         except (ClusterError, RolloutError) as error:
             self.findings.append(Finding("rollout.rollback", Status.REFUSED, subject, error.message, error.remedy))
             done = "is back, and was not seen to serve" if self.rolled_back else "cannot be brought back"
@@ -246,12 +271,6 @@ class Task:
 
 def _annotations(raw: Object) -> dict[str, str]:
     return (raw.get("metadata") or {}).get("annotations") or {}
-
-
-def _has_failed(job: Object) -> bool:
-    status = job.get("status") or {}
-    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
-    return conditions.get("Complete") != "True" and (conditions.get("Failed") == "True" or bool(status.get("failed")))
 
 
 def _success(outcome: Outcome) -> str:

@@ -11,10 +11,11 @@ the list's resourceVersion, watch again from the last one seen, list again after
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ._cluster import ClusterError
 
@@ -23,6 +24,15 @@ WATCH_SECONDS = 30.0
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0
 """Seconds between tries while the API server does not answer: the first pause, doubled up to the longest."""
+
+REFUSED_SECONDS = 30.0
+"""For so long a right that was there may be missing: an API server that has just started answers before it has read
+all roles (kubernetes/kubernetes#121635)."""
+
+INSIST_SECONDS = 30.0
+"""A single request is tried again for so long."""
+
+Answer = TypeVar("Answer")
 
 
 class Api(Protocol):
@@ -73,14 +83,15 @@ def follow(
 ) -> Iterator[News]:
     """What happens to the objects at an API path, until the caller stops or a right is missing (403).
 
+    That is final at once only before the first list: later, an API server that restarts says so too.
     wait: pauses for seconds, and says whether to stop; injected, so that tests need no time.
     """
-    version, pause = "", FIRST_WAIT
+    version, pause, patience = "", FIRST_WAIT, 0.0
     while True:
         try:
             if not version:
                 answer = api.get(path, query)
-                version = answer["metadata"]["resourceVersion"]
+                version, patience = answer["metadata"]["resourceVersion"], REFUSED_SECONDS
                 yield Listed(path, tuple(answer.get("items") or ()))
             for event in api.watch(path, query, resource_version=version, timeout=WATCH_SECONDS):
                 pause = FIRST_WAIT
@@ -93,12 +104,37 @@ def follow(
             if error.status == 410:
                 version = ""  # what happened meanwhile is not known: ask for everything
                 continue
-            final = error.status in (400, 403, 404, 405)
+            final = error.status in (400, 404, 405) or (error.status == 403 and patience <= 0)
             yield Interrupted(path, error, final)
             if final or wait(pause):
                 return
+            if error.status == 403:
+                patience -= pause
             version = ""  # so that there is news when it goes on, even if nothing has changed
             pause = min(2 * pause, LONGEST_WAIT)
+
+
+def insist(
+    send: Callable[[], Answer],
+    *,
+    wait: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Answer:
+    """What `send` returns; it is called again while the API server does not answer, or asks for patience.
+
+    It may have been heard without an answer: what it asks for must be the same when it is asked for twice.
+    wait, clock: injected, so that tests need no time. Raises ClusterError.
+    """
+    end, pause = clock() + INSIST_SECONDS, FIRST_WAIT
+    while True:
+        try:
+            return send()
+        except ClusterError as error:
+            passing = error.status in (0, 429) or error.status >= 500
+            if not passing or clock() + pause > end:
+                raise
+        wait(pause)
+        pause = min(2 * pause, LONGEST_WAIT)
 
 
 class Watches:

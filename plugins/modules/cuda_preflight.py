@@ -16,7 +16,8 @@ description:
   - V(native) - the driver's CUDA is as new as the image's. V(allowed) - an allowance in the image's own list, or CUDA's
     minor-version or forward compatibility, lets it run; what may still break is said. V(refused) - it cannot run; the
     message has the rule that decided, and the variant that would run. V(unknown) - facts are missing.
-  - Fails when a node is V(refused), or V(unknown) unless O(accept_unknown=true). The failure carries everything.
+  - Nodes that the pod cannot be put on (taints, another resource) are in the result, but neither stop nor advise.
+  - Fails when another node is V(refused), or V(unknown) unless O(accept_unknown=true). The failure carries everything.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
 options:
@@ -42,10 +43,15 @@ options:
     description:
       - Mode of the NVIDIA container runtime on the nodes. V(legacy) evaluates the image's rules; in V(cdi) (and
         jit-cdi) nobody does, and the driver alone decides; V(csv) is Tegra's.
-      - V(auto) takes what the GPU Operator says of a node, otherwise V(legacy), which refuses the most.
+      - V(auto) takes what O(runtime_class) or the GPU Operator says, otherwise V(legacy), which refuses the most; the
+        notes then say so, and what would be in CDI mode.
     type: str
     choices: [auto, legacy, cdi, csv]
     default: auto
+  runtime_class:
+    description: The pod's RuntimeClass. V(nvidia-legacy) and V(nvidia-cdi) name the mode where O(runtime_mode=auto).
+    type: str
+    default: ""
   compute_type:
     description:
       - The compute type that CTranslate2 (faster-whisper, Speaches) will be told to use. With it, cards that its wheels
@@ -95,7 +101,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdicts:
-  description: One for each set of nodes that are alike.
+  description: One for each set of nodes that are alike; those whose C(target) is false are left out of the answer.
   returned: always
   type: list
   elements: dict
@@ -108,7 +114,13 @@ verdicts:
       notes:
         - code that is compiled on the card (PTX) fails on an older driver with cudaErrorUnsupportedPtxVersion, newer
           driver features with cudaErrorCallRequiresNewerDriver.
+        - "the image holds cuda-compat 12.9: where the container toolkit puts it in place (1.17.4 alone does not by
+          default), that limit is gone."
+        - "assumes the container runtime's legacy mode; in CDI mode, without a gate, it is allowed: set runtime_mode
+          where you know it."
       remedy: ""
+      mode: legacy
+      target: true
       nodes: [gpu-node-1]
       pool: ""
       product: Tesla-T4
@@ -116,7 +128,7 @@ verdicts:
       cuda: "12.8"
       compute_capability: "7.5"
 advice:
-  description: The variants that run on all nodes, the best first.
+  description: The variants that run on all nodes that the pod can be put on, the best first.
   returned: always
   type: list
   elements: dict
@@ -154,7 +166,7 @@ from datetime import UTC, datetime
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._ctranslate2 import COMPUTE_TYPES
-from ..module_utils._cuda_verdict import MODES, CudaImage, Terms, advise, findings, judge_all, table
+from ..module_utils._cuda_verdict import MODES, CudaImage, Terms, advise, findings, judge_all, mode_of, table
 from ..module_utils._findings import CollectionError, fail, finish
 from ..module_utils._gpu_nodes import GpuNode
 
@@ -167,13 +179,15 @@ def main() -> None:
             "nodes": {"type": "list", "elements": "dict", "required": True},
             "pod_env": {"type": "dict", "default": {}},
             "runtime_mode": {"type": "str", "choices": list(MODES), "default": "auto"},
+            "runtime_class": {"type": "str", "default": ""},
             "compute_type": {"type": "str", "choices": list(COMPUTE_TYPES)},
             "accept_unknown": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     params, pod_env = module.params, module.params["pod_env"]
-    terms = Terms(params["runtime_mode"], datetime.now(UTC).date(), params["compute_type"] or "")
+    mode = mode_of(params["runtime_mode"], params["runtime_class"])
+    terms = Terms(mode, datetime.now(UTC).date(), params["compute_type"] or "")
     try:
         image = CudaImage.from_result(params["image"], pod_env)
         variants = [CudaImage.from_result(variant, pod_env) for variant in params["variants"]]

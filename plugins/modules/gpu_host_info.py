@@ -76,7 +76,7 @@ import platform
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._findings import CollectionError, Finding, Status, fail
-from ..module_utils._gpu_nodes import GpuNode
+from ..module_utils._gpu_nodes import GpuNode, mixed
 from ..module_utils._nvidia_smi import FULL, QUERY, DriverUnreadableError, read_cards
 
 GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}  # as images and nodes name processors
@@ -97,7 +97,8 @@ def main() -> None:
     except CollectionError as error:
         fail(module, error)
     finding = Finding("gpu.driver", Status.OK, f"node {node.name}", f"has {node.card}.")
-    module.exit_json(changed=False, node=node.as_result(), findings=[finding.as_result()])
+    found = [one.as_result() for one in (finding, *mixed(node))]
+    module.exit_json(changed=False, node=node.as_result(), findings=found)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,10 @@ options:
     description: The extended resource that the pod asks for. Nodes that offer their GPUs by another name only are
       reported. Not looked at when left out.
     type: str
+  count:
+    description: How many of it the pod asks for. Nodes that offer fewer are reported.
+    type: int
+    default: 1
   replicas:
     description: How many pods with a GPU are to run. More than there are cards are reported.
     type: int
@@ -75,7 +79,8 @@ EXAMPLES = r"""
 RETURN = r"""
 nodes:
   description: The GPU nodes; what is not known is empty or 0, and C(brands) is empty where it follows from the
-      product's name. O(portal.stt.cuda_preflight#module:nodes) takes them.
+      product's name. C(cards) are the kinds of GPU in a node where they are not all alike.
+      O(portal.stt.cuda_preflight#module:nodes) takes them.
   returned: success
   type: list
   elements: dict
@@ -96,6 +101,7 @@ nodes:
       allocatable: 100
       source: gpu-feature-discovery
       runtime_mode: ""
+      cards: []
       driver_pod: ""
       problems: []
 pools:
@@ -115,6 +121,12 @@ pools:
       nodes: 1
       usable: 1
       allocatable: 100
+architectures:
+  description: The processors of the nodes that the pod could be put on, as images name them.
+  returned: success
+  type: list
+  elements: str
+  sample: [amd64]
 findings:
   description: What was found, for M(portal.stt.report).
   returned: always
@@ -134,7 +146,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, fail
-from ..module_utils._gpu_nodes import PRESENT, findings, gpu_nodes, placement, pools, selector_text
+from ..module_utils._gpu_nodes import PRESENT, architectures, findings, gpu_nodes, placement, pools, selector_text
 
 
 def main() -> None:
@@ -144,6 +156,7 @@ def main() -> None:
             "label_selector": {"type": "raw", "default": PRESENT},
             "tolerations": {"type": "list", "elements": "dict"},
             "resource": {"type": "str"},
+            "count": {"type": "int", "default": 1},
             "replicas": {"type": "int", "default": 1},
             "rolling_update": {"type": "bool", "default": False},
         },
@@ -152,7 +165,7 @@ def main() -> None:
     params = module.params
     try:
         selector = selector_text(params["label_selector"])
-        nodes = gpu_nodes(connect(module), selector, params["tolerations"], params["resource"] or "")
+        nodes = gpu_nodes(connect(module), selector, params["tolerations"], params["resource"] or "", params["count"])
     except CollectionError as error:
         fail(module, error)
     found = [*findings(nodes, selector), *placement(nodes, params["replicas"], rolling=params["rolling_update"])]
@@ -160,6 +173,7 @@ def main() -> None:
         changed=False,
         nodes=[node.as_result() for node in nodes],
         pools=pools(nodes),
+        architectures=architectures(nodes),
         findings=[finding.as_result() for finding in found],
     )
 

@@ -101,7 +101,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, Finding, Status, fail, finish
-from ..module_utils._gpu_nodes import GpuNode
+from ..module_utils._gpu_nodes import GpuNode, mixed
 from ..module_utils._gpu_probe import DOUBTS, Probe, ProbeError, ask
 from ..module_utils._nvidia_smi import DriverUnreadableError
 
@@ -136,6 +136,7 @@ def main() -> None:
                 continue
             nodes.append(asked)
             findings.append(Finding("gpu.probe", Status.OK, f"node {node.name}", f"its driver says {asked.card}."))
+            findings += mixed(asked)
     except CollectionError as error:
         fail(module, error, findings)
     finish(module, findings, nodes=[node.as_result() for node in nodes])

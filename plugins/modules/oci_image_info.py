@@ -33,10 +33,14 @@ options:
     type: bool
     default: false
   docker_config:
-    description: A docker configuration file with logins. The user's own by default.
+    description:
+      - The docker configuration file that is read for logins. By default the user's own, if there is one (in
+        E(DOCKER_CONFIG) or C(~/.docker)).
     type: path
   pull_secret:
-    description: A Secret of type C(kubernetes.io/dockerconfigjson) in the cluster. It comes before O(docker_config).
+    description:
+      - A Secret of type C(kubernetes.io/dockerconfigjson) or C(kubernetes.io/dockercfg) in the cluster. It comes before
+        O(docker_config).
     type: dict
     suboptions:
       namespace:
@@ -51,6 +55,7 @@ options:
     description:
       - Registry names, each with the addresses to ask in its place, in order, as the nodes' container runtime does.
       - The registry itself is not asked then, unless it is one of them. An C(http://) address speaks plain HTTP.
+      - Each address is given only the login for its own host.
     type: dict
     default: {}
   plain_http:

@@ -20,6 +20,7 @@ description:
   - The way to the server is the proxy of the Kubernetes API server. With O(server_api_key) it is a port-forward to a
     Ready pod, because that proxy takes the C(Authorization) header away. So it is where a NetworkPolicy keeps the proxy
     out, because a port-forward comes out inside the pod. Or it is O(url).
+  - Where several pods are Ready behind the Service, each is proven by itself, by port-forward. O(url) is one server.
   - Before texts are compared, both are brought into composed lower-case form (Unicode NFKC, full case folding);
     apostrophes are left out, other punctuation and symbols count as spaces. In languages that are written without
     spaces (C(ja), C(km), C(lo), C(my), C(th), C(yue), C(zh)) every character counts as a word. Numbers are compared as
@@ -58,7 +59,7 @@ options:
       response_format:
         description: The form in which the server shall answer.
         type: str
-        choices: [json, text, verbose_json]
+        choices: [json, text, verbose_json, srt, vtt]
         default: json
       max_wer:
         description: Highest word error rate that passes for this clip, in place of O(max_wer).
@@ -72,18 +73,21 @@ options:
     type: int
     default: 4
   concurrency:
-    description: How many requests with the first clip are then sent at once. 1 for none.
+    description: How many requests with the first clip are then sent at once, and must be heard as well. 1 for none.
     type: int
     default: 1
   warm_factor:
-    description: The server is warm when its first request takes at most this many times the median of the later ones,
-      or no longer than the slowest of them.
+    description: The server is warm when its first request takes at most this many times the median of the later ones.
     type: float
     default: 1.2
   require_warm:
     description: Whether a cold server is a failure. Otherwise it is a warning.
     type: bool
     default: true
+  name_model:
+    description: Whether lines on a clip name the model, too. For reports on several models.
+    type: bool
+    default: false
   namespace:
     description: Namespace of O(service).
     type: str
@@ -146,8 +150,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+pods:
+  description: What is returned of a single server, for each of several pods, with the pod's name in C(pod).
+  returned: when several pods are Ready
+  type: list
+  elements: dict
 clips:
-  description: What was heard, in the order of O(clips); after a failure, as far as it came.
+  description: What was heard, in the order of O(clips), the worst answer of each; after a failure, as far as it came.
   returned: when a clip was answered
   type: list
   elements: dict
@@ -203,22 +212,23 @@ findings:
 """
 
 import time
+from dataclasses import fields
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
 from ..module_utils._cluster import connect
-from ..module_utils._findings import CollectionError, fail, finish
+from ..module_utils._findings import CollectionError, Finding, fail, finish
 from ..module_utils._transcription import (
     FORMATS,
     Plan,
+    Report,
     Send,
     directly,
-    judge,
-    listen,
+    prove,
     read_clips,
-    through_cluster,
-    through_pod,
+    servers,
 )
 
 CLIP = {
@@ -232,16 +242,21 @@ CLIP = {
 }
 
 
-def way(module: AnsibleModule) -> Send:
-    """How requests come to the server. Raises CollectionError when the options cannot work."""
+def ways(module: AnsibleModule) -> list[tuple[str, Send]]:
+    """How requests come to each server, with its pod's name where there are several. Raises CollectionError."""
     given = module.params
+    key = given["server_api_key"] or ""
     if given["url"]:
         checked = given["validate_certs"] is not False
-        return directly(given["url"], given["server_api_key"] or "", given["timeout"], validate_certs=checked)
-    place = (connect(module), given["namespace"], given["service"], given["port"])
-    if given["server_api_key"]:
-        return through_pod(*place, given["server_api_key"], given["timeout"])
-    return through_cluster(*place, given["timeout"])
+        return [("", directly(given["url"], key, given["timeout"], validate_certs=checked))]
+    return servers(connect(module), given["namespace"], given["service"], given["port"], key, given["timeout"])
+
+
+def measured(reports: dict[str, Report]) -> dict[str, Any]:
+    """The reports by pod, as the module returns them."""
+    if "" in reports:
+        return reports[""].as_result()
+    return {"pods": [{"pod": pod} | report.as_result() for pod, report in reports.items()]} if reports else {}
 
 
 def main() -> None:
@@ -255,6 +270,7 @@ def main() -> None:
             "concurrency": {"type": "int", "default": 1},
             "warm_factor": {"type": "float", "default": 1.2},
             "require_warm": {"type": "bool", "default": True},
+            "name_model": {"type": "bool", "default": False},
             "namespace": {"type": "str", "default": "portal-stt"},
             "service": {"type": "str", "default": "portal-stt"},
             "port": {"type": "str", "default": "http"},
@@ -265,14 +281,18 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
+    reports: dict[str, Report] = {}
+    findings: list[Finding] = []
     try:
-        plan = Plan(*(given[name] for name in ("model", "requests", "concurrency", "warm_factor", "require_warm")))
+        plan = Plan(**{field.name: given[field.name] for field in fields(Plan)})
         clips = read_clips(given["clips"], given["max_wer"])
-        report = listen(clips, plan, way(module), time.monotonic)
+        for pod, send in ways(module):
+            reports[pod], found = prove(clips, plan, pod, send, time.monotonic)
+            findings += found
     except CollectionError as error:
-        fail(module, error)
-    found = judge(report, clips, plan)
-    finish(module, found, **report.as_result())
+        error.result.update(measured(reports))
+        fail(module, error, findings)
+    finish(module, findings, **measured(reports))
 
 
 if __name__ == "__main__":

@@ -121,7 +121,9 @@ def test_every_model_is_seeded_and_warmed_and_has_its_time(many: str) -> None:
     assert "PRELOAD_MODELS" not in given
     assert server(many)["progressDeadlineSeconds"] == 900
     probe = container["startupProbe"]
-    assert (probe["periodSeconds"], probe["failureThreshold"], probe["timeoutSeconds"]) == (10, 20, 230)
+    assert (given["WARM_BUDGET_S"], given["WARM_RUN_S"]) == ("200", "20")
+    assert (probe["periodSeconds"], probe["failureThreshold"], probe["timeoutSeconds"]) == (1, 10, 230)
+    assert container["resources"]["limits"]["memory"] == "8Gi"
     seed = {one["name"]: one.get("value") for one in seed_job(many)["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert json.loads(seed["SEED_MODELS"]) == [{"model": MODEL, "revision": NEW}, {"model": OTHER, "revision": OLD}]
 
@@ -198,6 +200,26 @@ def test_the_way_back_to_recreate(many: str) -> None:
     spec = server(many)
     assert spec["strategy"] == {"type": "Recreate"}
     assert spec["replicas"] == 1
+
+
+def test_a_plan_keeps_the_revision_that_serves(many: str) -> None:
+    """Where none is set, and the seed Job that would tell it is only planned."""
+    proxy = {"environment": {"HTTPS_PROXY": "http://proxy.invalid"}}
+    planned = done(run("deploy", many, "--check", "--diff", speaches_models=[{"model": MODEL}], speaches_hub=proxy))
+    assert "after: Job many/portal-stt-seed-" in planned.output
+    for line in planned.output.splitlines():
+        assert not (line.startswith(("+", "-")) and ("portal-stt/models" in line or "revision-0" in line)), line
+
+
+def test_only_the_newest_seed_job_stays(many: str) -> None:
+    jobs = get(f"/apis/batch/v1/namespaces/{many}/jobs")["items"]
+    assert len(jobs) == 1
+
+
+def test_no_secret_stays_where_nothing_is_secret(many: str) -> None:
+    """The runs before this one had neither key nor token."""
+    found = api.call("GET", f"/api/v1/namespaces/{many}/secrets/portal-stt", accept=(404,))
+    assert found["kind"] == "Status"
 
 
 def test_models_are_seeded_again_where_nothing_serves(many: str) -> None:

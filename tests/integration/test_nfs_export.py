@@ -107,6 +107,31 @@ ROWS = (
         leaves=KEPT,
     ),
     Row(
+        "publishing, and the data are to go",
+        "refused",
+        f"{PATH} is to be exported, and its data are to be deleted. Delete data with state: absent only.",
+        f"present; {MODEL}",
+        {**PRESENT, "delete_data": PATH},
+        leaves=KEPT,
+    ),
+    Row(
+        "removal with the data, by a path that leads to those of others",
+        "refused",
+        f"The path '{PATH}/../others' is not a plain absolute path.",
+        f"mkdir -p {PATH}; {MODEL}",
+        {**ABSENT, "path": f"{PATH}/../others", "delete_data": f"{PATH}/../others"},
+        served=False,
+        leaves="test -d /srv/nfs-ssd/others/music",
+    ),
+    Row(
+        "removal by a name that leads to a file of others",
+        "refused",
+        "The name '../exports.d/others' cannot be a file name in /etc/exports.d.",
+        params={**ABSENT, "name": "../exports.d/others"},
+        served=False,
+        leaves="test -f /etc/exports.d/others.exports",
+    ),
+    Row(
         "the same content in a file that does not end in .exports",
         "changed",
         "exportfs reads only files that end in .exports and ignores others in /etc/exports.d.",
@@ -341,6 +366,20 @@ ROWS = (
         served=False,
     ),
     Row(
+        "fsid=0, written otherwise",
+        "refused",
+        f"exportfs reads these options as fsid=0: {PATH} would be the root of all NFSv4 exports of the host",
+        params=with_client(options=["rw", "no_subtree_check", "fsid=4294967296"]),
+        served=False,
+    ),
+    Row(
+        "every machine, written otherwise",
+        "refused",
+        "The client ?* lets every machine that reaches the server mount the export.",
+        params=with_client(host="?*"),
+        served=False,
+    ),
+    Row(
         "a parent with fsid=0",
         "refused",
         "/etc/exports line 1 exports /srv/nfs-ssd with fsid=0: to its NFSv4 clients that is the root, so "
@@ -354,6 +393,12 @@ ROWS = (
         f"{PATH} is served by the export of /srv/nfs-ssd and by no entry of its own.",
         params={**PRESENT, "when_covered": "skip"},
         served=False,
+    ),
+    Row(
+        "covered by the parent, which lets nobody write, and to be left to it",
+        "changed",
+        prepare="sed -i s/rw,/ro,/ /etc/exports; exportfs -ra",
+        params={**PRESENT, "when_covered": "skip"},
     ),
     Row(
         "covered by the parent, and not wanted so",
@@ -472,11 +517,14 @@ def test_two_runs_at_once(host: NfsHost, shown: list[Shown]) -> None:
 LOOKS = re.compile(r"open \d|subprocess.Popen \S*(unshare|nfsconf|exportfs' b'-s)")
 
 
-@pytest.mark.parametrize("params", [PRESENT, ABSENT], ids=["publishing", "removing"])
+@pytest.mark.parametrize("doing", ["publishing", "removing", "removing, with the data,"])
 @pytest.mark.parametrize("within", [False, True], ids=["before each step", "within each command"])
-def test_killed_at_each_step(host: NfsHost, shown: list[Shown], params: Mapping[str, Any], within: bool) -> None:
+def test_killed_at_each_step(host: NfsHost, shown: list[Shown], doing: str, within: bool) -> None:
     """SIGKILL: nobody else loses anything, also after a reboot in that state, and the next run heals."""
-    prepared = Row("", "", prepare="present" if params is ABSENT else "")
+    params = PRESENT if doing == "publishing" else ABSENT
+    prepared = Row("", "", prepare="" if params is PRESENT else f"present; {MODEL}")
+    if "data" in doing:
+        params = {**ABSENT, "delete_data": PATH}
     prepare(host, prepared)
     before = tuple(map(str, host.table))
     steps = host.run(**params).steps
@@ -495,7 +543,7 @@ def test_killed_at_each_step(host: NfsHost, shown: list[Shown], params: Mapping[
         assert tuple(map(str, host.table)) == wanted, steps[step - 1]
         assert host.run(**params).verdict == "unchanged", steps[step - 1]
         assert host.sh("find /etc/exports.d -name '.*' -type f") == "", steps[step - 1]
-    doing = "publishing" if params is PRESENT else "removing"
+        host.sh(f"test ! -e {PATH}" if "data" in doing else f"test -d {PATH}")
     when = "within each command of" if within else "before each step of"
     name = f"SIGKILL {when} {doing}{'' if within else ', then power loss'}; then the next run"
     shown.append(Shown(name, "changed", "", before, wanted, 0))
@@ -525,7 +573,7 @@ chmod +x /run/torture.bin/wrapper; mount --bind /run/torture.bin/wrapper /usr/sb
 
 
 def test_docs_show_this_run(host: NfsHost, shown: list[Shown]) -> None:
-    if len(shown) < len(ROWS) + 5:
+    if len(shown) < len(ROWS) + 7:
         pytest.skip("only some of the rows ran")
     if ON_THE_LAB or not host.sh("cat /etc/debian_version").startswith("12."):
         pytest.skip("the table is that of Debian 12 in namespaces")

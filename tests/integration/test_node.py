@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the portal.stt maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's node does what the first operator's does. Wants a lab that is up: python -m lab up."""
+"""The lab's node does what the first operator's does. Wants a lab that is up: make lab."""
 
 from __future__ import annotations
 

@@ -65,8 +65,20 @@ def test_names_resolve_in_a_copy_without_git(tmp_path: Path) -> None:
         pytest.param(
             {"speaches_volume": {"sever": "10.77.0.2"}},
             {},
-            ["sever", "Supported parameters include"],
+            ["sever", "Supported parameters include", "The NFS server runs with", "√ nfs.mountpoint"],
             id="mistyped-key",
+        ),
+        pytest.param(
+            {"speaches_verify_clips": [{"pth": "kitchen.wav", "text": "light"}]},
+            {},
+            ["speaches_verify_clips.pth", "Supported parameters include"],
+            id="mistyped-key-of-a-clip",
+        ),
+        pytest.param(
+            {"speaches_verify_clips": [{"path": "/nowhere/kitchen.wav", "text": "light"}]},
+            {},
+            ["no such file on this machine: /nowhere/kitchen.wav", "speaches_verify_clips"],
+            id="no-clip",
         ),
         pytest.param(
             {"speaches_image": "10.77.0.1:5999/speaches-ai/speaches:0.9.0-rc.3-cuda"},

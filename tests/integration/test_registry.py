@@ -48,6 +48,7 @@ REQUIRE = json.loads(SAMPLE.read_text())["require"]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No docker configuration of the machine's user gets in."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     return tmp_path
 
 
@@ -315,6 +316,42 @@ def test_mirrors_are_asked_in_order_and_the_reference_stays(registry: Registry, 
     assert image["pinned"] == f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda@{image['digest']}"
 
 
+def test_a_mirror_that_is_no_registry_is_passed_by(registry: Registry) -> None:
+    digest = ask(registry)["image"]["digest"]
+    with server(CaptivePortalStandIn) as portal:
+        mirrors = {"ghcr.io": [f"http://{portal}", f"http://{registry.address}"]}
+        for reference in (f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda", f"ghcr.io/{REPOSITORY}@{digest}"):
+            result = run_module(oci_image_info, image=reference, mirrors=mirrors, variants=True)
+            assert result["image"]["digest"] == digest
+
+
+@pytest.mark.parametrize("challenge", ["Basic", 'Bearer realm="http://{}/token",service="mirror"'])
+def test_a_mirror_is_not_shown_the_registrys_password(registry: Registry, tmp_path: Path, challenge: str) -> None:
+    shown: list[str | None] = []
+
+    class NosyMirrorStandIn(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", challenge.format(self.headers["Host"]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (tmp_path / "login.json").write_text(json.dumps({"auths": {"ghcr.io": {"username": "alice", "password": "p"}}}))
+    with server(NosyMirrorStandIn) as mirror:
+        result = run_module(
+            oci_image_info,
+            image=f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda",
+            mirrors={"ghcr.io": [f"http://{mirror}", f"http://{registry.address}"]},
+            docker_config=str(tmp_path / "login.json"),
+        )
+    assert "image" in result
+    assert set(shown) == {None}
+
+
 def test_a_proxy_of_the_environment(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name does not resolve here: only the proxy stand-in can reach it."""
     seen: list[str] = []
@@ -392,6 +429,41 @@ class TestPasswords:
         result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"), variants=True)
         assert len(result["variants"]) == 1
 
+    def test_with_a_file_that_is_not_there(self, private: Registry, tmp_path: Path, home: Path) -> None:
+        (home / ".docker").mkdir()
+        (home / ".docker" / "config.json").write_text(self.login(private.address))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert result["msg"] == (
+            f"docker configuration {tmp_path}/login.json: it cannot be read: No such file or directory. Repair it "
+            "(docker login writes it), or name another file."
+        )
+
+    def test_with_another_login_in_the_users_own_file(self, private: Registry, tmp_path: Path, home: Path) -> None:
+        (home / ".docker").mkdir()
+        (home / ".docker" / "config.json").write_text(self.login(private.address))
+        (tmp_path / "login.json").write_text(self.login("ghcr.io"))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert "does not give access" in result["msg"]
+
+    def test_of_a_mirror(self, private: Registry, tmp_path: Path) -> None:
+        (tmp_path / "login.json").write_text(self.login(private.address))
+        result = run_module(
+            oci_image_info,
+            image=f"ghcr.io/{REPOSITORY}:1.0.0-cuda",
+            mirrors={"ghcr.io": f"http://{private.address}"},
+            docker_config=str(tmp_path / "login.json"),
+        )
+        assert "image" in result
+
+    def test_with_an_identity_token(self, private: Registry, tmp_path: Path) -> None:
+        login = {"auths": {private.address: {"identitytoken": "secret-token"}}}
+        (tmp_path / "login.json").write_text(json.dumps(login))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert result["msg"] == (
+            f"registry http://{private.address}: its login is an identity token, and it wants user and password. Give "
+            f"docker_config or pull_secret with user and password for {private.address}."
+        )
+
     def test_with_a_wrong_password(self, private: Registry, tmp_path: Path) -> None:
         (tmp_path / "login.json").write_text(self.login(private.address, "wrong"))
         result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
@@ -408,6 +480,22 @@ class TestPasswords:
         (home / "config.json").write_text(json.dumps({"credHelpers": {private.address: "lab"}}))
         result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(home / "config.json"))
         assert "image" in result, result["msg"]
+
+    @pytest.mark.parametrize("answer", ["not JSON: secret", '{"Secret": "secret"}', '["secret"]'])
+    def test_with_a_credential_helper_that_fails(
+        self, private: Registry, home: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+    ) -> None:
+        helper = home / "docker-credential-broken"
+        helper.write_text(f"#!/bin/sh\necho '{answer}'\n")
+        helper.chmod(0o755)
+        monkeypatch.setenv("PATH", str(home), prepend=":")
+        (home / "config.json").write_text(json.dumps({"credsStore": "broken"}))
+        result = ask(private, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(home / "config.json"))
+        assert result["msg"] == (
+            f"credential helper docker-credential-broken: it has no usable answer for {private.address}: JSON with "
+            f"Username and Secret is expected. See what it says: echo {private.address} | docker-credential-broken "
+            "get. Or give docker_config without it."
+        )
 
     def test_with_a_pull_secret_of_the_cluster(self, private: Registry, pull_secret: Secret) -> None:
         secret = pull_secret("kubernetes.io/dockerconfigjson", {".dockerconfigjson": self.login(private.address)})
@@ -456,7 +544,7 @@ def guarded(serve: Callable[..., Registry], tmp_path_factory: pytest.TempPathFac
     bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     class TokenServiceStandIn(BaseHTTPRequestHandler):
-        """Gives everybody pull, and alice push; nobody else exists."""
+        """Gives everybody pull, and alice push; nobody else exists. alice has an identity token too."""
 
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
@@ -467,6 +555,13 @@ def guarded(serve: Callable[..., Registry], tmp_path_factory: pytest.TempPathFac
             actions = ["pull", "push"] if login else ["pull"]
             access = [{"type": "repository", "name": scope.split(":")[1], "actions": actions} for scope in scopes]
             return self.answer(200, {"token": token(key, certificate, query["service"][0], access)})
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            if form["grant_type"] != ["refresh_token"] or form["refresh_token"] != ["alices-identity"]:
+                return self.answer(401, {"errors": [{"code": "UNAUTHORIZED", "message": "no such token"}]})
+            access = [{"type": "repository", "name": form["scope"][0].split(":")[1], "actions": ["pull"]}]
+            return self.answer(200, {"access_token": token(key, certificate, form["service"][0], access)})
 
         def answer(self, status: int, content: dict[str, Any]) -> None:
             body = json.dumps(content).encode()
@@ -504,6 +599,25 @@ class TestTokens:
             "has no tag 2.0.0-cuda. Tags that it has: 1.0.0-cuda (1 in all)."
             in (ask(guarded, f"{REPOSITORY}:2.0.0-cuda")["msg"])
         )
+
+    @pytest.mark.parametrize(
+        "login",
+        [
+            pytest.param(
+                {"auth": base64.b64encode(b"0000:").decode(), "identitytoken": "alices-identity"}, id="az-acr"
+            ),
+            pytest.param({"auth": base64.b64encode(b"<token>:alices-identity").decode()}, id="helper"),
+        ],
+    )
+    def test_an_identity_token_is_exchanged(self, guarded: Registry, tmp_path: Path, login: dict[str, str]) -> None:
+        (tmp_path / "login.json").write_text(json.dumps({"auths": {guarded.address: login}}))
+        result = ask(guarded, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"), variants=True)
+        assert [one["tag"] for one in result["variants"]] == ["1.0.0-cuda"]
+
+    def test_an_identity_token_that_is_no_longer_good(self, guarded: Registry, tmp_path: Path) -> None:
+        (tmp_path / "login.json").write_text(json.dumps({"auths": {guarded.address: {"identitytoken": "old"}}}))
+        result = ask(guarded, f"{REPOSITORY}:1.0.0-cuda", docker_config=str(tmp_path / "login.json"))
+        assert "does not give access (UNAUTHORIZED: no such token)" in result["msg"]
 
     def test_private_or_absent(self, guarded: Registry) -> None:
         started = time.monotonic()
@@ -585,6 +699,70 @@ def test_a_registry_that_lists_no_tags(registry: Registry) -> None:
     assert [one["status"] for one in result["findings"]] == ["ok", "warning"]
 
 
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (403, "http://{} does not give access: the repository is private, or does not exist (a registry does not tell "
+              "which)."),
+        (405, "it failed with HTTP status 405."),
+        (429, "it limits the rate of requests: the image was not looked at."),
+    ],
+)  # fmt: skip
+def test_a_tag_that_is_not_there_where_no_tags_are_listed(registry: Registry, status: int, why: str) -> None:
+    closed = f"/v2/{REPOSITORY}/tags/list"
+    with server(in_front_of(registry, lambda path: status if path.startswith(closed) else 307)) as address:
+        result = ask(address, f"{REPOSITORY}:7.7.7-cuda")
+    assert result["msg"] == (
+        f"image {address}/{REPOSITORY}:7.7.7-cuda: {address}/{REPOSITORY} has no tag 7.7.7-cuda.\n"
+        f"  its tags cannot be listed: {why.format(address)}\nCheck it where the image is published."
+    )
+    assert [one["check"] for one in result["findings"]] == ["image.tag"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "says"), [(f"/v2/{REPOSITORY}/blobs/", "blobs"), (f"/v2/{REPOSITORY}/manifests/sha256:", "manifests")]
+)
+def test_an_image_of_which_a_part_is_lost(registry: Registry, lost: str, says: str) -> None:
+    with server(in_front_of(registry, lambda path: 404 if path.startswith(lost) else 307)) as address:
+        said = ask(address)["msg"]
+    assert said.startswith(
+        f"image {address}/{REPOSITORY}:0.9.0-rc.3-cuda: http://{address} has no /v2/{REPOSITORY}/{says}/sha256:"
+    )
+    assert said.endswith(". A part of the image is lost there: push it again, or take another tag.")
+
+
+def test_tags_on_many_pages(registry: Registry) -> None:
+    """The second page is empty and not the last; a Link may name a host that only the registry's proxy knows."""
+    pages = {
+        "": (["0.9.0-rc.3-cuda"], f"/v2/{REPOSITORY}/tags/list?n=1&last=a"),
+        "n=1&last=a": ([], f"http://registry.invalid/v2/{REPOSITORY}/tags/list?n=1&last=b"),
+        "n=1&last=b": (["0.9.0-rc.3-cuda-12.6.3"], "list?n=1&last=c"),
+        "n=1&last=c": (["0.9.0-rc.3-cuda-12.4.1"], ""),
+    }
+
+    class PagesStandIn(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            listed = asked.path.endswith("/tags/list")
+            tags, following = pages[asked.query] if listed else ([], "")
+            content = json.dumps({"name": REPOSITORY, "tags": tags}).encode()
+            self.send_response(200 if listed else 307)
+            if not listed:
+                self.send_header("Location", f"http://{registry.address}{self.path}")
+            if following:
+                self.send_header("Link", f'<{following}>; rel="next"')
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with server(PagesStandIn) as address:
+        variants = ask(address, variants=True)["variants"]
+    assert [one["tag"] for one in variants] == ["0.9.0-rc.3-cuda", "0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1"]
+
+
 def test_a_limit_that_passes(registry: Registry) -> None:
     """One 429, as ghcr.io gives them by the second; then the real registry answers."""
     calls: list[str] = []
@@ -598,18 +776,19 @@ def test_a_limit_that_passes(registry: Registry) -> None:
     assert calls[1] == calls[2]
 
 
+class CaptivePortalStandIn(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        content = b"<html>Welcome! Log in for internet access.</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def test_a_captive_portal() -> None:
-    class CaptivePortalStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = b"<html>Welcome! Log in for internet access.</html>"
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     with server(CaptivePortalStandIn) as address:
         assert ask(address)["msg"] == (
             f"image {address}/{REPOSITORY}:0.9.0-rc.3-cuda: {address} answered with something that is no JSON object. "

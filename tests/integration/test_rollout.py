@@ -22,6 +22,7 @@ import pytest
 import yaml
 from ansible_collections.portal.stt.plugins.module_utils import _watch
 from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, ClusterError
+from ansible_collections.portal.stt.plugins.module_utils._rollback import MANAGER
 from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
 from ansible_collections.portal.stt.plugins.modules import k8s_rollout
 
@@ -80,11 +81,15 @@ def restarted(hiccup: Hiccup) -> None:
     controlplane.up()
 
 
-def test_the_api_server_restarts() -> None:
-    steps = (hiccups.waits("ContainerCreating"), hiccups.after(2), restarted, hiccups.after(1), hiccups.READY)
-    access = cast(Errors, rollouts.cluster(Errors))
-    access.begin()
+def test_the_api_server_restarts(tmp_path: Path) -> None:
+    """With the least rights: the administrator needs no roles, which it reads only after it answers."""
+    kubeconfig = tmp_path / "kubeconfig"
+    steps = (hiccups.waits("ContainerCreating"), hiccups.after(3), restarted, hiccups.after(1), hiccups.READY)
     with rolling_out(Hiccup("api-restart", steps)) as fault:
+        grant(fault.namespace)
+        kubeconfig.write_text(kubeconfig_with(token_of(fault.namespace, "first")))
+        access = cast(Errors, rollouts.cluster(Errors, kubeconfig))
+        access.begin()
         reporter = Reporter()
         result = Task(access, rollouts.target(fault), reporter).run(timeout=240, rollback=True)
     assert result["status"] == "complete"
@@ -181,6 +186,39 @@ def test_a_job_that_had_failed_is_made_anew() -> None:
 
 
 SAID = {"error": "The hub has no such revision.", "cause": "HTTP 404", "remedy": "Correct speaches_models.", "code": 12}
+
+
+def test_what_comes_back_is_exactly_what_served() -> None:
+    """Also where another manager has put something into the pods' template; what it has elsewhere stays."""
+    rollouts.ensure_simulated(SIMULATED)
+    access, fault = rollouts.cluster(), Fault("set-by-others", "", "cluster", "", serves=True)
+    where = rollouts.path(fault.healthy())
+    broken = {"name": "stt", "env": [{"name": "BROKEN", "value": "1"}]}
+    change = {
+        "metadata": {"annotations": {"example.com/theirs": "1"}},
+        "spec": {"template": {"spec": {"priorityClassName": "no-such-class", "containers": [broken]}}},
+    }
+    try:
+        rollouts.prepare(access, fault)
+        served = access.get(where)["spec"]["template"]
+        access.request(
+            "PATCH",
+            where,
+            query={"fieldManager": "kubectl-set"},
+            body=json.dumps(change).encode(),
+            headers={"Content-Type": "application/strategic-merge-patch+json"},
+        )
+        result = run_module(k8s_rollout, namespace=fault.namespace, name="stt", timeout=240)
+        after = access.get(where)
+        ours = fault.healthy()
+        ours["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 2
+        access.apply(where, ours, field_manager=MANAGER, dry_run=True)  # the next deploy meets no conflict
+    finally:
+        rollouts.remove(access, fault)
+    assert result["diagnosis"]["cause"] == "priority-class-missing"
+    assert "is back and serves" in result["msg"]
+    assert after["spec"]["template"] == served
+    assert after["metadata"]["annotations"]["example.com/theirs"] == "1"
 
 
 # With a real ansible-playbook

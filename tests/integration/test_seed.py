@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,6 +290,83 @@ def _kept(call: Callable[[], None], errors: list[BaseException]) -> None:
         errors.append(error)
 
 
+# ---- a server that lists its models meanwhile
+
+LISTED = """
+import huggingface_hub, sys
+for repository in huggingface_hub.scan_cache_dir(sys.argv[1]).repos:
+    revisions = list(repository.revisions)
+    one = revisions[0] if len(revisions) == 1 else next(one for one in revisions if "main" in one.refs)
+    print(repository.repo_id, one.commit_hash, len(one.files))
+"""
+"""What Speaches v0.9.0-rc.3 does for GET /v1/models (hf_utils.py): StopIteration for a repository without snapshots."""
+
+
+def listed(volume: Volume) -> list[str]:
+    """Model, revision and number of files of what the server lists, with the scan of its huggingface_hub."""
+    command = [volume.python, "-c", LISTED, str(volume.cache)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return sorted(done.stdout.splitlines())
+
+
+MISTYPED = '{"model": "deepdml/mistyped"}'
+SERVED = [f"{MODEL} {NEW} 6"]
+
+
+def test_a_failed_first_seeding_leaves_nothing_that_the_server_stumbles_over(volume: Volume) -> None:
+    assert volume.seed(SEED_MODELS=f"[{MISTYPED}]").rc == 12
+    assert listed(volume) == []
+    assert volume.seed().status == "downloaded"
+    assert listed(volume) == SERVED
+
+
+def test_a_second_model_that_fails_beside_one_that_is_served(volume: Volume) -> None:
+    both = json.dumps([{"model": MODEL, "revision": NEW}, json.loads(MISTYPED)])
+    done = volume.seed(SEED_MODELS=both)
+    assert (done.rc, [one["status"] for one in done.result["models"]]) == (12, ["downloaded"])
+    assert listed(volume) == SERVED
+
+
+def test_a_first_download_that_was_killed_is_not_listed(volume: Volume, hub: HubStandIn) -> None:
+    hub.set(stall_after=SIZE // 2)
+    killed = volume.start()
+    until(lambda: volume.partial() > 0, killed)
+    assert listed(volume) == []  # nor while it goes on
+    killed.kill()
+    killed.communicate()
+    assert listed(volume) == []
+    hub.set()
+    assert volume.seed().status == "downloaded"
+    assert listed(volume) == SERVED
+
+
+def test_a_kill_between_ref_and_first_snapshot(volume: Volume) -> None:
+    volume.seed()
+    (volume.repo / "snapshots").rename(volume.repo / f"staged-{'0' * 32}")
+    assert listed(volume) == []
+    assert volume.seed().result["models"][0]["bytes_downloaded"] == 0
+    assert listed(volume) == SERVED
+    assert sorted(path.name for path in volume.repo.iterdir()) == ["blobs", "portal-stt.json", "refs", "snapshots"]
+
+
+@pytest.mark.parametrize("leftover", [REPO, "models--deepdml--mistyped"])
+def test_an_empty_snapshots_folder_of_before_goes(volume: Volume, hub: HubStandIn, leftover: str) -> None:
+    """Also that of another model, and before the download begins: the server is in trouble as long as it is there."""
+    volume.seed(None)
+    for folder in ("snapshots", "blobs", "refs"):
+        (volume.cache / leftover / folder).mkdir(parents=True, exist_ok=True)
+    if leftover == REPO:
+        for path in (volume.repo / "snapshots", volume.repo / "refs"):
+            shutil.rmtree(path)
+            path.mkdir()
+    with pytest.raises(AssertionError, match="StopIteration"):
+        listed(volume)
+    hub.set(down=True)
+    volume.seed("f" * 40)
+    assert listed(volume) == ([] if leftover == REPO else SERVED)
+
+
 def test_two_at_once_download_once(disk: Volume, hub: HubStandIn) -> None:
     hub.set(bytes_per_s=6_000_000)
     one = disk.start(SEED_RESULT=f"{disk.path}.one")
@@ -349,6 +427,29 @@ def test_a_killed_download_goes_on(volume: Volume, hub: HubStandIn) -> None:
     assert repeated < 1 << 20, f"{repeated} bytes came twice"
 
 
+def test_what_kills_have_left_goes(disk: Volume, hub: HubStandIn, copy: Path) -> None:
+    """Copies of imports, staged folders, and a download of another revision; the download that goes on stays."""
+    digest = hub.models[MODEL][NEW]["model.bin"].sha256
+    (disk.repo / "blobs").mkdir(parents=True)
+    (disk.repo / f"staged-{'1' * 32}").mkdir()
+    (disk.repo / f"staged-{'2' * 32}").write_text(OLD)
+    for name in (f"model.bin.{'0' * 32}", "0" * 64, digest):
+        (disk.repo / "blobs" / f"{name}.incomplete").write_bytes((copy / "model.bin").read_bytes()[:5_000_000])
+    assert disk.seed().status == "downloaded"
+    assert hub.stats.ranges == ["bytes=5000000-"]
+    assert list((disk.repo / "blobs").glob("*.incomplete")) + list(disk.repo.glob("staged-*")) == []
+
+
+def test_a_killed_import_leaves_nothing_after_the_next(disk: Volume, copy: Path) -> None:
+    killed = disk.start(None, copy)
+    until(lambda: any((disk.repo / "blobs").glob("model.bin.*.incomplete")), killed)
+    killed.kill()
+    killed.communicate()
+    assert list((disk.repo / "blobs").glob("model.bin.*.incomplete"))
+    assert disk.seed(None, copy).status == "imported"
+    assert list((disk.repo / "blobs").glob("*.incomplete")) == []
+
+
 def test_stopped_by_kubernetes(disk: Volume, hub: HubStandIn) -> None:
     hub.set(bytes_per_s=3_000_000)
     stopped = disk.start()
@@ -398,13 +499,12 @@ def test_a_truncated_file_is_repaired(disk: Volume, hub: HubStandIn) -> None:
     assert (blob.stat().st_size, dict(hub.stats.bytes)) == (SIZE, {"model.bin": SIZE})
 
 
-def test_rotten_bytes_are_found_by_a_full_check(disk: Volume) -> None:
+def test_rotten_bytes_are_found(disk: Volume) -> None:
     disk.seed()
     with (disk.snapshot(NEW) / "model.bin").open("r+b") as weights_file:
         weights_file.write(b"rotten")
+    assert disk.seed().result["models"][0]["bytes_downloaded"] == SIZE
     assert disk.seed().status == "present"
-    assert disk.seed(SEED_VERIFY="full").result["models"][0]["bytes_downloaded"] == SIZE
-    assert disk.seed(SEED_VERIFY="full").status == "present"
 
 
 def test_a_damaged_record_is_made_anew(disk: Volume) -> None:
@@ -424,8 +524,8 @@ def test_hub_down_at_the_first_seeding(volume: Volume, hub: HubStandIn) -> None:
         10,
         f"The hub at {hub.endpoint} is unreachable: connection refused.",
         f"The model {MODEL} is not complete on the volume, so it has to be fetched.",
-        f"Let the seed Job out to {hub.endpoint} (DNS, network policy, firewall, HTTPS_PROXY) and run again, or "
-        "bring the model yourself: speaches_model_source: local.",
+        f"Let the seed Job out to {hub.endpoint} (DNS, firewall; a proxy or its CA: speaches_hub.environment and "
+        "speaches_hub.ca) and run again, or bring the model yourself: speaches_model_source: local.",
     )
     assert seeded.output.splitlines()[-3:] == [
         f"seed: error: {seeded.result['error']}",
@@ -437,6 +537,34 @@ def test_hub_down_at_the_first_seeding(volume: Volume, hub: HubStandIn) -> None:
 def test_a_hub_whose_name_does_not_resolve(volume: Volume) -> None:
     code, error, *_ = volume.seed(HF_ENDPOINT="http://hub.invalid").fault
     assert (code, error) == (10, "The hub at http://hub.invalid is unreachable: its name does not resolve.")
+
+
+def test_a_hub_with_a_certificate_of_ones_own(
+    python: str, tmp_path: Path, model: dict[str, dict[str, Path]], authority: tuple[Path, Path]
+) -> None:
+    """Also through a proxy that reads along, which shows such a certificate. The public ones stay trusted."""
+    certificate, key = authority
+    with HubStandIn({MODEL: model}, tls=(certificate, key)) as hub:
+        volume = Volume(tmp_path / "data", python, hub.endpoint)
+        code, error, *_ = volume.seed().fault
+        assert (code, error.split(" (")[0]) == (10, f"The hub at {hub.endpoint} is unreachable: TLS fails")
+        assert volume.seed(SEED_CA=str(certificate)).status == "downloaded"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Certificate and key for localhost, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*made, "-out", folder / "crt", "-keyout", folder / "key"], capture_output=True, check=True)
+    return folder / "crt", folder / "key"
+
+
+def test_a_proxy_is_used(volume: Volume) -> None:
+    """huggingface_hub takes it from the environment; here nobody listens there."""
+    code, error, *_ = volume.seed(HF_ENDPOINT="http://hub.invalid", HTTP_PROXY="http://127.0.0.1:9").fault
+    assert (code, error) == (10, "The hub at http://hub.invalid is unreachable: connection refused.")
 
 
 def test_not_a_hub(volume: Volume, hub: HubStandIn) -> None:
@@ -536,6 +664,17 @@ def test_volume_full_before_the_download(disk: Volume, hub: HubStandIn, mounted:
     )
     assert error == f"The volume is full. {MODEL}: 12.0 MB are still to come and 8.4 MB are free at {disk.cache}."
     assert hub.stats.total == 0
+
+
+@root
+def test_volume_full_before_an_import(disk: Volume, copy: Path, mounted: Callable[[str], None]) -> None:
+    elsewhere = copy.rename(disk.path.parent / "turbo")
+    mounted("size=8M")
+    code, error, *_ = disk.seed(None, elsewhere).fault
+    assert (code, error) == (
+        20,
+        f"The volume is full. {MODEL}: 12.0 MB are still to come and 8.4 MB are free at {disk.cache}.",
+    )
 
 
 @root

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SpeachesStandIn as a process: each behaviour of Speaches v0.9.0-rc.3 that the collection relies on.
 
-The docstrings name the file of Speaches (below src/speaches) where the behaviour comes from.
+The docstrings name the file of Speaches (below src/speaches) where the behaviour comes from, and with § the section of
+the facts (speaches.md) that tells it.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def silence(seconds: int) -> bytes:
 
 
 def test_starts_cold_and_loads_at_the_first_request(start: Start, volume: Path) -> None:
-    """routers/misc.py, executors/shared/base_model_manager.py: healthy says nothing of the model."""
+    """routers/misc.py, executors/shared/base_model_manager.py: healthy says nothing of the model (§1, §2)."""
     with start(volume) as server:
         health = server.call("GET", "/health")
         assert (health.status_code, health.text) == (200, "OK")
@@ -163,7 +164,7 @@ def test_starts_cold_and_loads_at_the_first_request(start: Start, volume: Path) 
 
 
 def test_no_metrics(speech: Speech) -> None:
-    """There is no such route at this tag."""
+    """There is no such route at this tag (§3)."""
     answer = speech.call("GET", "/metrics")
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
 
@@ -177,7 +178,7 @@ def test_clips(speech: Speech, clip: str) -> None:
 
 
 def test_formats(speech: Speech) -> None:
-    """routers/stt.py: json, text and verbose_json; success is logged as an error."""
+    """routers/stt.py: json, text and verbose_json; success is logged as an error (§3, §4)."""
     assert speech.transcribe(response_format="json").json()["text"] == TEXT
     plain = speech.transcribe(response_format="text")
     assert (plain.text, plain.headers["content-type"]) == (TEXT, "text/plain; charset=utf-8")
@@ -239,19 +240,20 @@ def test_models(speech: Speech) -> None:
     ],
 )
 def test_refusals(speech: Speech, audio: bytes, form: dict[str, str], status: int, detail: object) -> None:
+    """routers/stt.py, and what the ids name (§4)."""
     answer = speech.transcribe(audio, **form)
     assert (answer.status_code, answer.json()["detail"]) == (status, detail)
 
 
 def test_unknown_language_is_a_crash(speech: Speech) -> None:
-    """routers/stt.py does not look at it; faster-whisper raises: plain text, as for each unhandled exception."""
+    """routers/stt.py does not look at it; faster-whisper raises: plain text, as for each unhandled exception (§4)."""
     answer = speech.transcribe(language="klingon")
     assert (answer.status_code, answer.text) == (500, "Internal Server Error")
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(2, 200), (30, 500)])
 def test_silence(speech: Speech, seconds: int, status: int) -> None:
-    """executors/silero_vad_v5.py: without speech a short clip is transcribed all the same, a long one crashes."""
+    """executors/silero_vad_v5.py: without speech a short clip is transcribed all the same, a long one crashes (§4)."""
     assert speech.transcribe(silence(seconds)).status_code == status
 
 
@@ -276,6 +278,7 @@ def test_the_check_hears_speech(speech: Speech) -> None:
     ],
 )  # fmt: skip
 def test_the_check_of_a_silent_clip(speech: Speech, tmp_path: Path, seconds: int, said: str) -> None:
+    """As in test_silence (§4)."""
     (tmp_path / "silent.wav").write_bytes(silence(seconds))
     failed = check(speech, tmp_path / "silent.wav")
     cer = failed["clips"][0]["cer"] if failed["clips"] else 0
@@ -284,6 +287,7 @@ def test_the_check_of_a_silent_clip(speech: Speech, tmp_path: Path, seconds: int
 
 
 def test_the_check_of_a_mistyped_model(speech: Speech) -> None:
+    """routers/utils.py (§4); the list of models says what is there."""
     failed = check(speech, CLIPS / "en.wav", "Systran/faster-whisper-bse")
     assert failed["msg"] == (
         f"clip en: model Systran/faster-whisper-bse is not on the server's volume; there: {MODEL}. Correct the model's "
@@ -292,7 +296,7 @@ def test_the_check_of_a_mistyped_model(speech: Speech) -> None:
 
 
 def test_load_and_unload(start: Start, volume: Path) -> None:
-    """routers/misc.py: 201, then 409; 200, then 404."""
+    """routers/misc.py: 201, then 409; 200, then 404 (§2)."""
     with start(volume) as server:
         answers = [server.call(method, f"/api/ps/{MODEL}") for method in ("POST", "POST", "DELETE", "DELETE")]
         assert [(answer.status_code, answer.json()["message"]) for answer in answers] == [
@@ -305,7 +309,7 @@ def test_load_and_unload(start: Start, volume: Path) -> None:
 
 
 def test_failed_load_looks_loaded(start: Start, volume: Path) -> None:
-    """executors/shared/base_model_manager.py: the entry is made before loading and stays when that fails."""
+    """executors/shared/base_model_manager.py: the entry is made before loading and stays when that fails (§2)."""
     with start(volume, WHISPER__INFERENCE_DEVICE="cpu", WHISPER__COMPUTE_TYPE="float16") as server:
         failed = server.call("POST", f"/api/ps/{MODEL}")
         assert (failed.status_code, failed.text) == (500, "Internal Server Error")
@@ -324,7 +328,8 @@ def test_while_a_load_hangs(start: Start, own_volume: Path) -> None:
     """A model that does not come from the volume (here: a pipe in its place).
 
     executors/shared/base_model_manager.py: it is listed as loaded, and 409 proves nothing. All handlers share a
-    pool of 40 threads: 40 requests that wait for the model take /health with them. Once the load fails, it goes on.
+    pool of 40 threads: 40 requests that wait for the model take /health with them. Once the load fails, it goes
+    on (§2, §4).
     """
     with start(own_volume) as server, ThreadPoolExecutor(64) as pool:
         pipe = server.model_bin
@@ -354,14 +359,14 @@ def _is_starved(server: Speech) -> bool:
 
 
 def test_time_to_live_of_zero(start: Start, volume: Path) -> None:
-    """executors/shared/base_model_manager.py: unloaded as soon as nobody uses it; not the VAD model."""
+    """executors/shared/base_model_manager.py: unloaded as soon as nobody uses it; not the VAD model (§2, §5)."""
     with start(volume, STT_MODEL_TTL="0") as server:
         assert server.transcribe().json()["text"] == TEXT
         assert server.loaded() == ["silero_vad_v5"]
 
 
 def test_time_to_live(start: Start, volume: Path) -> None:
-    """As above, after seconds without use."""
+    """As above, after seconds without use (§2)."""
     with start(volume, STT_MODEL_TTL="1") as server:
         assert server.call("POST", f"/api/ps/{MODEL}").status_code == 201
         assert server.loaded() == [MODEL]
@@ -369,7 +374,7 @@ def test_time_to_live(start: Start, volume: Path) -> None:
 
 
 def test_api_key(start: Start, volume: Path) -> None:
-    """dependencies.py: 403, whether missing or wrong; /health stays public."""
+    """dependencies.py: 403, whether missing or wrong; /health stays public (§2)."""
     with start(volume, API_KEY="sesame") as server:
         assert server.call("GET", "/health").status_code == 200
         assert server.call("GET", "/api/ps").status_code == 403
@@ -396,7 +401,7 @@ def test_api_key(start: Start, volume: Path) -> None:
     ],
 )
 def test_damaged_volume(start: Start, own_volume: Path, damage: Callable[[Path], None], detail: str) -> None:
-    """hf_utils.py, routers/utils.py: the volume is read anew at each request, also when the model is loaded."""
+    """hf_utils.py, routers/utils.py: the volume is read anew at each request, also of a loaded model (§2, §4)."""
     with start(own_volume) as server:
         assert server.transcribe().status_code == 200
         damage(next(own_volume.glob("models--*")))
@@ -418,7 +423,7 @@ def test_damaged_volume(start: Start, own_volume: Path, damage: Callable[[Path],
     ],
 )
 def test_does_not_start(volume: Path, tmp_path: Path, environment: dict[str, str], code: int, said: str) -> None:
-    """main.py, config.py: PRELOAD_MODELS asks the hub although everything is on the volume; exit code 3 without it."""
+    """main.py, config.py: PRELOAD_MODELS asks the hub although all is on the volume; exit code 3 without it (§1)."""
     given = {"PRELOAD_MODELS": f'["{MODEL}"]'} | environment
     process = launch(volume, 1, tmp_path / "log", **given)
     assert process.wait(BOUND) == code
@@ -433,7 +438,7 @@ def hub() -> Iterator[HubStandIn]:
 
 
 def test_preload_downloads_and_does_not_load(start: Start, hub: HubStandIn, tmp_path: Path) -> None:
-    """main.py, executors/shared/registry.py: it answers after the download, and has nothing in memory."""
+    """main.py, executors/shared/registry.py: it answers after the download, and has nothing in memory (§1)."""
     (tmp_path / "hub").mkdir()
     online = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.endpoint, "PRELOAD_MODELS": f'["{MODEL}"]'}
     with start(tmp_path / "hub", **online) as server:
@@ -443,7 +448,7 @@ def test_preload_downloads_and_does_not_load(start: Start, hub: HubStandIn, tmp_
 
 
 def test_online_load_moves_main_without_the_card(start: Start, hub: HubStandIn, tmp_path: Path) -> None:
-    """executors/whisper.py: a load takes what `main` is at the hub now, without README.md: nothing works after that."""
+    """executors/whisper.py: a load takes what `main` is at the hub now, without README.md: nothing works then (§2)."""
     cache = tmp_path / "hub"
     hub_cache(cache, MODEL, "0" * 40)
     with start(cache, HF_HUB_OFFLINE="0", HF_ENDPOINT=hub.endpoint) as server:
@@ -455,13 +460,13 @@ def test_online_load_moves_main_without_the_card(start: Start, hub: HubStandIn, 
 
 
 def test_online_load_without_a_hub(start: Start, volume: Path) -> None:
-    """executors/whisper.py: a load whose hub does not answer takes what `refs/main` names."""
+    """executors/whisper.py: a load whose hub does not answer takes what `refs/main` names (§2)."""
     with start(volume, HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9") as server:
         assert server.transcribe().json()["text"] == TEXT
 
 
 def test_ends_after_what_it_is_doing(start: Start, volume: Path) -> None:
-    """uvicorn: SIGTERM waits for requests that run."""
+    """uvicorn: SIGTERM waits for requests that run (§5)."""
     with start(volume) as server, ThreadPoolExecutor(1) as pool:
         running = pool.submit(server.transcribe)
         _until(lambda: server.loaded())

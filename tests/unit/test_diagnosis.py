@@ -911,20 +911,6 @@ def test_a_deadline_of_the_revision_before_is_history() -> None:
     assert found[0].cause == "controller-silent"
 
 
-@pytest.mark.parametrize("reason", ["Error", "OOMKilled"])
-def test_ends_of_before_the_watch_are_history(reason: str) -> None:
-    """A pod that has run for months, and restarted now and then, loads its model."""
-    limits = {"memory": "4Gi"}
-    now: dict[str, Any] = {"state": "running", "restarts": 5, "exit": Exit(137, reason, "", "2026"), "limits": limits}
-    seen = running(**now)
-    assert diagnose(replace(seen, restarts=observed.restarts(seen))) is None
-    told = with_event(seen, "Killing", "Container stt failed liveness probe, will be restarted", 5)
-    assert diagnose(replace(told, restarts=observed.restarts(seen))) is None
-    found = diagnose(replace(running(**{**now, "restarts": 8}), restarts=observed.restarts(seen)))
-    assert found is not None
-    assert (found[0].cause, found[2]) == ("crash-loop" if reason == "Error" else "oom-killed", True)
-
-
 def test_the_container_that_a_probe_kills_is_named_by_its_event() -> None:
     """A service mesh puts its own container first."""
     seen = with_event(running(state="running"), "Killing", "Container stt failed liveness probe, will be restarted", 2)

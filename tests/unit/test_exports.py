@@ -107,7 +107,13 @@ def test_the_file_is_written_canonically(given: Export, text: str) -> None:
         ),
         (
             export(path="/srv/a,b/c", mountpoint="/srv/a,b"),
-            "The mountpoint '/srv/a,b' cannot be written as an option. Rename the mountpoint.",
+            "The mountpoint '/srv/a,b' cannot be written as an option: exportfs could not read its own table any more. "
+            "Rename the mountpoint, or require none.",
+        ),
+        (
+            export(mountpoint="/srv/nfs-ssd/"),
+            "The mountpoint '/srv/nfs-ssd/' is not a plain absolute path. "
+            "Write it as `findmnt` prints it, without '.', '..', double or trailing slashes.",
         ),
         (
             export(host="192.168.1.7/24"),
@@ -171,7 +177,7 @@ def test_what_cannot_be_meant_is_refused(given: Export, expected: str) -> None:
                 f"refused nfs.world: The client {host} lets every machine that reaches the server mount the export. "
                 "Name the cluster's network instead, or allow the world by name with allow_world: true.",
             )
-            for host in ("*", "0.0.0.0/0", "::/0")
+            for host in ("*", "**", "?*", "*.*", "[0-9]*", "0.0.0.0/0", "0.0.0.0/1", "::/0", "2000::/3")
         ),
         (
             export(host="*"),
@@ -546,14 +552,14 @@ WOULD_NOT_SURVIVE = (
             ],
         ),
         (
-            lambda: JUDGE.covered(HOST, JUDGE.covering(HOST, trial()), "fail"),
+            lambda: JUDGE.covered(HOST, JUDGE.covering(HOST, trial(), "fail"), "fail"),
             [
                 "refused nfs.covered: /srv/nfs-ssd/portal-stt is already exported to the same clients, by "
                 "/srv/nfs-ssd. Set nfs_export_when_covered to declare or skip when that is meant to be so."
             ],
         ),
         (
-            lambda: JUDGE.covered(HOST, JUDGE.covering(HOST, trial()), "skip"),
+            lambda: JUDGE.covered(HOST, JUDGE.covering(HOST, trial(), "skip"), "skip"),
             [
                 "warning nfs.covered: /srv/nfs-ssd/portal-stt is served by the export of /srv/nfs-ssd and by no entry "
                 "of its own. It ends when that export ends; set nfs_export_when_covered: declare for an entry of its "
@@ -561,7 +567,7 @@ WOULD_NOT_SURVIVE = (
             ],
         ),
         (
-            lambda: JUDGE.covering(replace(HOST, mounts=frozenset({"/", OURS.path})), trial()),
+            lambda: JUDGE.covering(replace(HOST, mounts=frozenset({"/", OURS.path})), trial(), "skip"),
             [],
         ),
         (lambda: JUDGE.roots(HOST, trial()), []),
@@ -669,8 +675,19 @@ def test_directories_are_made_corrected_and_then_left_alone(share: Path) -> None
     (share / "a").chmod(0o700)
     (correction,) = directories.plan(wanted)
     directories.apply([correction])
-    directories.undo([correction])  # what was there before stays
     assert oct((share / "a").stat().st_mode & 0o7777) == "0o750"
+    directories.undo([correction])
+    assert oct((share / "a").stat().st_mode & 0o7777) == "0o700", "as it was before"
+
+
+def test_a_change_that_fails_on_its_way_leaves_the_directories_as_they_were(share: Path) -> None:
+    (share / "a").mkdir(0o700)
+    changes = directories.plan([mine(share / "a", 0o755), mine(share / "a/hub"), mine(share / "a/hub/b")])
+    (share / "a/hub").symlink_to("/etc")  # planted between the look and the change
+    with pytest.raises(ExportError, match=r"is a file|is a symlink|File exists"):
+        directories.apply(changes)
+    assert oct((share / "a").stat().st_mode & 0o7777) == "0o700"
+    assert (share / "a/hub").is_symlink()
 
 
 def test_an_acl_that_is_inherited_stays(share: Path) -> None:
@@ -812,6 +829,23 @@ def test_a_way_back_that_fails_is_told_and_keeps_the_journal(exports_d: Path) ->
         "Run `exportfs -ra` on the host and compare `exportfs -s`.",
     ]
     assert publishing.was_interrupted(str(server.file))
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_table_that_cannot_be_read_any_more_is_undone(exports_d: Path, stays: bool) -> None:
+    server = Server(exports_d / "a.exports", lambda text: (0, PARENT_LINE, ""))
+
+    def run(argv: Sequence[str], stdin: str) -> Completed:
+        if argv == ["exportfs", "-s"] and (server.file.exists() or stays):
+            return Completed(1, "", "exportfs: /var/lib/nfs/etab line 1: syntax error\n")
+        return server(argv, stdin)
+
+    with pytest.raises(ExportError) as caught:
+        publishing.publish(run, str(server.file), "ours\n", before=BEFORE, expected=EXPECTED, own={EXPECTED[0].key})
+    assert ("cannot be seen" in caught.value.message) is stays
+    assert "exportfs: /var/lib/nfs/etab line 1: syntax error" in caught.value.evidence
+    assert publishing.read(str(server.file)) is None
+    assert publishing.was_interrupted(str(server.file)) is stays, "the journal stays for the next run"
 
 
 def test_after_a_killed_run_the_content_before_it_is_what_comes_back(exports_d: Path) -> None:

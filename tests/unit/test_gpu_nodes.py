@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
 from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import (
+    Card,
     DriverPod,
     GpuNode,
     Operator,
     _cdi,
     _devices,
     _driver_pod,
+    architectures,
     findings,
+    mixed,
     placement,
     pools,
     possible_brands,
@@ -234,12 +237,21 @@ def test_resource_slices_know_what_no_label_does() -> None:
     assert (found.resource, found.allocatable, found.problems) == ("gpu.nvidia.com", 2, ())
 
 
+def test_a_resource_slice_is_not_the_resource_that_the_pod_asks_for() -> None:
+    slices = [{"spec": {"nodeName": "gpu-1", "driver": "gpu.nvidia.com", "devices": [H100]}}]
+    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)), wanted="nvidia.com/gpu")
+    assert (found.resource, found.allocatable, found.problems) == ("nvidia.com/gpu", 0, ("other_resource",))
+    assert not found.usable
+
+
 def test_resource_slices_of_unlike_cards() -> None:
     a2 = deepcopy(H100)
     a2["attributes"]["productName"]["string"] = "NVIDIA A2"
     slices = [{"spec": {"nodeName": "gpu-1", "devices": [H100, a2, H100]}}]
     found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)))
     assert (found.product, found.gpus, found.problems) == ("NVIDIA-H100-80GB-HBM3", 3, ("mixed",))
+    assert found.cards == (Card("NVIDIA-H100-80GB-HBM3", ("Nvidia",), "9.0"), Card("NVIDIA-A2", ("Nvidia",), "9.0"))
+    assert GpuNode.from_result(found.as_result()).cards == found.cards
 
 
 def test_resource_slices_before_their_first_stable_version() -> None:
@@ -266,6 +278,19 @@ def test_the_resource_that_the_pod_asks_for(
 ) -> None:
     found = read_node(node(T4, offered), wanted=wanted)
     assert (found.resource, found.allocatable, found.problems) == (resource, allocatable, problems)
+
+
+@pytest.mark.parametrize(
+    ("offered", "count", "problems"),
+    [
+        pytest.param("2", 2, (), id="enough"),
+        pytest.param("1", 2, ("too_few",), id="too few"),
+        pytest.param("0", 2, ("no_allocatable",), id="none"),
+    ],
+)
+def test_how_many_the_pod_asks_for(offered: str, count: int, problems: tuple[str, ...]) -> None:
+    found = read_node(node(T4, {"nvidia.com/gpu": offered}), wanted="nvidia.com/gpu", count=count)
+    assert (found.problems, found.usable) == (problems, not problems)
 
 
 def container(name: str, ready: bool, **state: Any) -> dict[str, Any]:
@@ -369,7 +394,13 @@ GPU_TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
         ),
         pytest.param(GPU_TAINT, [{"operator": "Exists"}], False, id="everything"),
         pytest.param({"key": "a", "effect": "PreferNoSchedule"}, [], False, id="a-preference"),
-        pytest.param({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}, [], False, id="the-nodes-own"),
+        pytest.param({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}, [], False, id="not-ready"),
+        pytest.param({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}, [], False, id="unreachable"),
+        pytest.param({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, [], False, id="cordoned"),
+        pytest.param({"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}, [], True, id="disk-full"),
+        pytest.param(
+            {"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}, [], True, id="out-of-service"
+        ),
     ],
 )
 def test_taints(taint: dict[str, str], tolerations: list[dict[str, str]], away: bool) -> None:
@@ -467,6 +498,17 @@ def test_pools() -> None:
     ]
 
 
+def test_architectures_of_nodes_that_the_pod_could_be_put_on() -> None:
+    nodes = [
+        make("a", architecture="arm64", problems=("not_ready",)),
+        make("b", architecture="amd64"),
+        make("c", architecture="amd64"),
+        make("d", architecture="s390x", problems=("untolerated",)),
+        make("e"),
+    ]
+    assert architectures(nodes) == ["amd64", "arm64"]
+
+
 def test_a_result_reads_back() -> None:
     found = read_node(node(T4))
     assert GpuNode.from_result(found.as_result()) == found
@@ -475,6 +517,9 @@ def test_a_result_reads_back() -> None:
 def test_a_node_by_hand_in_plain_words() -> None:
     found = GpuNode.from_result({"name": "a", "brands": "GeForce", "product": 3060})
     assert (found.brands, found.product) == (("GeForce",), "3060")
+    assert GpuNode.from_result({"name": "a", "cards": ["Tesla-T4"]}).cards == (
+        Card("Tesla-T4", ("Nvidia", "Tesla", "Unknown")),
+    )
 
 
 def test_a_node_by_hand() -> None:
@@ -521,9 +566,34 @@ def test_nvidia_smi_of_an_old_driver() -> None:
     assert read_cards(said, make("gpu-1", compute_capability="7.5")).compute_capability == "7.5"
 
 
+SECOND = """GPU 00000000:00:09.0
+    Product Name                          : NVIDIA GeForce RTX 3060
+    Product Brand                         : GeForce
+"""
+SMI_MIXED = f"8.6\n{SMI}{SECOND}".replace("8.6\n7.5\n", "7.5\n8.6\n")
+
+
 def test_unlike_cards() -> None:
-    second = "GPU 00000000:00:09.0\n    Product Name                          : NVIDIA A2\n"
-    assert read_cards(f"8.6\n{SMI}{second}", make("gpu-1")).problems == ("mixed",)
+    found = read_cards(SMI_MIXED, make("gpu-1", problems=("stale_labels",)))
+    assert (found.gpus, found.brands, found.problems) == (2, ("Nvidia",), ("mixed",))
+    assert found.cards == (
+        Card("Tesla-T4", ("Nvidia",), "7.5"),
+        Card("NVIDIA-GeForce-RTX-3060", ("GeForce",), "8.6"),
+    )
+    (said,) = mixed(found)
+    assert (said.check, said.status) == ("gpu.mixed", Status.WARNING)
+    assert said.evidence == (
+        "Tesla-T4, compute capability 7.5",
+        "NVIDIA-GeForce-RTX-3060, compute capability 8.6",
+    )
+    assert read_cards(SMI, found).problems == ()
+    assert mixed(read_cards(SMI, found)) == []
+
+
+def test_unlike_cards_of_an_old_driver() -> None:
+    """Which capability is whose cannot be told when one is missing."""
+    found = read_cards(f"{SMI}{SECOND}", make("gpu-1"))
+    assert [card.compute_capability for card in found.cards] == ["", ""]
 
 
 def test_nvidia_smi_without_a_driver() -> None:

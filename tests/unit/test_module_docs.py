@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.portal.stt.plugins.modules import transcription_check
 
 from tests.conftest import ROOT
 
@@ -52,3 +53,18 @@ def test_a_module_documents_how_it_runs_and_three_examples(name: str) -> None:
     assert documented["extends_documentation_fragment"][0].startswith("portal.stt.attributes")
     assert len(yaml.safe_load(module.EXAMPLES)) >= 3
     assert Path(module.__file__ or "").stem == documented["module"]
+
+
+def of_role(path: str) -> Any:
+    return yaml.safe_load((ROOT / "roles" / path).read_text())
+
+
+def test_verify_takes_what_the_module_takes() -> None:
+    """A mistyped key of a clip is refused with the role's settings, not after the deployment."""
+    role = of_role("speaches/meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    module = normal(yaml.safe_load(transcription_check.DOCUMENTATION)["options"])
+    settings = normal(role["speaches_verify"]["options"])
+    assert settings == {name: module[name] for name in settings}
+    defaults = of_role("speaches/vars/main.yml")["speaches__verify_defaults"]
+    assert {name: option["default"] for name, option in settings.items()} == defaults
+    assert normal(role["speaches_verify_clips"]["options"]) == module["clips"]["options"]

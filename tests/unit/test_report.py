@@ -55,6 +55,7 @@ def test_verdict(findings: list[Finding], expected: tuple[bool, str]) -> None:
         ({"findings": [FINE.as_result(), FINE.as_result()]}, [FINE]),
         ({"skipped": True, "findings": [FINE.as_result()]}, []),
         ({"changed": False}, []),
+        ({"failed": False, "failed_when_result": False, "msg": "All is well."}, []),
         ({"results": [{"findings": [FINE.as_result()]}, {"findings": [COVERED.as_result()]}]}, [FINE, COVERED]),
         (
             {"unreachable": True, "msg": "Connection refused", "host": "pve"},
@@ -69,7 +70,7 @@ def test_verdict(findings: list[Finding], expected: tuple[bool, str]) -> None:
             ],
         ),
         (
-            {"failed": False, "failed_when_result": False, "msg": "boom"},
+            {"failed": False, "failed_when_suppressed_exception": "(traceback unavailable)", "msg": "boom"},
             [Finding("run", Status.REFUSED, "a task", "failed: boom", "See the task's own output above.")],
         ),
     ],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._requirement import (
@@ -20,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vectors import SAMPLE, Vector, load
+from tests.vectors.__main__ import main
 
 T4 = Host("12.8", "570.195.03", Device("7.5", "Nvidia"))
 HINT = ", please update your driver to a newer version, or use an earlier cuda container"
@@ -28,6 +32,50 @@ HINT = ", please update your driver to a newer version, or use an earlier cuda c
 @pytest.mark.parametrize("vector", [pytest.param(vector, id=vector.name) for vector in load(SAMPLE)])
 def test_vector(vector: Vector) -> None:
     assert vector.answer() == vector.result
+
+
+CASE = {"image": "12.9.0", "driver": "570.195.03", "cuda": "12.8", "brand": "Nvidia", "result": "PASS"}
+
+
+def run_vectors(path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["vectors", str(path)])
+    return main()
+
+
+def test_vectors_without_their_own_requirements_are_of_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "more vectors.json"
+    path.write_text(json.dumps({"image_matrix": [CASE]}))
+    assert run_vectors(path, monkeypatch) == 0
+    assert capsys.readouterr().out == "1 passed, 0 failed\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(None, "No such file or directory", id="missing"),
+        pytest.param("{", "Expecting property name", id="no-json"),
+        pytest.param("[]", "not a file of vectors: 'list' object has no attribute 'get'", id="another-file"),
+        pytest.param("{}", "it has neither dsl_vectors nor image_matrix", id="empty"),
+        pytest.param(
+            json.dumps({"image_matrix": [{**CASE, "image": "99"}]}),
+            "a vector lacks '99', or names an image that `require` has not",
+            id="unknown-image",
+        ),
+        pytest.param(json.dumps({"dsl_vectors": [{"expr": ""}]}), "a vector lacks 'cuda'", id="half-a-vector"),
+    ],
+)
+def test_a_file_without_vectors_ends_in_words(
+    content: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "vectors.json"
+    if content is not None:
+        path.write_text(content)
+    assert run_vectors(path, monkeypatch) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{path}: ")
+    assert said in error
 
 
 @pytest.mark.parametrize(
@@ -149,7 +197,7 @@ def test_cuda_version_invalid(version: str) -> None:
     ],
 )
 def test_requirements(env: dict[str, str], expected: tuple[str, ...]) -> None:
-    assert requirements(env) == expected
+    assert tuple(requirements(env).values()) == expected
 
 
 @pytest.mark.parametrize(
@@ -161,7 +209,7 @@ def test_requirements(env: dict[str, str], expected: tuple[str, ...]) -> None:
 )
 def test_disable(value: str, disabled: bool) -> None:
     env = {"NVIDIA_DISABLE_REQUIRE": value, "NVIDIA_REQUIRE_CUDA": "cuda>=99"}
-    assert requirements(env) == (() if disabled else ("cuda>=99",))
+    assert requirements(env) == ({} if disabled else {"NVIDIA_REQUIRE_CUDA": "cuda>=99"})
 
 
 def test_all_variables_must_be_satisfied() -> None:
@@ -180,18 +228,30 @@ def test_the_limit_of_32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "line"),
+    ("env", "line", "variable"),
     # libnvidia-container's configure.c, nvidia-container-runtime-hook's container_config.go
     [
-        ({"NVIDIA_REQUIRE_X": "cuda"}, "nvidia-container-cli: requirement error: invalid expression"),
-        ({f"NVIDIA_REQUIRE_{n}": "" for n in range(33)}, "nvidia-container-cli: input error: too many requirements"),
-        ({"CUDA_VERSION": "x"}, "failed to get requirements failed to get version: invalid CUDA version x"),
+        (
+            {"NVIDIA_REQUIRE_X": "cuda", "CUDA_VERSION": "12.4"},
+            "nvidia-container-cli: requirement error: invalid expression",
+            "NVIDIA_REQUIRE_X",
+        ),
+        (
+            {f"NVIDIA_REQUIRE_{n}": "" for n in range(33)},
+            "nvidia-container-cli: input error: too many requirements",
+            "",
+        ),
+        (
+            {"CUDA_VERSION": "x"},
+            "failed to get requirements failed to get version: invalid CUDA version x",
+            "CUDA_VERSION",
+        ),
     ],
 )
-def test_the_line_in_the_pods_event(env: dict[str, str], line: str) -> None:
+def test_the_line_in_the_pods_event(env: dict[str, str], line: str, variable: str) -> None:
     with pytest.raises(RequirementError) as caught:
         gate(env, T4)
-    assert caught.value.line == line
+    assert (caught.value.line, caught.value.variable) == (line, variable)
 
 
 def test_the_line_of_what_is_not_satisfied() -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._cluster import ClusterError
-from ansible_collections.portal.stt.plugins.module_utils._watch import Changed, Interrupted, Listed, News, follow
+from ansible_collections.portal.stt.plugins.module_utils._watch import (
+    Changed,
+    Interrupted,
+    Listed,
+    News,
+    follow,
+    insist,
+)
 
 PATH = "/api/v1/namespaces/n/pods"
 
@@ -117,6 +124,12 @@ DOWN = answer(0)
             id="an API server that asks for patience",
         ),
         pytest.param([answer(403)], ["list"], ["refused"], id="a right that is missing ends it"),
+        pytest.param(
+            [LIST, DOWN, answer(403), LIST, []],
+            ["list", "watch 10", "list", "list", "watch 10"],
+            ["listed 1", "interrupted", "interrupted", "listed 1"],
+            id="an API server that restarts, and has not read the roles yet",
+        ),
     ],
 )
 def test_follow(answers: list[Any], asked: list[str], news: list[str]) -> None:
@@ -139,3 +152,36 @@ def test_pauses_grow_and_begin_anew_after_an_answer() -> None:
     script = Script(LIST, DOWN, DOWN, DOWN, DOWN, DOWN, LIST, [event("MODIFIED", 11), DOWN], LIST, [])
     _, pauses = run(script)
     assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 0.25, 0]
+
+
+def test_a_right_that_was_taken_away_ends_it_after_half_a_minute() -> None:
+    script = Script(LIST, *[answer(403)] * 30)
+    got, pauses = run(script)
+    assert [_short(one) for one in got] == ["listed 1", *["interrupted"] * (len(pauses)), "refused"]
+    assert 30 <= sum(pauses) <= 32
+
+
+@pytest.mark.parametrize(
+    ("answers", "pauses", "left"),
+    [
+        pytest.param([0, 503, 429, 200], [0.25, 0.5, 1.0], "", id="until it answers"),
+        pytest.param([0, 404], [0.25], "HTTP 404.", id="an answer is an answer"),
+        pytest.param([0] * 40, [0.25, 0.5, 1.0, *[2.0] * 14], "HTTP 0.", id="not for ever"),
+    ],
+)
+def test_a_single_request_is_tried_again(answers: list[int], pauses: list[float], left: str) -> None:
+    waited: list[float] = []
+
+    def send() -> str:
+        status = answers.pop(0)
+        if status != 200:
+            raise answer(status)
+        return ""
+
+    def attempt() -> str:
+        try:
+            return insist(send, wait=waited.append, clock=lambda: sum(waited))
+        except ClusterError as error:
+            return error.message
+
+    assert (attempt(), waited) == (left, pauses)

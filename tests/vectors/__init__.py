@@ -43,12 +43,21 @@ class Vector:
 
 
 def load(path: Path) -> Iterator[Vector]:
-    """Every vector of a file."""
+    """Every vector of a file; where it has no `require`, the sample's are meant.
+
+    Raises OSError when it cannot be read, ValueError with what is wrong in it.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
-    for case in content.get("dsl_vectors", []):
-        yield _vector(repr(case["expr"]), case["expr"], case)
-    for case in content.get("image_matrix", []):
-        yield _vector(f"image {case['image']}", content["require"][case["image"]], case)
+    try:
+        for case in content.get("dsl_vectors", []):
+            yield _vector(repr(case["expr"]), case["expr"], case)
+        require = content.get("require") or json.loads(SAMPLE.read_text(encoding="utf-8"))["require"]
+        for case in content.get("image_matrix", []):
+            yield _vector(f"image {case['image']}", require[case["image"]], case)
+    except KeyError as exc:
+        raise ValueError(f"a vector lacks {exc}, or names an image that `require` has not") from exc
+    except (AttributeError, TypeError) as exc:
+        raise ValueError(f"not a file of vectors: {exc}") from exc
 
 
 def _vector(name: str, expression: str, case: dict[str, str | None]) -> Vector:

@@ -12,9 +12,18 @@ from . import SAMPLE, load
 
 
 def main() -> int:
-    """1 when a vector failed, otherwise 0."""
+    """1 when a vector failed, 2 when the file cannot be read or has none, otherwise 0."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLE
+    try:
+        vectors = list(load(path))
+    except (OSError, ValueError) as exc:
+        print(f"{path}: {exc}", file=sys.stderr)
+        return 2
+    if not vectors:
+        print(f"{path}: it has neither dsl_vectors nor image_matrix", file=sys.stderr)
+        return 2
     passed = failed = 0
-    for vector in load(Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLE):
+    for vector in vectors:
         answer = vector.answer()
         if answer == vector.result:
             passed += 1
@@ -25,4 +34,5 @@ def main() -> int:
     return 1 if failed else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

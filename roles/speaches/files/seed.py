@@ -13,7 +13,7 @@ Environment:
   HF_HUB_CACHE   the cache on the volume (default /data/hub).
   HF_ENDPOINT    the hub (default https://huggingface.co).
   HF_TOKEN       token for gated and private models; never printed.
-  SEED_VERIFY    "size" (default) or "full": what is on the volume is compared by size, or read and hashed.
+  SEED_CA        file with certificates (PEM) that are trusted beside the public ones, such as a proxy's.
   SEED_RESULT    where the result goes as JSON (default /dev/termination-log).
 
 Result: {"models": [{"model", "revision", "status": "present" | "downloaded" | "imported",
@@ -21,15 +21,17 @@ Result: {"models": [{"model", "revision", "status": "present" | "downloaded" | "
 
 What it guarantees:
   * Nothing is written, and the hub is not asked, when refs/main names the wanted revision and every file has
-    its recorded size. The record (models--ORG--NAME/portal-stt.json) holds size and digest of every file of
+    its recorded digest. The record (models--ORG--NAME/portal-stt.json) holds size and digest of every file of
     every revision that was seeded, and what an unset revision, a branch or a tag resolved to: that is asked
     of the hub once. To move on, pin another revision. To go back, pin the old one: its files are still there.
   * A file gets its name under blobs/ only after it was read back and its digest found right (sha256 of large
     files, git's blob sha1 of the others). A snapshot folder appears whole, by rename; refs/main is replaced
-    last, by rename. So a server never sees a half model, and never a broken link.
+    last, by rename. So a server never sees a half model, and never a broken link; nor does it see a model that
+    has no snapshot yet, because the folder for them comes with the first.
   * A download that was cut off goes on where it stopped (blobs/DIGEST.incomplete).
-  * A lock file with a heartbeat keeps a second run waiting, to save bandwidth. Nothing depends on it: two
-    runs would write the same bytes at the same places. Locks of the file system, which hang on some NFS
+  * A lock file with a heartbeat keeps a second run waiting, to save bandwidth. What the server gets does not
+    depend on it: two runs would write the same bytes at the same places, or one of them would have to be run
+    again because the other has swept its partial files away. Locks of the file system, which hang on some NFS
     mounts, are not used; Xet is off, because it cannot go on with a partial file.
 
 "local" takes a folder or an archive (tar, also compressed, or zip) that lies on the volume, at any depth a
@@ -59,6 +61,7 @@ import socket
 import stat
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 import uuid
@@ -154,7 +157,7 @@ def main(env: Mapping[str, str]) -> int:
     signal.signal(signal.SIGTERM, _stopped)
     try:
         cache = Path(env.get("HF_HUB_CACHE") or "/data/hub")
-        hub = Hub(env.get("HF_ENDPOINT") or "https://huggingface.co", token)
+        hub = Hub(env.get("HF_ENDPOINT") or "https://huggingface.co", token, env.get("SEED_CA", ""))
         if not re.match(r"https?://[^/]", hub.endpoint):
             raise Fault(
                 2,
@@ -163,7 +166,7 @@ def main(env: Mapping[str, str]) -> int:
                 "Leave it unset for https://huggingface.co.",
             )
         for wanted in wanted_models(env.get("SEED_MODELS", "")):
-            results.append(seed(wanted, cache, hub, deep=env.get("SEED_VERIFY") == "full"))
+            results.append(seed(wanted, cache, hub))
     except Fault as stopped:
         fault = stopped
     except Exception as defect:
@@ -202,22 +205,22 @@ def wanted_models(text: str) -> list[Wanted]:
     return wanted
 
 
-def seed(wanted: Wanted, cache: Path, hub: Hub, *, deep: bool = False) -> Result:
+def seed(wanted: Wanted, cache: Path, hub: Hub) -> Result:
     """What became of the wanted model, which is on the volume and served from refs/main afterwards.
 
     Raises Fault.
     """
     repo = cache / ("models--" + wanted.model.replace("/", "--"))
     with _volume(repo):
+        _heal(cache)
         known = _known(repo, wanted)
-        if known and _served(repo, known, deep=deep):
+        if known and _served(repo, known, wanted.model):
             say(f"{wanted.model}: present at {known.revision}, {len(known.files)} files; nothing to do")
             return Result(wanted.model, known.revision, "present", 0)
-        for folder in ("snapshots", "blobs", "refs"):  # a repository without snapshots counts as corrupt
-            (repo / folder).mkdir(parents=True, exist_ok=True)
+        (repo / "blobs").mkdir(parents=True, exist_ok=True)
         with _lock(repo / "portal-stt.lock", wanted.model):
             known = _known(repo, wanted)
-            if known and _served(repo, known, deep=deep):
+            if known and _served(repo, known, wanted.model):
                 say(f"{wanted.model}: present at {known.revision}; another run put it there")
                 return Result(wanted.model, known.revision, "present", 0)
             if known is None and wanted.local:
@@ -232,13 +235,14 @@ def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Resu
     started = time.monotonic()
     snapshot = known or hub.snapshot(wanted.model, wanted.revision)
     _check_names(wanted.model, [file.name for file in snapshot.files], f"revision {snapshot.revision}")
+    _sweep(repo, snapshot.files)
     if known is None:
         _record(repo, snapshot, wanted.revision or UNSET)
         how = "" if wanted.revision == snapshot.revision else f" (what {wanted.revision or 'unset'} is now)"
         say(f"{wanted.model}: revision {snapshot.revision}{how}, recorded on the volume")
-    progress = Progress(wanted.model, len(snapshot.files), sum(file.size for file in snapshot.files))
+    progress = _progress(wanted.model, snapshot.files)
     with _every(TICK_S, progress.print):
-        missing = [file for file in snapshot.files if not progress.kept(repo, file)]
+        missing = [file for file in snapshot.files if not progress.kept(repo / "blobs" / file.digest, file)]
         if missing and wanted.local:
             if Path(wanted.local).exists():
                 return _import(wanted, repo)
@@ -340,8 +344,9 @@ class Sink:
 class Hub:
     """The hub, asked through the installed huggingface_hub, which is loaded only when needed."""
 
-    def __init__(self, endpoint: str, token: str) -> None:
-        self.endpoint, self.token = endpoint.rstrip("/"), token
+    def __init__(self, endpoint: str, token: str, ca: str = "") -> None:
+        self.endpoint, self.token, self.ca = endpoint.rstrip("/"), token, ca
+        self.trusted: IO[str] | None = None
 
     def _library(self) -> Any:
         os.environ.update(
@@ -354,6 +359,14 @@ class Hub:
             HF_HUB_DOWNLOAD_TIMEOUT=str(TIMEOUT_S),
             HF_HUB_VERBOSITY="critical",
         )
+        if self.ca and not self.trusted:
+            import certifi
+
+            self.trusted = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 (there as long as this is)
+            self.trusted.write(Path(certifi.where()).read_text() + "\n" + Path(self.ca).read_text())
+            self.trusted.flush()
+            # The names of requests (huggingface_hub 0.x) and of httpx (1.x and later).
+            os.environ.update(REQUESTS_CA_BUNDLE=self.trusted.name, SSL_CERT_FILE=self.trusted.name)
         import huggingface_hub
         from huggingface_hub import constants, errors, file_download  # noqa: F401 (attributes of the package)
 
@@ -446,8 +459,8 @@ class Hub:
                 10,
                 f"The hub at {self.endpoint} {_network_reason(error)}.",
                 f"The model {model} is not complete on the volume, so it has to be fetched.",
-                f"Let the seed Job out to {self.endpoint} (DNS, network policy, firewall, HTTPS_PROXY) and run "
-                "again, or bring the model yourself: speaches_model_source: local.",
+                f"Let the seed Job out to {self.endpoint} (DNS, firewall; a proxy or its CA: speaches_hub.environment "
+                "and speaches_hub.ca) and run again, or bring the model yourself: speaches_model_source: local.",
                 passing=True,
             ) from error
 
@@ -505,7 +518,9 @@ def _import(wanted: Wanted, repo: Path) -> Result:
     source = Path(wanted.local or "")
     with _readable(wanted.model, source), _parts(source) as parts:
         _check_names(wanted.model, [part.name for part in parts], str(source))
-        progress = Progress(wanted.model, len(parts), sum(part.size for part in parts), verb="copied")
+        _sweep(repo)
+        _check_room(repo, wanted.model, parts)
+        progress = _progress(wanted.model, parts, "copied")
         files = []
         with _every(TICK_S, progress.print):
             for part in sorted(parts, key=lambda part: (part.name != "README.md", part.size)):
@@ -615,37 +630,53 @@ def _import_key(source: Path) -> str:
 # ---- the volume
 
 
-def _served(repo: Path, snapshot: Snapshot, *, deep: bool) -> bool:
-    """Whether the server gets exactly this snapshot, by size or by digest of every file."""
+def _served(repo: Path, snapshot: Snapshot, model: str) -> bool:
+    """Whether the server gets exactly this snapshot: every file is read, which 1.6 GB over 1 Gbit/s take 15 s for."""
+    folder = repo / "snapshots" / snapshot.revision
     try:
         if (repo / "refs" / "main").read_text() != snapshot.revision:
             return False
-        paths = [(repo / "snapshots" / snapshot.revision / file.name, file) for file in snapshot.files]
-        if not all(path.stat().st_size == file.size for path, file in paths):
+        if any((folder / file.name).stat().st_size != file.size for file in snapshot.files):
             return False
     except FileNotFoundError:
         return False
-    return not deep or all(_intact(path, file) for path, file in paths)
+    progress = _progress(model, snapshot.files)
+    with _every(TICK_S, progress.print):
+        return all(progress.kept(folder / file.name, file) for file in snapshot.files)
+
+
+def _heal(cache: Path) -> None:
+    """Removes empty snapshots folders: with one, the server's list of all models is an error (StopIteration)."""
+    for folder in cache.glob("models--*/snapshots"):
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only an empty one goes
 
 
 def _publish(repo: Path, snapshot: Snapshot) -> None:
-    final = repo / "snapshots" / snapshot.revision
+    """Makes the snapshot what the server gets. Its scan skips a repository as long as that has no snapshots
+    folder, so the first snapshot comes after refs/main and with its folder; a later one before."""
+    snapshots, ref = repo / "snapshots", repo / "refs" / "main"
     staged = repo / f"staged-{uuid.uuid4().hex}"
-    staged.mkdir()
+    folder, final = staged / snapshot.revision, snapshots / snapshot.revision
+    folder.mkdir(parents=True)
+    ref.parent.mkdir(exist_ok=True)
     try:
         for file in snapshot.files:
-            (staged / file.name).symlink_to(f"../../blobs/{file.digest}")
-        if final.is_dir():
-            for file in snapshot.files:
-                os.replace(staged / file.name, final / file.name)
+            (folder / file.name).symlink_to(f"../../blobs/{file.digest}")
+        if not snapshots.exists():
+            _write(ref, snapshot.revision, staging=repo)
+            os.rename(staged, snapshots)
+        elif not final.exists():
+            os.rename(folder, final)
         else:
-            os.rename(staged, final)
+            for file in snapshot.files:
+                os.replace(folder / file.name, final / file.name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    _write(repo / "refs" / "main", snapshot.revision, staging=repo)
-    for ref in (repo / "refs").iterdir():
-        if ref.name != "main":  # the server wants one ref at most
-            ref.unlink() if not ref.is_dir() else shutil.rmtree(ref)
+    _write(ref, snapshot.revision, staging=repo)
+    for other in ref.parent.iterdir():
+        if other.name != "main":  # the server wants one ref at most
+            other.unlink() if not other.is_dir() else shutil.rmtree(other)
 
 
 def _write(path: Path, text: str, staging: Path) -> None:
@@ -710,8 +741,18 @@ def _intact(path: Path, file: File, progress: Progress | None = None) -> bool:
     return digest.hexdigest() == file.digest
 
 
-def _check_room(repo: Path, model: str, missing: Sequence[File]) -> None:
-    partials = [repo / "blobs" / f"{file.digest}.incomplete" for file in missing]
+def _sweep(repo: Path, wanted: Sequence[File] = ()) -> None:
+    """Removes what a kill has left: staged folders, copies of an import, downloads of other files than these."""
+    for staged in repo.glob("staged-*"):
+        shutil.rmtree(staged) if staged.is_dir() else staged.unlink()
+    keep = {f"{file.digest}.incomplete" for file in wanted}
+    for partial in (repo / "blobs").glob("*.incomplete"):
+        if partial.name not in keep:
+            partial.unlink()
+
+
+def _check_room(repo: Path, model: str, missing: Sequence[File | Part]) -> None:
+    partials = [repo / "blobs" / f"{file.digest}.incomplete" for file in missing if isinstance(file, File)]
     need = sum(file.size for file in missing) - sum(p.stat().st_size for p in partials if p.exists())
     system = os.statvfs(repo)
     free = system.f_bavail * system.f_frsize
@@ -862,9 +903,9 @@ class Progress:
     _last: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
     _said: tuple[float, str] = (0, "")
 
-    def kept(self, repo: Path, file: File) -> bool:
-        """Whether the file is already whole on the volume; counts it then."""
-        if not _intact(repo / "blobs" / file.digest, file, self):
+    def kept(self, path: Path, file: File) -> bool:
+        """Whether the file is already whole at this path on the volume; counts it then."""
+        if not _intact(path, file, self):
             return False
         self.finish(file)
         return True
@@ -892,6 +933,10 @@ class Progress:
         if line != self._said[1] or now - self._said[0] >= QUIET_S:
             say(line)
             self._said = (now, line)
+
+
+def _progress(model: str, files: Sequence[File | Part], verb: str = "on the volume") -> Progress:
+    return Progress(model, len(files), sum(file.size for file in files), verb)
 
 
 @contextlib.contextmanager
