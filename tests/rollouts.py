@@ -25,7 +25,7 @@ from lab.faults import SIMULATED, Fault, Manifest, table
 from tests import webhook
 
 PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
-ADMISSION = ("ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration")
+ADMISSION = ("ResourceQuota", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration")
 AT_ONCE = {"node": 2, "cluster": 6, "replay": 6}
 """Faults injected at the same time: a node that is emulated starts containers slowly."""
 
@@ -135,7 +135,7 @@ def prepare(access: Cluster, fault: Fault) -> None:
     for one in others:
         apply(access, one)
     if any(one["kind"] in ADMISSION for one in others):
-        wait(lambda: refused(access, fault))  # the API server takes a moment to heed a new policy
+        wait(lambda: refused(access, fault))  # the API server takes a moment to heed what is new
     if fault.serves:
         apply(access, fault.healthy())
         Task(access, target(fault), Reporter()).run(timeout=240, rollback=False)

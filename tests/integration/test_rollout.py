@@ -167,13 +167,13 @@ def test_a_job_that_had_failed_is_made_anew() -> None:
     rollouts.ensure_simulated(SIMULATED)
     ended = {"exitCode": 12, "reason": "Error", "finishedAt": "2026-11-24T05:00:00Z", "message": json.dumps(SAID)}
     status = {"phase": "Failed", "containerStatuses": [{"state": {"terminated": ended}}]}
-    job = Fault("job-again", "", "replay", "", kind="Job", spec={"backoffLimit": 3}, status=status)
+    job = Fault("job-again", "", "replay", "", kind="Job", spec={"backoffLimit": 0}, status=status)
     access = rollouts.cluster()
     rollouts.prepare(access, job)
     try:
         rollouts.apply(access, job.faulty())
         first = run_module(k8s_rollout, namespace=job.namespace, job="stt", timeout=240)
-        rollouts.wait(lambda: bool(access.get(rollouts.path(job.faulty()))["status"].get("failed")))
+        rollouts.wait(lambda: "Failed" in str(access.get(rollouts.path(job.faulty()))["status"].get("conditions")))
         again = run_module(k8s_rollout, namespace=job.namespace, job="stt", timeout=240)
     finally:
         rollouts.remove(access, job)
