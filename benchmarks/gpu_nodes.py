@@ -100,8 +100,16 @@ def compare(what: str, *lists: tuple[str, str]) -> list[str]:
         mib = statistics.median(one[name].mib for one in rounds)
         wall = ratio(one[name].seconds / one["bare list"].seconds for one in rounds)
         work = statistics.median(one[name].cpu / one["bare list"].cpu for one in rounds)
-        rows.append(f"| {what} | {name} | {seconds:.2f} | {wall} | {cpu:.2f} | {work:.2f} | {mib:.0f} |")
+        rows.append(
+            f"| {what} | {name} | {seconds:.2f} | {wall} | {net(rounds, name)} | {cpu:.2f} | {work:.2f} | {mib:.0f} |"
+        )
     return rows
+
+
+def net(rounds: list[dict[str, Run]], name: str) -> str:
+    """The ratio of what a side does after its start, of the medians."""
+    start, bare, side = (statistics.median(one[key].seconds for one in rounds) for key in ("start", "bare list", name))
+    return f"{(side - start) / (bare - start):.2f}" if name != "start" else ""
 
 
 @contextmanager
@@ -140,8 +148,8 @@ def main() -> None:
     finally:
         simulated.replace(None)
     head = [
-        "| what is there | | seconds | ratio | processor seconds | ratio | peak memory, MiB |",
-        "|---" * 7 + "|",
+        "| what is there | | seconds | ratio | without the start | processor seconds | ratio | peak memory, MiB |",
+        "|---" * 8 + "|",
     ]
     table = "\n".join([*head, *rows])
     print(table)

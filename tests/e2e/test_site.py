@@ -7,8 +7,10 @@ The server wants an API key, so verify goes by port-forward; molecule's default 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ HUB_CONTROLS = f"http://{network.HOST}:8091/_stand-in"
 CLIP = ROOT / "roles" / "verify" / "files" / "clips" / "en.wav"
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
 KEY = "key-of-the-lab"
+NEWER = "10.77.0.1:5000/speaches-ai/speaches:0.9.0-rc.3-cuda-12.6.3"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,38 @@ def test_the_server_was_warm_when_it_was_ready(first: Played) -> None:
 def test_a_dry_run_on_what_was_deployed_sees_nothing_to_change() -> None:
     dry = site("--check", "--diff")
     assert dry.changed == 0, dry.output
+
+
+@pytest.mark.usefixtures("first")
+def test_an_upgrade_is_as_long_as_one_load(say: Callable[[str], None]) -> None:
+    """The seed Job has pulled the new image while the old pod served."""
+    old, looks, over = _ready_pod(), list[tuple[float, bool]](), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.5):
+            looks.append((time.monotonic(), bool(_ready_pod())))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        played = play("playbooks/deploy.yml", "-e", json.dumps({"speaches_api_key": KEY, "speaches_image": NEWER}))
+    finally:
+        over.set()
+        watcher.join()
+    assert played.rc == 0, played.output
+    pod = _ready_pod(but=old["metadata"]["uid"])
+    pulls = api.call(
+        "GET", PODS.replace("pods", "events"), fieldSelector=f"involvedObject.uid={pod['metadata']['uid']}"
+    )
+    said = [one["message"] for one in pulls["items"] if one["reason"] in ("Pulling", "Pulled")]
+    assert len(said) == 1
+    assert "already present on machine" in said[0]
+    gone = [time for time, ready in looks if not ready]
+    status = pod["status"]
+    started = status["containerStatuses"][0]["state"]["running"]["startedAt"]
+    ready = next(one["lastTransitionTime"] for one in status["conditions"] if one["type"] == "Ready")
+    load = (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
+    say(f"upgrade: nobody serves for {gone[-1] - gone[0]:.0f} s; the new server takes {load:.0f} s to be warm")
 
 
 @pytest.fixture
