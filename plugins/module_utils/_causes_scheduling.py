@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ._observed import Node, Pod, Seen, Taint
+from ._observed import Node, Pod, Seen, Taint, untolerated
 from ._rule import Hit, Look, Rule, at, containers_of, one_line
 
 Which = Callable[[Pod, list[Node]], bool]
@@ -133,12 +133,6 @@ def _turned_away(seen: Seen) -> list[Pod]:
         elif any(c.state for c in pod.containers):
             pods.clear()
     return pods
-
-
-def _kept_away(pod: Pod, node: Node) -> list[Taint]:
-    """The node's taints that keep the pod away."""
-    hard = (taint for taint in node.taints if taint.effect in ("NoSchedule", "NoExecute"))
-    return [taint for taint in hard if not any(one.of(taint) for one in pod.tolerations)]
 
 
 def _passing(taint: Taint) -> bool:
@@ -314,7 +308,9 @@ RULES: tuple[Rule, ...] = (
         "node-under-pressure",
         unscheduled(
             r"untolerated taint",
-            lambda pod, nodes: any(_passing(taint) for node in nodes for taint in _kept_away(pod, node)),
+            lambda pod, nodes: any(
+                _passing(taint) for node in nodes for taint in untolerated(node.taints, pod.tolerations)
+            ),
             blind=False,
         ),
         "The node keeps pods away for the time being.",
@@ -326,7 +322,7 @@ RULES: tuple[Rule, ...] = (
         "taint-not-tolerated",
         unscheduled(
             r"untolerated taint",
-            lambda pod, nodes: any(_kept_away(pod, node) for node in nodes),
+            lambda pod, nodes: any(untolerated(node.taints, pod.tolerations) for node in nodes),
             blind=False,
         ),
         "The node has a taint that the pod does not tolerate.",

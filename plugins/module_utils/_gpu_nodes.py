@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from . import _observed as observed
 from ._findings import CollectionError, Finding, Status
 
 if TYPE_CHECKING:
@@ -634,7 +635,7 @@ def _unfit(
         yield "not_ready"
     if spec.get("unschedulable"):
         yield "cordoned"
-    if tolerations is not None and _untolerated(spec.get("taints") or (), tolerations):
+    if tolerations is not None and _kept_away(spec.get("taints") or (), tolerations):
         yield "untolerated"
 
 
@@ -661,24 +662,10 @@ def _doubts(
         yield "mig_invalid"
 
 
-def _untolerated(taints: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a taint keeps pods away that no toleration covers (rules of core/v1 Toleration)."""
-
-    def covers(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-        if toleration.get("effect") not in (None, "", taint["effect"]):
-            return False
-        if not toleration.get("key"):
-            return toleration.get("operator") == "Exists"
-        if toleration["key"] != taint["key"]:
-            return False
-        return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
-
-    return any(
-        taint["effect"] in ("NoSchedule", "NoExecute")
-        and taint["key"] not in _TOLD_OTHERWISE
-        and not any(covers(toleration, taint) for toleration in tolerations)
-        for taint in taints
-    )
+def _kept_away(taints: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a taint keeps pods away that no toleration covers."""
+    left = observed.untolerated(observed.taints(taints), observed.tolerations(tolerations))
+    return any(taint.key not in _TOLD_OTHERWISE for taint in left)
 
 
 def _driver(labels: Mapping[str, str], device: GpuNode | None) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +86,7 @@ class Toleration:
         """Whether it tolerates the taint (k8s.io/component-helpers, ToleratesTaint)."""
         if self.effect not in ("", taint.effect) or self.key not in ("", taint.key):
             return False
-        return self.exists or self.value == taint.value
+        return self.exists or (bool(self.key) and self.value == taint.value)
 
 
 @dataclass(frozen=True)
@@ -279,13 +279,29 @@ def pod(raw: Object) -> Pod:
             if "persistentVolumeClaim" in volume
         ),
         selector=spec.get("nodeSelector") or {},
-        tolerations=tuple(
-            Toleration(
-                one.get("key") or "", one.get("operator") == "Exists", one.get("value") or "", one.get("effect") or ""
-            )
-            for one in spec.get("tolerations") or ()
-        ),
+        tolerations=tolerations(spec.get("tolerations")),
     )
+
+
+def taints(raw: Iterable[Object] | None) -> tuple[Taint, ...]:
+    """The taints of a node's definition."""
+    return tuple(Taint(one["key"], one.get("value") or "", one["effect"]) for one in raw or ())
+
+
+def tolerations(raw: Iterable[Object] | None) -> tuple[Toleration, ...]:
+    """The tolerations of a pod's definition."""
+    return tuple(
+        Toleration(
+            one.get("key") or "", one.get("operator") == "Exists", one.get("value") or "", one.get("effect") or ""
+        )
+        for one in raw or ()
+    )
+
+
+def untolerated(on_node: Iterable[Taint], of_pod: Sequence[Toleration]) -> list[Taint]:
+    """The taints that keep a pod away."""
+    hard = (taint for taint in on_node if taint.effect in ("NoSchedule", "NoExecute"))
+    return [taint for taint in hard if not any(one.of(taint) for one in of_pod)]
 
 
 def _container(spec: Object, status: Object, init: bool) -> Container:
@@ -406,7 +422,7 @@ def node(raw: Object) -> Node:
         name=raw["metadata"]["name"],
         ready=_conditions(status).get("Ready", Condition("Unknown")),
         unschedulable=bool(spec.get("unschedulable")),
-        taints=tuple(Taint(t["key"], t.get("value") or "", t["effect"]) for t in spec.get("taints") or ()),
+        taints=taints(spec.get("taints")),
         labels=raw["metadata"].get("labels") or {},
         allocatable=status.get("allocatable") or {},
     )
