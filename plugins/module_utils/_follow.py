@@ -299,7 +299,7 @@ class _Lookups:
         current = {one["metadata"]["name"]: observed.node(one) for one in watched}
         known = self._nodes | current
         seen = replace(seen, nodes=known, logs=dict(self._logs), usage=self._usage, neighbours=self._neighbours)
-        if self._neighbours is None and (short := _short_of_card(seen)):
+        if self._logs and self._neighbours is None and (short := _short_of_card(seen)):  # a log says it, nothing else
             self._neighbours = self._holders(short)
         return replace(seen, neighbours=self._neighbours)
 
