@@ -17,7 +17,7 @@ from dataclasses import asdict
 from threading import Thread
 from typing import Any
 
-from ansible_collections.portal.stt.plugins.module_utils._diagnosis import NEVER, RULES, Rule
+from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import NEVER, RULES, Rule
 
 from benchmarks.page import put
 from lab.faults import Fault, table

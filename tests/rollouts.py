@@ -15,10 +15,10 @@ from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
-from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, ClusterError, connect
-from ansible_collections.portal.stt.plugins.module_utils._follow import RolloutError, Target
-from ansible_collections.portal.stt.plugins.module_utils._rollback import MANAGER
-from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, connect
+from ansible_collections.portal.stt.plugins.module_utils._rollout.back import MANAGER
+from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError, Target
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
 
 from lab import api, node, simulated
 from lab.faults import SIMULATED, Fault, Manifest, table

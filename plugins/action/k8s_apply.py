@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.portal.stt.plugins.module_utils import _apply
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes import apply as _apply
 
 FIELD_MANAGER = "portal-stt"
 

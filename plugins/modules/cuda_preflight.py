@@ -165,10 +165,10 @@ from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._ctranslate2 import COMPUTE_TYPES
-from ..module_utils._cuda_verdict import MODES, CudaImage, Terms, advise, findings, judge_all, mode_of, table
+from ..module_utils._cuda.ctranslate2 import COMPUTE_TYPES
+from ..module_utils._cuda.verdict import MODES, CudaImage, Terms, advise, findings, judge_all, mode_of, table
 from ..module_utils._findings import CollectionError, fail, finish
-from ..module_utils._gpu_nodes import GpuNode
+from ..module_utils._gpu.node import GpuNode
 
 
 def main() -> None:

@@ -144,9 +144,9 @@ findings:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, fail
-from ..module_utils._gpu_nodes import PRESENT, architectures, findings, gpu_nodes, placement, pools, selector_text
+from ..module_utils._gpu.node import PRESENT, architectures, findings, gpu_nodes, placement, pools, selector_text
+from ..module_utils._kubernetes.cluster import connect
 
 
 def main() -> None:

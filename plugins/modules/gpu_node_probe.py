@@ -99,11 +99,11 @@ findings:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, Finding, Status, fail, finish
-from ..module_utils._gpu_nodes import GpuNode, mixed
-from ..module_utils._gpu_probe import DOUBTS, Probe, ProbeError, ask
-from ..module_utils._nvidia_smi import DriverUnreadableError
+from ..module_utils._gpu.node import GpuNode, mixed
+from ..module_utils._gpu.nvidia_smi import DriverUnreadableError
+from ..module_utils._gpu.probe import DOUBTS, Probe, ProbeError, ask
+from ..module_utils._kubernetes.cluster import connect
 
 
 def main() -> None:

@@ -170,10 +170,10 @@ findings:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, fail
-from ..module_utils._follow import Target
-from ..module_utils._rollout_task import Reporter, Task
+from ..module_utils._kubernetes.cluster import connect
+from ..module_utils._rollout.follow import Target
+from ..module_utils._rollout.task import Reporter, Task
 
 
 def main() -> None:

@@ -185,10 +185,10 @@ from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._exports import ExportError
-from ..module_utils._exports_change import Outcome, ensure, intent_of
-from ..module_utils._exports_dryrun import Completed
-from ..module_utils._exports_host import TOOL_PATH
+from ..module_utils._exports.change import Outcome, ensure, intent_of
+from ..module_utils._exports.dry_run import Completed
+from ..module_utils._exports.export import ExportError
+from ..module_utils._exports.host import TOOL_PATH
 from ..module_utils._findings import fail
 
 ARGUMENTS = {

@@ -151,10 +151,10 @@ findings:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, Finding, fail
-from ..module_utils._oci import findings, parse_reference
-from ..module_utils._registry import Access, Repository, mirror_addresses, secret_config
+from ..module_utils._image.oci import findings, parse_reference
+from ..module_utils._image.registry import Access, Repository, mirror_addresses, secret_config
+from ..module_utils._kubernetes.cluster import connect
 
 
 def main() -> None:

@@ -218,9 +218,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._cluster import connect
 from ..module_utils._findings import CollectionError, Finding, fail, finish
-from ..module_utils._transcription import (
+from ..module_utils._kubernetes.cluster import connect
+from ..module_utils._speech.proof import (
     FORMATS,
     Plan,
     Report,

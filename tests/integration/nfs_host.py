@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible
-from ansible_collections.portal.stt.plugins.module_utils._exports import Table, parse_table
+from ansible_collections.portal.stt.plugins.module_utils._exports.export import Table, parse_table
 
 from lab.node import disk
 

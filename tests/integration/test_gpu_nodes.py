@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster
 from ansible_collections.portal.stt.plugins.modules import gpu_node_info, gpu_node_probe
 
 from lab import api

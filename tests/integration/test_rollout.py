@@ -20,10 +20,10 @@ from typing import Any, cast
 import ansible_runner
 import pytest
 import yaml
-from ansible_collections.portal.stt.plugins.module_utils import _watch
-from ansible_collections.portal.stt.plugins.module_utils._cluster import Cluster, ClusterError
-from ansible_collections.portal.stt.plugins.module_utils._rollback import MANAGER
-from ansible_collections.portal.stt.plugins.module_utils._rollout_task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes import watch as _watch
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError
+from ansible_collections.portal.stt.plugins.module_utils._rollout.back import MANAGER
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
 from ansible_collections.portal.stt.plugins.modules import k8s_rollout
 
 from lab import api, controlplane, processes

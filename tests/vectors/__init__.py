@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.portal.stt.plugins.module_utils._requirement import (
+from ansible_collections.portal.stt.plugins.module_utils._cuda.requirement import (
     Device,
     Host,
     RequirementError,

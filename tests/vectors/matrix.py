@@ -12,8 +12,8 @@ import json
 from datetime import date
 from pathlib import Path
 
-from ansible_collections.portal.stt.plugins.module_utils._cuda_verdict import CudaImage, Kind, Terms, Verdict, judge
-from ansible_collections.portal.stt.plugins.module_utils._gpu_nodes import GpuNode, possible_brands
+from ansible_collections.portal.stt.plugins.module_utils._cuda.verdict import CudaImage, Kind, Terms, Verdict, judge
+from ansible_collections.portal.stt.plugins.module_utils._gpu.node import GpuNode, possible_brands
 
 from . import SAMPLE
 

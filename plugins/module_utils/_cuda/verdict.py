@@ -1,0 +1,693 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""Will this CUDA image run on this GPU node? The answer of NVIDIA's runtime, and of the driver after it.
+
+Two things decide. First the runtime's gate (requirement.py), in legacy mode only: in CDI modes nobody evaluates
+NVIDIA_REQUIRE_*. Then the driver: a CUDA at least as new as the image's runs anything; an older one of the same
+major version runs it by minor-version compatibility; another major version needs a forward-compatibility package
+in the image and a data-centre card (docs.nvidia.com/deploy/cuda-compatibility).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
+from itertools import product
+from typing import Any
+
+from .._findings import CollectionError, Finding, Status
+from .._gpu.node import ALL_BRANDS, BRANCH_CUDA, OUT_OF_REACH, PROBLEMS, GpuNode, named
+from .ctranslate2 import Fit, fit
+from .requirement import (
+    REQUIREMENTS_MAX,
+    Device,
+    Host,
+    Outcome,
+    RequirementError,
+    compare_versions,
+    evaluate,
+    gate,
+    major_minor,
+    requirements,
+)
+
+MODES = ("auto", "legacy", "cdi", "csv")
+# The GPU Operator's RuntimeClasses that name a mode; its third, nvidia, is the node's own.
+_CLASS_MODES = {"nvidia-legacy": "legacy", "nvidia-cdi": "cdi"}
+
+# The lowest compute capability that a CUDA major version has code for (CUDA 12.0 and 13.0 release notes).
+_LOWEST = {12: "5.0", 13: "7.5"}
+# The first toolkit with code that runs on a card, by the major number of its compute capability: code for a lower minor
+# one runs (CUDA toolkit, driver, and architecture matrix).
+_FIRST_TOOLKIT = {8: "11.0", 9: "11.8", 10: "12.8", 12: "12.8"}
+# The last driver branch for cards below Turing (same matrix).
+_LAST_BRANCH = (("5.0", 470), ("7.5", 580))
+# End of life of the branches that are, or lately were, in support (supported drivers and CUDA toolkit versions).
+# All other branches below the newest one here are at their end; of newer ones nothing is known.
+_END_OF_LIFE = {
+    535: date(2026, 6, 30),
+    570: date(2026, 2, 28),
+    580: date(2028, 6, 30),
+    595: date(2027, 3, 31),
+    610: date(2026, 8, 31),
+}
+# Forward compatibility is for data-centre cards, and for those RTX workstation cards that are NGC-Ready.
+_DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
+_PERHAPS = frozenset(("Quadro", "QuadroRTX", "NvidiaRTX"))
+# The branches that NVIDIA's forward-compatibility matrix lists as a place to run a newer CUDA on.
+_FORWARD_BRANCHES = ("535", "570", "580", "590")
+_LITERAL = re.compile(r"(cuda|driver|arch)[<>=!]+([0-9.]+)", re.IGNORECASE)
+
+
+class Kind(StrEnum):
+    """The verdict, from best to worst."""
+
+    NATIVE = "native"
+    ALLOWED = "allowed"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+
+
+_ORDER = list(Kind)
+_STATUS = {
+    Kind.NATIVE: Status.OK,
+    Kind.ALLOWED: Status.WARNING,
+    Kind.UNKNOWN: Status.UNKNOWN,
+    Kind.REFUSED: Status.REFUSED,
+}
+
+
+@dataclass(frozen=True)
+class CudaImage:
+    """What decides of an image: its environment, CUDA version (``12.9``, empty without), CPU architectures.
+
+    compat: the version of the forward-compatibility package in it; empty for none, None when it cannot be seen.
+    """
+
+    reference: str
+    tag: str
+    env: Mapping[str, str]
+    cuda: str
+    architectures: tuple[str, ...] = ()
+    compat: str | None = None
+
+    @classmethod
+    def from_result(cls, given: Mapping[str, Any], pod_env: Mapping[str, str] | None = None) -> CudaImage:
+        """The image of portal.stt.oci_image_info, with the pod's environment over the image's.
+
+        Raises CollectionError for what has no environment.
+        """
+        if not isinstance(given.get("env"), Mapping):
+            raise CollectionError(
+                "image",
+                "it has no env.",
+                "Give the image that portal.stt.oci_image_info returns, or a dictionary with reference and env.",
+            )
+        base = {str(name): str(value) for name, value in given["env"].items()}
+        return cls(
+            reference=str(given.get("reference", "the image")),
+            tag=str(given.get("tag", "")),
+            env={**base, **{str(name): str(value) for name, value in (pod_env or {}).items()}},
+            cuda=_cuda_of(base),
+            architectures=tuple(str(one).split("/")[1] for one in given.get("platforms") or () if "/" in str(one)),
+            compat=given.get("cuda_compat"),
+        )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a verdict is given under.
+
+    mode: of MODES; auto is the node's own where it is known, otherwise legacy, which refuses the most.
+    today: to tell which driver branches are past their end of life.
+    compute_type: CTranslate2's, to check the card for it too; empty to leave CTranslate2 out.
+    """
+
+    mode: str
+    today: date
+    compute_type: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one image and one node.
+
+    rule: what decided, in the image's own words where they are its own.
+    reason: one sentence. runtime_message: what the runtime will say, to recognise it later.
+    mode: the container runtime's that it is for, known or assumed.
+    notes: what may still break, and what the answer rests on. remedy: what to do when it is not good enough.
+    """
+
+    kind: Kind
+    rule: str
+    reason: str
+    runtime_message: str = ""
+    notes: tuple[str, ...] = ()
+    remedy: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that are alike in all that decides, and their verdict."""
+
+    nodes: tuple[GpuNode, ...]
+    verdict: Verdict
+
+    @property
+    def target(self) -> bool:
+        """Whether the pod could be put there: only then the verdict counts."""
+        return self.nodes[0].target
+
+    @property
+    def left_out(self) -> str:
+        """What keeps the pod away, in words; empty for a target."""
+        return "" if self.target else next(PROBLEMS[one][1] for one in self.nodes[0].problems if one in OUT_OF_REACH)
+
+    def as_result(self) -> dict[str, Any]:
+        """The group as a module returns it."""
+        first = self.nodes[0]
+        return {
+            "verdict": self.verdict.kind.value,
+            "rule": self.verdict.rule,
+            "reason": self.verdict.reason,
+            "runtime_message": self.verdict.runtime_message,
+            "notes": list(self.verdict.notes),
+            "remedy": self.verdict.remedy,
+            "mode": self.verdict.mode,
+            "target": self.target,
+            "nodes": [node.name for node in self.nodes],
+            "pool": first.pool,
+            "product": first.product,
+            "driver": first.driver,
+            "cuda": first.cuda,
+            "compute_capability": first.compute_capability,
+        }
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A published variant and its worst verdict on the target nodes."""
+
+    image: CudaImage
+    kind: Kind
+
+    def as_result(self) -> dict[str, str]:
+        """The advice as a module returns it."""
+        return {
+            "reference": self.image.reference,
+            "tag": self.image.tag,
+            "cuda": self.image.cuda,
+            "verdict": self.kind.value,
+        }
+
+
+def mode_of(mode: str, runtime_class: str) -> str:
+    """The mode to judge in, of MODES: a pod's RuntimeClass may decide what is left to ``auto``."""
+    return _CLASS_MODES.get(runtime_class, mode) if mode == "auto" else mode
+
+
+def judge_all(image: CudaImage, nodes: Iterable[GpuNode], terms: Terms) -> list[Group]:
+    """One verdict for each set of nodes that are alike, in the order of their first node."""
+    groups: dict[tuple[object, ...], list[GpuNode]] = {}
+    for node in nodes:
+        groups.setdefault(_deciding(node), []).append(node)
+    return [Group(tuple(group), judge(image, group[0], terms)) for group in groups.values()]
+
+
+def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    """The verdict for one image on one node; where it rests on an assumed mode, with the other mode's beside it."""
+    known = node.runtime_mode if terms.mode == "auto" else terms.mode
+    verdict = _judge_in(known or "legacy", image, node, terms)
+    if known:
+        return verdict
+    other = _judge_in("cdi", image, node, terms)
+    if other.reason == verdict.reason:
+        return verdict
+    note = (
+        f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {other.kind.value}: set "
+        "runtime_mode where you know it."
+    )
+    return replace(verdict, notes=(*verdict.notes, note))
+
+
+def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], terms: Terms) -> list[Advice]:
+    """The variants that would run on all nodes that the pod can be put on: native before allowed, newest CUDA first."""
+    targets = [node for node in nodes if node.target]
+    judged = []
+    for variant in variants:
+        kinds = [group.verdict.kind for group in judge_all(variant, targets, terms)]
+        judged.append(Advice(variant, max(kinds, key=_ORDER.index, default=Kind.UNKNOWN)))
+    good = [advice for advice in judged if advice.kind in (Kind.NATIVE, Kind.ALLOWED)]
+    newest = sorted(good, key=lambda advice: _sort_key(advice.image.cuda), reverse=True)
+    return sorted(newest, key=lambda advice: _ORDER.index(advice.kind))
+
+
+def findings(
+    image: CudaImage,
+    groups: Sequence[Group],
+    variants: Sequence[CudaImage],
+    terms: Terms,
+    *,
+    accept_unknown: bool = False,
+) -> list[Finding]:
+    """The table, then one finding a group of nodes, with the variant to take where the image is not native.
+
+    accept_unknown: what cannot be told is then a warning.
+    """
+    found = []
+    targets = [group for group in groups if group.target]
+    nodes = [node for group in groups for node in group.nodes]
+    if nodes:
+        compared = f"compared with {len(nodes)} GPU {'node' if len(nodes) == 1 else 'nodes'}:"
+        found.append(
+            Finding("cuda.nodes", Status.OK, f"image {image.reference}", compared, evidence=tuple(table(groups)))
+        )
+    if not targets:
+        found.append(
+            Finding(
+                "cuda.requirement",
+                Status.REFUSED,
+                f"image {image.reference}",
+                "there is no GPU node that its pod could be put on.",
+                "Look at what portal.stt.gpu_node_info found, or name another label_selector for it.",
+            )
+        )
+    everywhere = advise(variants, nodes, terms)
+    others = any(group.verdict.kind in (Kind.NATIVE, Kind.ALLOWED) for group in targets)
+    for group in groups:
+        if not group.target:
+            found.append(
+                Finding(
+                    "cuda.requirement",
+                    Status.OK,
+                    f"image {image.reference} on {named(list(group.nodes))} ({group.nodes[0].card})",
+                    f"left out, since {group.left_out}; it would be {group.verdict.kind.value}: {group.verdict.reason}",
+                )
+            )
+            continue
+        verdict = group.verdict
+        take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], terms))
+        remedy = verdict.remedy
+        leave = "Leave these nodes out by the node selector" if others and verdict.kind is Kind.REFUSED else ""
+        ways = [way.rstrip(".") for way in (take, remedy, leave) if way]
+        remedy = "; or ".join([*ways[:1], *(f"{way[0].lower()}{way[1:]}" for way in ways[1:])]) + "." * bool(ways)
+        accepted = accept_unknown and verdict.kind is Kind.UNKNOWN
+        said = f"the runtime would end with: {verdict.runtime_message}" if verdict.runtime_message else ""
+        found.append(
+            Finding(
+                "cuda.requirement",
+                Status.WARNING if accepted else _STATUS[verdict.kind],
+                f"image {image.reference} on {named(list(group.nodes))} ({group.nodes[0].card})",
+                f"{verdict.kind.value}: {verdict.reason}",
+                remedy,
+                tuple(line for line in (said, *verdict.notes) if line),
+            )
+        )
+    return found
+
+
+def _take(image: CudaImage, kind: Kind, everywhere: Sequence[Advice], here: Sequence[Advice]) -> str:
+    """The variant that is better than a verdict: one for all target nodes if there is one, else one for these."""
+    for advice, where in ((everywhere, "on every target node"), (here, "there, though not on every target node")):
+        for one in advice:
+            if one.image.tag != image.tag and _ORDER.index(one.kind) < _ORDER.index(kind):
+                return f"Take {one.image.tag} (CUDA {one.image.cuda}), {one.kind.value} {where}"
+    return ""
+
+
+def table(groups: Sequence[Group]) -> list[str]:
+    """Lines for a terminal: a heading, then one line a group of like nodes."""
+    rows = [("nodes", "card", "driver", "CUDA", "verdict", "by")]
+    for group in groups:
+        first = group.nodes[0]
+        more = f" and {len(group.nodes) - 1} more" if len(group.nodes) > 1 else ""
+        rows.append(
+            (
+                f"{first.pool}: {len(group.nodes)}" if first.pool else f"{first.name}{more}",
+                first.product or "?",
+                first.driver or "?",
+                first.cuda or "?",
+                group.verdict.kind.value,
+                group.verdict.rule if group.target else f"{group.verdict.rule} (left out)",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _judge_in(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    """The verdict in one mode: the worst of all cards, since the runtime looks at each that it can see."""
+    if not node.cards:
+        return _judge_card(mode, image, node, terms)
+    alone = [replace(node, **vars(card), cards=()) for card in node.cards]
+    return max((_judge_card(mode, image, one, terms) for one in alone), key=lambda verdict: _ORDER.index(verdict.kind))
+
+
+def _judge_card(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
+    early = _before_versions(image, node, mode)
+    if early:
+        return replace(early, mode=mode)
+    answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
+    worst = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    if any(answer.kind is not worst.kind for answer in answers):
+        return replace(_undecided(node, answers), mode=mode)
+    decided = answers[0]
+    engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
+    if engine.refusal and decided.kind is not Kind.REFUSED:
+        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
+    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
+    return replace(decided, notes=notes, mode=mode)
+
+
+def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | None:
+    """What can be said without the node's versions."""
+    if node.architecture and image.architectures and node.architecture not in image.architectures:
+        return Verdict(
+            Kind.REFUSED,
+            f"platform linux/{node.architecture}",
+            f"the image has no linux/{node.architecture} variant, only "
+            f"{', '.join(f'linux/{architecture}' for architecture in image.architectures)}.",
+            remedy="Select nodes of another architecture, or an image that is built for it.",
+        )
+    if mode == "csv":
+        return Verdict(
+            Kind.UNKNOWN,
+            "csv mode",
+            "on Tegra another evaluator decides, by CUDA version and compute capability alone.",
+            remedy="Start the image on the device once, then accept it with accept_unknown.",
+        )
+    if not image.cuda and not _asks(image):
+        return Verdict(
+            Kind.UNKNOWN,
+            "no CUDA_VERSION",
+            "the image states no CUDA version and no requirement: it may hold no CUDA at all.",
+            remedy="Take a -cuda variant of it, or accept it with accept_unknown.",
+        )
+    if not image.cuda and mode == "cdi":
+        return Verdict(
+            Kind.UNKNOWN,
+            "no CUDA_VERSION",
+            "the image states no CUDA version, and nobody evaluates its requirements in CDI mode.",
+            remedy="Start the image there once, then accept it with accept_unknown.",
+        )
+    if not node.driver and not node.cuda:
+        return Verdict(
+            Kind.UNKNOWN,
+            "no driver label",
+            "nothing says which driver the node has.",
+            remedy="Install gpu-feature-discovery, let portal.stt.gpu_node_probe read the driver on the node, or "
+            "accept it with accept_unknown.",
+        )
+    return None
+
+
+def _judge_host(image: CudaImage, node: GpuNode, host: Host, mode: str) -> Verdict:
+    outcomes: tuple[Outcome, ...] = ()
+    if mode == "legacy":
+        try:
+            outcomes = gate(image.env, host)
+        except RequirementError as exc:
+            return _unreadable(exc)
+        if outcomes and not outcomes[-1].satisfied:
+            return _refused_by_gate(outcomes[-1], node, host)
+    rules = ", ".join(outcome.term for outcome in outcomes if outcome.term)
+    return _judge_driver(image, node, host, rules, mode)
+
+
+def _unreadable(error: RequirementError) -> Verdict:
+    if not error.variable:
+        why = f"the runtime takes {REQUIREMENTS_MAX} requirements at most, and there are more."
+        remedy = "Set NVIDIA_DISABLE_REQUIRE=true in the pod."
+    else:
+        why = f"the runtime cannot read {error.variable}: {error}."
+        # With a rule of its own, CUDA_VERSION is not read.
+        variable = "NVIDIA_REQUIRE_CUDA" if error.variable == "CUDA_VERSION" else error.variable
+        remedy = f"Set {variable} in the pod to a rule that it can read (cuda>=12.0)."
+    return Verdict(Kind.REFUSED, str(error), why, error.line, remedy=remedy)
+
+
+def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
+    term, factor = outcome.failed[0]
+    brand = host.device.brand if host.device else None
+    allowances = [term for term, factor in outcome.failed if factor.lower().startswith("brand")]
+    on_branch = [
+        term
+        for term in allowances
+        if all(
+            _holds_alone(factor, host)
+            for factor in term.split(",")
+            if factor and not factor.lower().startswith("brand")
+        )
+    ]
+    if on_branch:
+        brands = ", ".join(sorted({match[1] for term in on_branch for match in re.finditer(r"brand=([^,]+)", term)}))
+        why = f"; its allowance for this driver is for the brands {brands}, and this card's is {brand}"
+    elif len(outcome.failed) > 1:
+        why = f"; none of its {len(outcome.failed) - 1} allowances is for this driver"
+    else:
+        why = ""
+    actual = {"cuda": host.cuda, "driver": host.driver}.get(re.split("[<>=!]", factor)[0].lower())
+    has = f", the node has {actual}" if actual else ""
+    return Verdict(
+        Kind.REFUSED,
+        term,
+        f"the image requires {factor}{has}{why}.",
+        outcome.line,
+        remedy=_newer_driver(factor),
+    )
+
+
+def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode: str) -> Verdict:
+    """What the driver itself will say, once the container runs."""
+    cuda, has = image.cuda, host.cuda or ""
+    if rules:
+        passed = f"passes by {rules}"
+    elif mode == "cdi":
+        passed = "nobody evaluates its requirements in CDI mode"
+    else:
+        passed = "it has no requirement that is in the way"
+    if not cuda:
+        return Verdict(Kind.ALLOWED, rules, f"{passed}; the image states no CUDA version to compare the driver's with.")
+    capability = node.compute_capability
+    lowest = max((low for major, low in _LOWEST.items() if major <= int(cuda.split(".")[0])), default="")
+    if capability and lowest and compare_versions(capability, lowest) < 0:
+        return Verdict(
+            Kind.REFUSED,
+            f"compute capability >= {lowest}",
+            f"CUDA {cuda} has no code for compute capability {capability}: it ends at {lowest}.",
+            notes=("the container would start: no kernel image is available for execution on the device.",),
+        )
+    if compare_versions(has, cuda) >= 0:
+        return Verdict(
+            Kind.NATIVE,
+            rules or f"CUDA {has} >= {cuda}",
+            f"{f'{passed}; ' if mode == 'cdi' else ''}the driver's CUDA {has} runs the image's CUDA {cuda}.",
+        )
+    if has.split(".")[0] == cuda.split(".")[0]:
+        return Verdict(
+            Kind.ALLOWED,
+            rules or "minor-version compatibility",
+            f"{passed}; the driver's CUDA {has} runs the image's CUDA {cuda} by minor-version compatibility.",
+            notes=(
+                "code that is compiled on the card (PTX) fails on an older driver with "
+                "cudaErrorUnsupportedPtxVersion, newer driver features with cudaErrorCallRequiresNewerDriver.",
+                *_compat_notes(image, host, "that limit is gone"),
+            ),
+        )
+    brand = host.device.brand if host.device else None
+    if image.compat != "" and (brand is None or brand in _DATA_CENTRE | _PERHAPS):
+        perhaps = brand in _PERHAPS
+        return Verdict(
+            Kind.UNKNOWN if perhaps else Kind.ALLOWED,
+            rules or "forward compatibility",
+            f"{passed}; the driver's CUDA {has} runs the image's CUDA {cuda} only by the image's "
+            f"forward-compatibility package{f', which is for some {brand} cards only (NGC-Ready)' if perhaps else ''}.",
+            notes=(
+                *_compat_notes(image, host, "it works"),
+                "otherwise: CUDA driver version is insufficient for CUDA runtime version.",
+            ),
+            remedy="Where NVIDIA lists the card as NGC-Ready, accept it with accept_unknown." if perhaps else "",
+        )
+    why = (
+        "it holds no forward-compatibility package"
+        if image.compat == ""
+        else f"forward compatibility is not for {brand} cards"
+    )
+    return Verdict(
+        Kind.REFUSED,
+        f"CUDA {cuda.split('.')[0]}",
+        f"{passed}, but the driver's CUDA {has} cannot run the image's CUDA {cuda}: {why}.",
+        notes=("the container would start: CUDA driver version is insufficient for CUDA runtime version.",),
+        remedy=_newer_driver(f"cuda>={cuda}"),
+    )
+
+
+def _undecided(node: GpuNode, answers: Sequence[Verdict]) -> Verdict:
+    missing = []
+    if not node.driver or "." not in node.driver:
+        missing.append("the driver's full version")
+    if not node.cuda:
+        missing.append("its CUDA version")
+    if len(node.brands) != 1:
+        missing.append("the card's brand")
+    bad = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    return Verdict(
+        Kind.UNKNOWN,
+        bad.rule,
+        f"it depends on {' and '.join(missing)}, which the node's labels do not tell; at worst: {bad.reason}",
+        bad.runtime_message,
+        remedy="Let portal.stt.gpu_node_probe read the driver on the node, or accept it with accept_unknown.",
+    )
+
+
+def _node_notes(image: CudaImage, node: GpuNode, today: date) -> Iterator[str]:
+    capability = node.compute_capability
+    if capability and image.cuda:
+        known = _FIRST_TOOLKIT.get(int(capability.split(".")[0]))
+        if known and compare_versions(image.cuda, known) < 0:
+            yield (
+                f"compute capability {capability} is known to CUDA {known} and newer: the image's CUDA {image.cuda} "
+                "has only PTX for it, compiled at the first start."
+            )
+    branch = node.driver.split(".")[0]
+    if not branch.isdecimal():
+        return
+    last = next((last for low, last in _LAST_BRANCH if capability and compare_versions(capability, low) < 0), 0)
+    if last:
+        yield f"driver branch {last} is the last for compute capability {capability}."
+    end = _END_OF_LIFE.get(int(branch))
+    if end and end < today:
+        yield f"driver branch {branch} reached its end of life in {end:%B %Y}."
+    elif not end and int(branch) < max(_END_OF_LIFE):
+        yield f"driver branch {branch} is not in NVIDIA's support."
+
+
+def _compat_notes(image: CudaImage, host: Host, effect: str) -> Iterator[str]:
+    """The forward-compatibility package on a driver that is older than the image's CUDA: is it there, and for this one?
+
+    effect: what comes of it where the container toolkit puts it in place.
+    """
+    if image.compat == "":
+        yield "the image holds no cuda-compat."
+        return
+    holds = (
+        f"the image holds cuda-compat {image.compat}"
+        if image.compat
+        else "the registry does not tell whether the image holds cuda-compat"
+    )
+    brand = host.device.brand if host.device else None
+    if brand is not None and brand not in _DATA_CENTRE | _PERHAPS:
+        yield (
+            f"{holds}; it is not for {brand} cards: put in place there, it ends with: forward compatibility was "
+            "attempted on non supported HW."
+        )
+        return
+    only = f", and the {brand} card is NGC-Ready" if brand in _PERHAPS else ""
+    yield f"{holds}: where the container toolkit puts it in place (1.17.4 alone does not by default){only}, {effect}."
+    branch = (host.driver or "").split(".")[0]
+    if branch not in _FORWARD_BRANCHES:
+        yield (
+            f"NVIDIA does not list driver branch {branch or 'unknown'} for it: cuda-compat 12.9 on 560.35.05 ended in "
+            "a segmentation fault in libnvidia-ptxjitcompiler (speaches#464)."
+        )
+
+
+def _hosts(image: CudaImage, node: GpuNode) -> Iterator[Host]:
+    """Every host that the node may be, as far as the image's rules tell them apart."""
+    try:
+        rules = " ".join(requirements(image.env).values())
+    except RequirementError:
+        rules = ""
+    limits: dict[str, set[str]] = {"cuda": {image.cuda or "0"}, "driver": set(), "arch": set()}
+    for name, version in _LITERAL.findall(rules):
+        limits[name.lower()].add(version)
+    drivers = [node.driver] if "." in node.driver else _versions(node.driver, limits["driver"])
+    cudas = [node.cuda] if node.cuda else _versions("", limits["cuda"])
+    if node.compute_capability or not limits["arch"]:
+        archs = [node.compute_capability or "0"]
+    else:
+        archs = _versions("", limits["arch"])
+    for driver, cuda, arch, brand in product(drivers, cudas, archs, node.brands or ALL_BRANDS):
+        yield Host(cuda, driver, Device(arch, brand))
+
+
+def _versions(branch: str, literals: Iterable[str]) -> list[str]:
+    """Versions that stand for all of a branch (of every branch, when empty): each limit, and what lies above it."""
+    low, high = branch or "0", f"{branch or '999999'}.999999"
+    inside = {
+        version
+        for version in literals
+        if _comparable(version) and compare_versions(low, version) <= 0 <= compare_versions(high, version)
+    }
+    points = sorted(inside, key=_sort_key)
+    return [low, f"{low}.0.1", *(point for one in points for point in (one, f"{one}.0.0.1")), high]
+
+
+def _comparable(version: str) -> bool:
+    """Whether the runtime could read all of it: no number is too large for it, none missing in front."""
+    try:
+        return compare_versions(version, version) == 0
+    except RequirementError:
+        return False
+
+
+def _cuda_of(env: Mapping[str, str]) -> str:
+    """``12.9``: the CUDA version of an image; empty when its environment states none."""
+    try:
+        if env.get("CUDA_VERSION"):
+            return major_minor(env["CUDA_VERSION"])
+    except RequirementError:
+        pass
+    match = re.search(r"(?:^|[ ,])cuda>=(\d{1,4}(?:\.\d{1,4})?)", env.get("NVIDIA_REQUIRE_CUDA", ""))
+    return match[1] if match else ""
+
+
+def _asks(image: CudaImage) -> bool:
+    try:
+        return any(rule.strip(" ,") for rule in requirements(image.env).values())
+    except RequirementError:
+        return True
+
+
+def _holds_alone(factor: str, host: Host) -> bool:
+    try:
+        return evaluate(factor, host).satisfied
+    except RequirementError:
+        return False
+
+
+def _newer_driver(factor: str) -> str:
+    match = re.fullmatch(r"cuda>=?(\d+(?:\.\d+)?)", factor, re.IGNORECASE)
+    branch = (
+        match
+        and _comparable(match[1])
+        and next(
+            (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+        )
+    )
+    return f"Update the node's driver to branch {branch} or newer." if branch else ""
+
+
+def _deciding(node: GpuNode) -> tuple[object, ...]:
+    return (
+        node.pool,
+        node.product,
+        node.brands,
+        node.driver,
+        node.cuda,
+        node.compute_capability,
+        node.architecture,
+        node.runtime_mode,
+        node.cards,
+        OUT_OF_REACH.intersection(node.problems),
+    )
+
+
+def _sort_key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d{1,18}", version))

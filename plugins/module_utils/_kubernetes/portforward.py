@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""HTTP through a port-forward to the Ready pods of a Service.
+
+Unlike the API server's proxy it leaves the Authorization header as it is, and it comes out inside the pod, where no
+NetworkPolicy applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any
+
+from . import objects as observed
+from .cluster import ClusterError, label_selector
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+
+def endpoints(cluster: Cluster, namespace: str, service: str, port: str) -> list[tuple[str, int]]:
+    """Name and port of each Ready pod behind the Service's port, which is given by name or number.
+
+    Raises ClusterError: 404 without such a Service, selector or port, 503 without a Ready pod.
+    """
+    spec = cluster.get(f"/api/v1/namespaces/{namespace}/services/{service}")["spec"]
+    wanted = next((one for one in spec["ports"] if port in (one.get("name"), str(one["port"]))), None)
+    if wanted is None:
+        raise _missing(404, namespace, service, f"it has no port {port}.")
+    if not spec.get("selector"):
+        raise _missing(404, namespace, service, "it selects no pods.")
+    query = {"labelSelector": label_selector(spec["selector"])}
+    found = []
+    for pod in cluster.get(f"/api/v1/namespaces/{namespace}/pods", query)["items"]:
+        number = _number(pod, wanted.get("targetPort", wanted["port"]))
+        seen = observed.pod(pod)
+        if seen.ready and not seen.deleting and number:
+            found.append((seen.name, number))
+    if not found:
+        raise _missing(503, namespace, service, "no pod behind it is Ready.")
+    return found
+
+
+def request(
+    cluster: Cluster,
+    namespace: str,
+    pod: str,
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout: float,
+) -> tuple[int, bytes]:
+    """Status and body of the pod's answer. timeout: seconds without a byte. Raises ClusterError."""
+    from kubernetes.client import CoreV1Api
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.stream import portforward
+
+    subject = f"pod {namespace}/{pod}"
+    try:
+        # A client for each: the library changes it while it opens a stream.
+        opened = portforward(
+            CoreV1Api(cluster.client()).connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
+        )
+    except ApiException as exc:
+        reason = str(exc.reason or "").strip().splitlines()
+        said = reason[0] if reason else "no reason given"
+        raise ClusterError(subject, f"no port-forward to it: {said}.", "", status=exc.status or 0) from exc
+    connection = HTTPConnection(pod, port, timeout=timeout)
+    connection.sock = opened.socket(port)
+    try:
+        connection.sock.setblocking(True)
+        connection.sock.settimeout(timeout)
+        connection.request(method, path, body, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, HTTPException) as exc:
+        said = opened.error(port) or str(exc) or type(exc).__name__
+        raise ClusterError(subject, f"it does not answer at port {port}: {said}.", "") from exc
+    finally:
+        connection.close()
+
+
+def _number(pod: Mapping[str, Any], target: str | int) -> int:
+    if isinstance(target, int):
+        return target
+    ports = (one for container in pod["spec"]["containers"] for one in container.get("ports") or ())
+    return next((int(one["containerPort"]) for one in ports if one.get("name") == target), 0)
+
+
+def _missing(status: int, namespace: str, service: str, message: str) -> ClusterError:
+    return ClusterError(f"Service {namespace}/{service}", message, "", status=status)

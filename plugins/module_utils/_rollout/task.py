@@ -1,0 +1,294 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is private to the collection. It can change at any time.
+"""What `k8s_rollout` does from beginning to end: a fresh start, the watch, the mark of success or the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from .._findings import Finding, Status
+from .._kubernetes import objects as observed
+from .._kubernetes.cluster import Cluster, ClusterError, label_selector
+from .._kubernetes.objects import SERVED, Object, ReplicaSet, Seen
+from .._kubernetes.watch import Answer, insist
+from .back import MANAGER, earlier_manifest, exact_template, job_manifest, stuck
+from .decide import Past, Verdict, earlier, leftovers, mark, past, unmarked
+from .diagnosis import Diagnosis
+from .follow import Follower, Gone, Outcome, RolloutError, Target
+
+RETRIED = "portal-stt/retried"
+"""Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
+
+RESULT = "portal-stt/result"
+"""Annotation of a Job: the last words of the pod that succeeded, which outlive the pod."""
+
+DELETE_SECONDS = 30.0
+
+
+class Reporter:
+    """Collects the lines of progress, and writes each into a named pipe, if one is given, as it happens."""
+
+    def __init__(self, pipe: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start = clock()
+        self._pipe = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK) if pipe else None
+        self.lines: list[str] = []
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pipe is not None:
+            os.close(self._pipe)
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning, to a tenth."""
+        return round(self._clock() - self._start, 1)
+
+    def say(self, text: str) -> None:
+        """Raises Gone when nobody reads the pipe any more."""
+        line = f"{self.seconds:5.1f} s  {text}"
+        self.lines.append(line)
+        if self._pipe is not None:
+            try:
+                os.write(self._pipe, line.encode() + b"\n")
+            except BlockingIOError:
+                pass  # a reader so slow misses a line; it is in the result
+            except BrokenPipeError:
+                raise Gone from None
+
+    def present(self) -> bool:
+        """Whether the pipe's reader is there; without a pipe nobody can tell."""
+        if self._pipe is None:
+            return True
+        poll = select.poll()
+        poll.register(self._pipe, 0)
+        return not any(flags & select.POLLERR for _, flags in poll.poll(0))
+
+
+class Task:
+    """One call of `k8s_rollout`. `changed` says whether it has changed anything so far. wait: pauses for seconds."""
+
+    def __init__(
+        self, cluster: Cluster, target: Target, reporter: Reporter, *, wait: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._cluster, self._target, self._reporter, self._wait = cluster, target, reporter, wait
+        self.changed = False
+        self.rolled_back = False
+        self.findings: list[Finding] = []
+
+    def plan(self) -> dict[str, Any]:
+        """The result in check mode. Raises ClusterError."""
+        there = self._cluster.find(self._target.path)
+        would = (
+            "would be watched until it is complete." if there else "is not there yet; it would be watched once applied."
+        )
+        return {**self._result("planned", would), "message": _annotations(there or {}).get(RESULT, "")}
+
+    def run(self, *, timeout: float, rollback: bool) -> dict[str, Any]:
+        """The result of a rollout that is complete. Raises RolloutError after one that has failed, ClusterError."""
+        try:
+            return self._run(timeout, rollback)
+        except Gone:
+            raise RolloutError(
+                self._target.subject,
+                "the run that waited for it has ended.",
+                "Run again: the cluster has gone on by itself, and it is taken up where it is.",
+                status="failed",
+            ) from None
+
+    def _run(self, timeout: float, rollback: bool) -> dict[str, Any]:
+        outcome = self._follow(self._present_object(), timeout)
+        if outcome.verdict is Verdict.COMPLETE:
+            message = self._keep() if self._target.kind == "Job" else ""
+            self._mark(outcome.last)
+            return {**self._result("complete", _success(outcome)), "message": message}
+        diagnosis = outcome.diagnosis
+        assert diagnosis is not None
+        back = self._go_back(outcome, diagnosis, timeout) if rollback and self._target.kind == "Deployment" else ""
+        raise failure(diagnosis, timeout, back)
+
+    def _present_object(self) -> Object:
+        raw = self._cluster.find(self._target.path)
+        if raw is None:
+            raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
+        if self._target.kind == "Job" and stuck(raw, datetime.now(UTC)):
+            return self._anew(raw)
+        return raw
+
+    def _follow(self, raw: Object, timeout: float) -> Outcome:
+        reporter = self._reporter
+        follower = Follower(
+            self._cluster, self._target, reporter.say, present=reporter.present, begin=self._start_afresh
+        )
+        return follower.run(raw, timeout)
+
+    def _anew(self, job: Object) -> Object:
+        """A Job stays failed for ever, or waits ever longer between tries: the same one again, to answer about now."""
+        self._reporter.say(f"Job {self._target.name}: had failed before this run began, is made anew")
+        path = self._target.path
+        self._delete(path, {"propagationPolicy": "Background"})
+        end = time.monotonic() + DELETE_SECONDS
+        while self._insist(lambda: self._cluster.find(path)) is not None:
+            if time.monotonic() > end:
+                raise RolloutError(self._target.subject, "it cannot be deleted.", "Look at its finalizers.")
+            self._wait(0.2)
+        self.changed = True
+        return self._insist(lambda: self._cluster.apply(path, job_manifest(job), field_manager=MANAGER))
+
+    def _start_afresh(self, seen: Seen) -> Past:
+        """What had failed before this run began is tried again at once, so that the answer is about now."""
+        now = datetime.now(UTC)
+        failed = leftovers(seen, now)
+        for pod in failed:
+            self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
+            self._delete(f"{self._target.core('pods')}/{pod.name}")
+        if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
+            self._patch(self._replica_set(seen.current), RETRIED, now.isoformat(timespec="seconds"))
+        return past(seen, failed, now)
+
+    def _mark(self, seen: Seen) -> None:
+        """The ReplicaSet says that it has served, unless it is the one that says so already."""
+        current = seen.current
+        if current is None or not unmarked(seen):
+            return
+        try:
+            if SERVED in _annotations(self._insist(lambda: self._cluster.get(self._target.path))):
+                # Left by `kubectl rollout undo`; the controller would write it over each mark of ours.
+                self._patch(self._target.path, SERVED, None)
+            self._patch(self._replica_set(current), SERVED, mark(current, datetime.now(UTC)))
+        except ClusterError as error:
+            self.findings.append(
+                Finding(
+                    "rollout.mark",
+                    Status.WARNING,
+                    f"ReplicaSet {self._target.namespace}/{current.name}",
+                    f"cannot be marked as one that has served: {error.message}",
+                    "Allow patch on replicasets: a later rollback goes back to the revision that is marked.",
+                )
+            )
+
+    def _keep(self) -> str:
+        """The termination message of the Job's pod, kept on the Job: pods are swept away some day.
+
+        Asked for anew: the Job's completion may be seen before that of its pod.
+        """
+        job = self._cluster.get(self._target.path)
+        if kept := _annotations(job).get(RESULT, ""):
+            return kept
+        query = {"labelSelector": label_selector(job["spec"]["selector"]["matchLabels"])}
+        pods = map(observed.pod, self._cluster.get(self._target.core("pods"), query)["items"])
+        said = [c.exit.message for one in pods if one.phase == "Succeeded" for c in one.containers if c.exit]
+        if kept := next(filter(None, said), ""):
+            self._patch(self._target.path, RESULT, kept)
+        return kept
+
+    def _replica_set(self, revision: ReplicaSet) -> str:
+        return f"{self._target.replica_sets}/{revision.name}"
+
+    def _patch(self, path: str, name: str, value: str | None) -> None:
+        """The object has this annotation; None: it does not have it."""
+        self._patched(path, {"metadata": {"annotations": {name: value}}}, "application/merge-patch+json")
+
+    def _insist(self, send: Callable[[], Answer]) -> Answer:
+        return insist(send, wait=self._wait)
+
+    def _delete(self, path: str, query: Mapping[str, str] | None = None) -> None:
+        try:
+            self._insist(lambda: self._cluster.request("DELETE", path, query=query))
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            return  # somebody else was faster
+        self.changed = True
+
+    def _patched(self, path: str, patch: object, kind: str) -> Object:
+        """The object as patched. kind: the patch's media type."""
+        query, headers, sent = {"fieldManager": MANAGER}, {"Content-Type": kind}, json.dumps(patch).encode()
+        answer = self._insist(lambda: self._cluster.request("PATCH", path, query=query, body=sent, headers=headers))
+        self.changed = True
+        changed: Object = json.loads(answer)
+        return changed
+
+    def _bring_back(self, revision: ReplicaSet) -> Object:
+        """The Deployment with the template of an earlier revision."""
+        path = self._target.path
+        manifest = earlier_manifest(self._insist(lambda: self._cluster.get(path)), revision)
+        applied: Object = self._insist(lambda: self._cluster.apply(path, manifest, field_manager=MANAGER, force=True))
+        self.changed = self.rolled_back = True
+        patch = exact_template(applied, revision)
+        return self._patched(path, patch, "application/json-patch+json") if patch else applied
+
+    def _go_back(self, outcome: Outcome, diagnosis: Diagnosis, timeout: float) -> str:
+        """Brings the earlier revision back and watches it; a sentence about that, empty when there was none."""
+        revision = earlier(outcome.last, outcome.first)
+        if revision is None:
+            return ""
+        if diagnosis.outside:
+            return f"Revision {revision.revision} was not brought back: it would fail in the same way."
+        say = self._reporter.say
+        say(f"failed: {diagnosis.what}")
+        say(f"revision {revision.revision} comes back")
+        subject = f"{self._target.subject}, revision {revision.revision}"
+        try:
+            again = self._follow(self._bring_back(revision), timeout)
+        except (ClusterError, RolloutError) as error:
+            self.findings.append(Finding("rollout.rollback", Status.REFUSED, subject, error.message, error.remedy))
+            done = "is back, and was not seen to serve" if self.rolled_back else "cannot be brought back"
+            return f"Revision {revision.revision} {done}: {error.message}"
+        if again.verdict is Verdict.COMPLETE:
+            with contextlib.suppress(ClusterError):
+                self._mark(again.last)
+            said = f"Revision {revision.revision} is back and serves, after {again.seconds:.0f} s."
+            self.findings.append(Finding("rollout.rollback", Status.WARNING, subject, "is back and serves."))
+            return said
+        assert again.diagnosis is not None
+        what, remedy = again.diagnosis.what, again.diagnosis.remedy
+        self.findings.append(
+            Finding("rollout.rollback", Status.REFUSED, subject, what, remedy, again.diagnosis.evidence)
+        )
+        return f"Revision {revision.revision} is back and does not serve either: {what}"
+
+    def _result(self, status: str, message: str) -> dict[str, Any]:
+        line = Finding("rollout", Status.OK, self._target.subject, message)
+        findings = [one.as_result() for one in (line, *self.findings)]
+        return {"changed": self.changed, "status": status, "rolled_back": False, "findings": findings}
+
+
+def _annotations(raw: Object) -> dict[str, str]:
+    return (raw.get("metadata") or {}).get("annotations") or {}
+
+
+def _success(outcome: Outcome) -> str:
+    seen = outcome.last
+    if seen.deployment is None or seen.current is None:
+        return "has succeeded."
+    count = seen.deployment.wanted
+    return f"revision {seen.current.revision} is complete: {count} of {count} ready."
+
+
+def failure(diagnosis: Diagnosis, timeout: float, back: str) -> RolloutError:
+    """The error that a failed rollout ends in. back: what was done about it, one sentence or none."""
+    what = diagnosis.what if diagnosis.final else f"Not complete after {timeout:.0f} s. {diagnosis.what}"
+    return RolloutError(
+        diagnosis.where,
+        f"{what} {back}".rstrip(),
+        diagnosis.remedy,
+        evidence=diagnosis.evidence,
+        status="failed",
+        diagnosis={**asdict(diagnosis), "evidence": list(diagnosis.evidence)},
+    )
