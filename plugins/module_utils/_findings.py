@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from ._things import told
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -83,15 +86,21 @@ class CollectionError(Exception):
         return Finding(self.check, Status.REFUSED, self.subject, self.message, self.remedy, tuple(self.evidence))
 
 
+def named(findings: Iterable[Finding], settings: Mapping[str, str] | None) -> list[Finding]:
+    """The findings, their remedies with the names by which the module's user sets things (option `settings`)."""
+    return [replace(finding, remedy=told(finding.remedy, settings or {})) for finding in findings]
+
+
 def fail(module: AnsibleModule, error: CollectionError, findings: list[Finding] | None = None) -> NoReturn:
     """End the module with the error, together with what was found before it."""
-    lines = [*(findings or []), error.finding]
-    module.fail_json(msg=str(error), findings=[line.as_result() for line in lines], **error.result)
+    *lines, last = named([*(findings or []), error.finding], module.params.get("settings"))
+    module.fail_json(msg=str(last), findings=[line.as_result() for line in (*lines, last)], **error.result)
     raise SystemExit(1)  # not reached: fail_json ends the process
 
 
 def finish(module: AnsibleModule, findings: list[Finding], **result: Any) -> NoReturn:
     """End a check with its result: as a failure that names whatever is refused or cannot be told."""
+    findings = named(findings, module.params.get("settings"))
     result["findings"] = [finding.as_result() for finding in findings]
     stops = [str(finding) for finding in findings if finding.status in STOPS]
     if stops:
