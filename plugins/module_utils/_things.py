@@ -14,7 +14,11 @@ import re
 from collections.abc import Mapping
 
 THINGS: dict[str, str] = {
-    # the options of modules
+    # nfs_export
+    "allow_world": "allow_world",
+    "directories": "directories",
+    "install_server": "your playbook",
+    "min_free_mib": "min_free_mib",
     "when_covered": "when_covered",
 }
 """Thing → how it is called where nobody has said which variable sets it: a field's path or an option's name."""
