@@ -172,8 +172,9 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._findings import CollectionError, fail
 from ..module_utils._kubernetes.cluster import connect
-from ..module_utils._rollout.follow import Target
-from ..module_utils._rollout.task import Reporter, Task
+from ..module_utils._rollout.reporter import Reporter
+from ..module_utils._rollout.seen import Target
+from ..module_utils._rollout.task import Task
 
 
 def main() -> None:
