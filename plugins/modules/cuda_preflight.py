@@ -165,8 +165,9 @@ from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._cuda.advice import advise, findings, table
 from ..module_utils._cuda.ctranslate2 import COMPUTE_TYPES
-from ..module_utils._cuda.verdict import MODES, CudaImage, Terms, advise, findings, judge_all, mode_of, table
+from ..module_utils._cuda.verdict import MODES, CudaImage, Terms, judge_all, mode_of
 from ..module_utils._findings import CollectionError, fail, finish
 from ..module_utils._gpu.node import GpuNode
 

@@ -76,7 +76,8 @@ import platform
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._findings import CollectionError, Finding, Status, fail
-from ..module_utils._gpu.node import GpuNode, mixed
+from ..module_utils._gpu.findings import mixed
+from ..module_utils._gpu.node import GpuNode
 from ..module_utils._gpu.nvidia_smi import FULL, QUERY, DriverUnreadableError, read_cards
 
 GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}  # as images and nodes name processors

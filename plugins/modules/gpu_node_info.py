@@ -145,7 +145,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
 from ..module_utils._findings import CollectionError, fail
-from ..module_utils._gpu.node import PRESENT, architectures, findings, gpu_nodes, placement, pools, selector_text
+from ..module_utils._gpu.findings import findings, placement
+from ..module_utils._gpu.labels import PRESENT
+from ..module_utils._gpu.listing import architectures, gpu_nodes, pools, selector_text
 from ..module_utils._kubernetes.cluster import connect
 
 

@@ -100,7 +100,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
 from ..module_utils._findings import CollectionError, Finding, Status, fail, finish
-from ..module_utils._gpu.node import GpuNode, mixed
+from ..module_utils._gpu.findings import mixed
+from ..module_utils._gpu.node import GpuNode
 from ..module_utils._gpu.nvidia_smi import DriverUnreadableError
 from ..module_utils._gpu.probe import DOUBTS, Probe, ProbeError, ask
 from ..module_utils._kubernetes.cluster import connect
