@@ -11,6 +11,7 @@ NetworkPolicy applies.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ def endpoints(cluster: Cluster, namespace: str, service: str, port: str) -> list
 
     Raises ClusterError: 404 without such a Service, selector or port, 503 without a Ready pod.
     """
-    spec = cluster.get(f"/api/v1/namespaces/{namespace}/services/{service}")["spec"]
-    wanted = next((one for one in spec["ports"] if port in (one.get("name"), str(one["port"]))), None)
+    spec = cluster.get(f"/api/v1/namespaces/{namespace}/services/{service}").get("spec") or {}
+    ports = (one for one in spec.get("ports") or () if isinstance(one.get("port"), int))
+    wanted = next((one for one in ports if port in (one.get("name"), str(one["port"]))), None)
     if wanted is None:
         raise _missing(404, namespace, service, f"it has no port {port}.")
     if not spec.get("selector"):
@@ -56,33 +58,71 @@ def request(
     timeout: float,
 ) -> tuple[int, bytes]:
     """Status and body of the pod's answer. timeout: seconds without a byte. Raises ClusterError."""
-    from kubernetes.client import CoreV1Api
-    from kubernetes.client.exceptions import ApiException
-    from kubernetes.stream import portforward
+    from .transport import Guard
 
     subject = f"pod {namespace}/{pod}"
+    opened = _opened(cluster, namespace, pod, port, subject)
+    connection = HTTPConnection(pod, port, timeout=timeout)
+    connection.sock = opened.socket(port)
+    with Guard(max(cluster.limits.whole, 2 * timeout)) as guard:
+        try:
+            connection.sock.setblocking(True)
+            connection.sock.settimeout(timeout)
+            guard.hold(connection.sock)
+            connection.request(method, path, body, dict(headers))
+            answer = connection.getresponse()
+            content = answer.read(cluster.limits.answer + 1)
+        except (OSError, HTTPException) as exc:
+            raise ClusterError(
+                subject, f"it does not answer at port {port}: {_said(exc, opened.error(port))}.", ""
+            ) from exc
+        finally:
+            connection.close()
+        if guard.is_cut:
+            raise ClusterError(subject, f"its answer at port {port} has not ended after {guard.seconds:g} s.", "")
+    if len(content) > cluster.limits.answer:
+        raise ClusterError(subject, f"its answer at port {port} is too large.", "")
+    return answer.status, content
+
+
+def _opened(cluster: Cluster, namespace: str, pod: str, port: int, subject: str) -> Any:
+    """The client library's port-forward, which has no limits of its own."""
+    from kubernetes.client import CoreV1Api
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.stream import portforward, ws_client
+
+    ws_client.WebSocket = _limited(ws_client.WebSocket, cluster.limits.connect, cluster.limits.silence)
     try:
         # A client for each: the library changes it while it opens a stream.
-        opened = portforward(
+        return portforward(
             CoreV1Api(cluster.client()).connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
         )
     except ApiException as exc:
         reason = str(exc.reason or "").strip().splitlines()
-        said = reason[0] if reason else "no reason given"
+        said = reason[0].rstrip(".") if reason else "no reason given"
         raise ClusterError(subject, f"no port-forward to it: {said}.", "", status=exc.status or 0) from exc
-    connection = HTTPConnection(pod, port, timeout=timeout)
-    connection.sock = opened.socket(port)
-    try:
-        connection.sock.setblocking(True)
-        connection.sock.settimeout(timeout)
-        connection.request(method, path, body, dict(headers))
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except (OSError, HTTPException) as exc:
-        said = opened.error(port) or str(exc) or type(exc).__name__
-        raise ClusterError(subject, f"it does not answer at port {port}: {said}.", "") from exc
-    finally:
-        connection.close()
+
+
+@cache
+def _limited(kind: Any, connect: float, silence: float) -> Any:
+    """The library's web socket, with limits for connecting and for silence."""
+    if getattr(kind, "is_limited", False):
+        return kind
+
+    class Limited(kind):  # type: ignore[misc]
+        is_limited = True
+
+        def connect(self, url: str, **options: Any) -> None:
+            super().connect(url, **{"timeout": connect, **options})
+            self.settimeout(silence)
+
+    return Limited
+
+
+def _said(exc: Exception, by_cluster: str | None) -> str:
+    """Why there was no answer: the API server's words where it has some."""
+    text = by_cluster or getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return str(text).strip().splitlines()[0].rstrip(".")
 
 
 def _number(pod: Mapping[str, Any], target: str | int) -> int:
