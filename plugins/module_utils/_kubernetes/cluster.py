@@ -190,7 +190,10 @@ class Cluster:
         with self._guard(limits.whole) as guard:
             response = self._send(guard, method, path, query, body, headers, limits)
             try:
-                return self._read(response, limits.answer, path)
+                content = self._read(response, limits.answer, path)
+                if guard.is_cut:  # where neither length nor chunks tell the end of the answer, that looks like it
+                    raise ConnectionAbortedError
+                return content
             except ClusterError:
                 response.close()
                 raise
@@ -357,11 +360,11 @@ class Cluster:
         return event
 
     def _unreachable(self, exc: Exception, guard: Guard, limits: Limits) -> ClusterError:
-        from .transport import why
+        from .transport import AGAIN, why
 
         reason, remedy = why(exc, limits.connect, limits.silence)
         if guard.is_cut:
-            reason = f"it has not answered completely after {limits.whole:g} s"
+            reason, remedy = f"it has not answered completely after {limits.whole:g} s", AGAIN
         return ClusterError(f"API server {self.url}", f"{reason}.", remedy)
 
     def _too_much(self, path: str, most: int) -> ClusterError:

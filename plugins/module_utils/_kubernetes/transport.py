@@ -186,6 +186,7 @@ def _addresses(host: str, port: int, seconds: float) -> list[Any]:
 
 
 _ADDRESS = "Check address and port of the cluster (kubeconfig, context, host or K8S_AUTH_*), and that it runs."
+AGAIN = "Try again; where it stays so, look at what stands before the API server, and at its load."
 _PROXY = "Check the proxy (option proxy, proxy-url in the kubeconfig, HTTPS_PROXY), or except the cluster in NO_PROXY."
 _CLOCK = "Renew the API server's certificate, or set the clock of this machine right."
 _CA = "Set ca_cert (K8S_AUTH_SSL_CA_CERT), or certificate-authority in the kubeconfig, to the cluster's own authority."
@@ -202,6 +203,7 @@ _CERTIFICATES = {
 def why(exc: BaseException, connect_seconds: float, silent_seconds: float) -> tuple[str, str]:
     """Why a request came to nothing, as the end of a sentence, and what to do about it."""
     chain = list(_chain(exc))
+    chain.sort(key=lambda one: not isinstance(one, (ConnectTimeoutError, NewConnectionError)))  # they know when it was
     said, remedy = next(filter(None, (_told(one, connect_seconds, silent_seconds) for one in chain)), ("", ""))
     if any(isinstance(one, ProxyError) for one in chain):
         return f"the proxy gives no way to it: {said or _last(chain)}", _PROXY
@@ -256,7 +258,10 @@ def _broken(exc: BaseException) -> tuple[str, str] | None:
     if isinstance(exc, (RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
         return "it closes the connection without an answer", _ADDRESS
     if isinstance(exc, IncompleteRead):
-        return "its answer breaks off", "Try again; where it stays so, look at what stands before the API server."
+        return (
+            "its answer breaks off",
+            "Try again; where it stays so, look at what stands before the API server, and at its load.",
+        )
     if isinstance(exc, BadStatusLine) or (isinstance(exc, HTTPException) and not isinstance(exc, ProtocolError)):
         return "it does not speak HTTP", _ADDRESS
     if isinstance(exc, OSError) and exc.filename:
