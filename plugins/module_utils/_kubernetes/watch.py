@@ -39,13 +39,17 @@ Answer = TypeVar("Answer")
 
 
 class Api(Protocol):
-    """The part of a cluster that a watch needs. `hang_up` ends what other threads have under way."""
+    """The part of a cluster that a watch needs."""
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]: ...
 
     def watch(
         self, path: str, query: Mapping[str, Any] | None = None, *, resource_version: str = "", timeout: float = 300
     ) -> Iterator[dict[str, Any]]: ...
+
+
+class ApiToLeave(Api, Protocol):
+    """Its `hang_up` ends what other threads have under way."""
 
     def hang_up(self) -> None: ...
 
@@ -145,7 +149,7 @@ def insist(
 class Watches:
     """Several watches at once, each in a thread, their news in one queue (`inbox`). One key, one watch."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: ApiToLeave) -> None:
         self._api = api
         self._over = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
