@@ -10,7 +10,9 @@ NetworkPolicy applies.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
@@ -72,14 +74,15 @@ def request(
             connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
             content = answer.read(cluster.limits.answer + 1)
+            if guard.is_cut:
+                raise TimeoutError
         except (OSError, HTTPException) as exc:
-            raise ClusterError(
-                subject, f"it does not answer at port {port}: {_said(exc, opened.error(port))}.", ""
-            ) from exc
+            said = _said(exc, opened.error(port))
+            if guard.is_cut:
+                said = f"its answer has not ended after {guard.seconds:g} s"
+            raise ClusterError(subject, f"it does not answer at port {port}: {said}.", "") from exc
         finally:
             connection.close()
-        if guard.is_cut:
-            raise ClusterError(subject, f"its answer at port {port} has not ended after {guard.seconds:g} s.", "")
     if len(content) > cluster.limits.answer:
         raise ClusterError(subject, f"its answer at port {port} is too large.", "")
     return answer.status, content
@@ -91,32 +94,43 @@ def _opened(cluster: Cluster, namespace: str, pod: str, port: int, subject: str)
     from kubernetes.client.exceptions import ApiException
     from kubernetes.stream import portforward, ws_client
 
-    ws_client.WebSocket = _limited(ws_client.WebSocket, cluster.limits.connect, cluster.limits.silence)
+    kind = getattr(ws_client.WebSocket, "unlimited", ws_client.WebSocket)
+    ws_client.WebSocket = _limited(kind, cluster.limits.connect, cluster.limits.silence)
     try:
         # A client for each: the library changes it while it opens a stream.
         return portforward(
             CoreV1Api(cluster.client()).connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
         )
     except ApiException as exc:
-        reason = str(exc.reason or "").strip().splitlines()
-        said = reason[0].rstrip(".") if reason else "no reason given"
-        raise ClusterError(subject, f"no port-forward to it: {said}.", "", status=exc.status or 0) from exc
+        status, said = _refusal(exc)
+        raise ClusterError(subject, f"no port-forward to it: {said}.", "", status=status) from exc
 
 
 @cache
 def _limited(kind: Any, connect: float, silence: float) -> Any:
     """The library's web socket, with limits for connecting and for silence."""
-    if getattr(kind, "is_limited", False):
-        return kind
 
     class Limited(kind):  # type: ignore[misc]
-        is_limited = True
+        unlimited = kind
 
         def connect(self, url: str, **options: Any) -> None:
             super().connect(url, **{"timeout": connect, **options})
             self.settimeout(silence)
 
     return Limited
+
+
+def _refusal(exc: Any) -> tuple[int, str]:
+    """HTTP status, 0 without an answer, and the API server's words. The library has them in what it caught itself."""
+    caught = exc.__context__
+    status = getattr(caught, "status_code", None) or exc.status or 0
+    if status:
+        with suppress(ValueError, TypeError):
+            answer = json.loads(caught.resp_body)
+            if isinstance(answer, dict) and isinstance(answer.get("message"), str):
+                return status, answer["message"].strip().rstrip(".")
+        return status, f"HTTP status {status}"
+    return 0, _said(caught if isinstance(caught, Exception) else exc, None)
 
 
 def _said(exc: Exception, by_cluster: str | None) -> str:
