@@ -178,7 +178,8 @@ def test_a_credential_plugin(tmp_path: Path) -> None:
 def test_a_credential_plugin_that_gives_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ) -> None:
-    monkeypatch.setattr(access, "PLUGIN_SECONDS", 0.5)
+    if "ended after" in said:  # the others have their time, also on a busy machine
+        monkeypatch.setattr(access, "PLUGIN_SECONDS", 0.5)
     monkeypatch.chdir(tmp_path)
     user = plugin(tmp_path, script)
     message = f"its credential plugin {tmp_path}/get-token gave no credentials: {said}."
