@@ -22,6 +22,8 @@ from ansible.utils.display import Display
 class ActionModule(ActionBase):  # type: ignore[misc]
     """The action behind M(portal.stt.k8s_rollout)."""
 
+    MODULE = "portal.stt.k8s_rollout"
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -39,9 +41,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return self._module({**args, "progress_to": str(pipe)}, task_vars)
 
     def _module(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name="portal.stt.k8s_rollout", module_args=args, task_vars=task_vars
-        )
+        result: dict[str, Any] = self._execute_module(module_name=self.MODULE, module_args=args, task_vars=task_vars)
         return result
 
 
