@@ -216,8 +216,8 @@ class Settings:
 
     def server_environment(self) -> dict[str, str]:
         """What the server is told in clear, by name."""
-        told = {**ENVIRONMENT, **self._offline(), **self.environment}
-        return {name: value for name, value in told.items() if name not in self.server_secrets()}
+        told, secrets = {**ENVIRONMENT, **self._offline(), **self.environment}, self.server_secrets()
+        return {name: value for name, value in told.items() if name not in secrets}
 
     def _offline(self) -> dict[str, str]:
         if self.model_source != "hub":
