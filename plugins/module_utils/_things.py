@@ -16,7 +16,11 @@ from collections.abc import Mapping
 THINGS: dict[str, str] = {
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",
-    # the options of modules
+    # nfs_export
+    "allow_world": "allow_world",
+    "directories": "directories",
+    "install_server": "your playbook",
+    "min_free_mib": "min_free_mib",
     "when_covered": "when_covered",
 }
 """Thing → how it is called where nobody has said which variable sets it: a field's path or an option's name."""

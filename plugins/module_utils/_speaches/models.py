@@ -34,7 +34,7 @@ _CHUNK = 1 << 20
 class ReadBackError(CollectionError):
     """Something read back from the cluster or a registry that is not what it may be."""
 
-    check = "speaches.readback"
+    check = "run.readback"
 
 
 # ---- what is read back

@@ -25,7 +25,7 @@ T = TypeVar("T")
 class SettingsError(CollectionError):
     """A variable that cannot be what its place wants."""
 
-    check = "settings"
+    check = "settings.value"
 
 
 @dataclass(frozen=True)
