@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: the portal.stt maintainers (@portal-stt)
 description:
   - Reads manifest and configuration of a container image without pulling it, in OCI and Docker (schema 2) format, from
-    an index, a manifest list or a single manifest. Nothing needs to be installed but the oras library.
+    an index, a manifest list or a single manifest. Nothing needs to be installed but the requests library.
   - Logs in with a docker configuration (credential helpers too), with a pull secret of the cluster, or anonymously.
     Proxies are those of the environment (E(HTTPS_PROXY), E(NO_PROXY)), a private CA is given by E(REQUESTS_CA_BUNDLE).
   - A tag that does not exist is told apart from a registry that refuses or limits; the tags to take instead are named.
@@ -64,7 +64,7 @@ options:
     type: bool
     default: false
 requirements:
-  - oras >= 0.2.43
+  - requests >= 2.32
   - kubernetes.core collection, for O(pull_secret)
 seealso:
   - module: portal.stt.cuda_preflight
@@ -129,6 +129,7 @@ image:
     size: 3912345678
     cuda_version: 12.9.0
     cuda_compat: "12.9"
+    cuda_wheels: []
 variants:
   description: With O(variants=true), the same for each variant, the image's own first.
   returned: success
