@@ -30,6 +30,12 @@ _TOKEN = re.compile(r"[^\s,\]}#]+")
 _SECRET = re.compile(r"speaches_(?:api_key|hub|environment)\b")
 
 
+ARGUMENTS: dict[str, Any] = {
+    "roles": {"type": "list", "elements": "str", "choices": sorted(ROLES), "required": True},
+    "look_for_files": {"type": "bool", "default": True},
+}
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """The action behind M(portal.stt.settings_check)."""
 
@@ -37,16 +43,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _requires_connection = False
     _supports_check_mode = True
     _supports_async = False
-    _VALID_ARGS = frozenset({"roles", "look_for_files"})
+    _VALID_ARGS = frozenset(ARGUMENTS)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            {
-                "roles": {"type": "list", "elements": "str", "choices": sorted(ROLES), "required": True},
-                "look_for_files": {"type": "bool", "default": True},
-            }
-        )
+        _, args = self.validate_argument_spec(ARGUMENTS)
         reader = _Reader(self._templar)
         read = {name for role in args["roles"] for name in ROLES[role]}
         given = {

@@ -31,7 +31,7 @@ def normal(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("report", "k8s_apply")])
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("report", "k8s_apply", "settings_check")])
 def test_documentation_and_arguments_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(f"{PACKAGE}.{name}")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .._exports.export import Client, Export, check_intent
+from .._exports.export import Export, check_intent, client_of
 from .._findings import Finding, Status
 from .._kubernetes.quantities import parse_quantity
 from . import show
@@ -156,7 +156,7 @@ def _world(sound: Mapping[str, Any]) -> Iterator[Problem]:
     if str(sound.get("nfs_export_allow_world", False)).lower() in ("true", "yes", "on", "1", "t", "y"):
         return
     for index, one in enumerate(sound.get("nfs_export_clients", ())):
-        export = Export("x", "/srv", (Client(one["host"], ("ro",)),))
+        export = Export("x", "/srv", (client_of(one["host"], ("ro",)),))
         if any(each.status is Status.REFUSED for each in check_intent(export, subject="", allow_world=False)):
             yield Problem(
                 f"nfs_export_clients[{index}].host",

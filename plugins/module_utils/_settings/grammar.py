@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .._exports.export import Client, Export, check_intent, check_place
+from .._exports.export import Client, Export, check_intent, check_place, client_of
 from .._findings import Finding, Status
 from .._image.oci import ReferenceInvalidError, parse_reference
 from .._kubernetes.quantities import QuantityError, parse_quantity
@@ -55,7 +55,7 @@ def label(text: str, longest: int = LABEL_LENGTH) -> Wrong | None:
     if len(text) <= longest and _LABEL.fullmatch(text):
         return None
     return Wrong(
-        "is no name of this kind.",
+        "is no name that Kubernetes takes.",
         f"Use lower-case letters, digits and -, with a letter or digit at both ends, at most {longest} characters.",
     )
 
@@ -83,7 +83,7 @@ def subdomain(text: str) -> Wrong | None:
     if len(text) <= SUBDOMAIN_LENGTH and all(part and not label(part, SUBDOMAIN_LENGTH) for part in text.split(".")):
         return None
     return Wrong(
-        "is no name of this kind.",
+        "is no name that Kubernetes takes.",
         "Use lower-case letters, digits, - and dots, with a letter or digit at both ends of each part, at most "
         f"{SUBDOMAIN_LENGTH} characters.",
     )
@@ -102,7 +102,7 @@ def qualified(text: str) -> Wrong | None:
     if len(name) <= LABEL_LENGTH and _QUALIFIED.fullmatch(name) and (not slash or not subdomain(prefix)):
         return None
     return Wrong(
-        "is no key that Kubernetes takes.",
+        "is no name that Kubernetes takes.",
         "Write it as in app or example.com/app: letters, digits, -, _ and dots, at most 63 characters after the slash.",
     )
 
@@ -226,6 +226,8 @@ def file_path(text: str) -> Wrong | None:
 
 def line(text: str) -> Wrong | None:
     """Any text of one line."""
+    if len(text) > 2 * LONG:
+        return Wrong(f"is longer than {2 * LONG} characters.", "Shorten it.")
     return None if text.isprintable() else Wrong("has a line break or a control character in it.", "Write one line.")
 
 
@@ -401,7 +403,7 @@ def export_path(text: str) -> Wrong | None:
 
 def client(text: str) -> Wrong | None:
     """Who may mount: as exports(5) names them. Whether that is everybody is asked elsewhere."""
-    found = check_intent(Export("x", "/srv", (Client(text[:LONG], ("ro",)),)), subject="", allow_world=True)
+    found = check_intent(Export("x", "/srv", (client_of(text[:LONG], ("ro",)),)), subject="", allow_world=True)
     return _of_export(text, "The client ", found)
 
 
@@ -418,7 +420,8 @@ def _of_export(text: str, start: str, findings: list[Finding]) -> Wrong | None:
     if not refused:
         return None
     message = refused[0].message.removeprefix("The name ").removeprefix("The path ").removeprefix(start)
-    return Wrong(message.removeprefix(repr(text)).removeprefix(text).strip(), refused[0].remedy)
+    message = message.removeprefix(repr(text)).removeprefix(text).strip()
+    return Wrong(re.sub(r"^(is not a network): .*", r"\1.", message, flags=re.DOTALL), refused[0].remedy)
 
 
 def mode(text: str) -> Wrong | None:

@@ -110,7 +110,7 @@ class Choice:
             not_text(look, at, value)
         elif value not in self.names:
             meant = closest(value, self.names)
-            remedy = f"Did you mean {meant}?" if meant else f"Write one of them: {', '.join(self.names)}."
+            remedy = f"Did you mean {meant}?" if meant else "Write one of them."
             look.wrong(at, f"{show.shown(value)} is none of {', '.join(self.names)}.", remedy)
 
 
@@ -196,7 +196,7 @@ class Keys:
                 )
         for key in self.required:
             if key not in value:
-                look.wrong(at, f"has no {key}.", f"Give it {key}.")
+                look.wrong(at, f"has no {key}.", f"Add {key}.")
         if self.also and len(look.problems) == before and (wrong := self.also(value)):
             look.wrong(at, wrong.message, wrong.remedy, "settings.together")
 
@@ -297,12 +297,12 @@ def not_text(look: Look, at: str, value: object, *, secret: bool = False) -> Non
         look.wrong(at, f"is {show.kind(value)}, where text is meant.", "Write one text.")
     elif secret:
         what = "a truth value" if isinstance(value, bool) else "a number or a date"
-        look.wrong(at, f"is read by YAML as {what}, so that the text is lost.", QUOTES)
+        look.wrong(at, f"is {what}, where text is meant.", QUOTES)
     elif written:
         written = show.plain(written)
         look.wrong(at, f"YAML reads {written} as {show.shown(value)}.", f'Put it in quotes: "{written}".')
     else:
-        look.wrong(at, f"is read by YAML as {show.shown(value)}, so that the text is lost.", QUOTES)
+        look.wrong(at, f"is {show.shown(value)}, where text is meant.", QUOTES)
 
 
 def _not_a_key(look: Look, at: str, key: object) -> None:

@@ -95,7 +95,10 @@ def test_two_models_have_time_and_memory_for_two(tmp_path: Path) -> None:
     assert server["resources"]["limits"]["memory"] == "8Gi"
 
 
-HUB = {"environment": {"HTTPS_PROXY": "http://proxy:3128"}, "ca": "-----BEGIN CERTIFICATE-----\nMII\n"}
+HUB = {
+    "environment": {"HTTPS_PROXY": "http://proxy:3128"},
+    "ca": (ROOT / "tests" / "fixtures" / "ca.pem").read_text(),
+}
 PROXY = {"HTTPS_PROXY": "http://proxy:3128"}
 CA = "/opt/portal-stt/ca.pem"
 
@@ -144,9 +147,9 @@ def test_a_plan_keeps_the_revision_that_serves(
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"speaches_api_key": "sesame\n"}, "speaches_api_key or speaches_hub.token has a blank, a line break"),
-        ({"speaches_hub": {"token": "sesame é"}}, "speaches_api_key or speaches_hub.token has a blank, a line break"),
-        ({"speaches_hub": {"ca": "/etc/sesame.pem"}}, "speaches_hub.ca is no certificate in PEM form. Give the text"),
+        ({"speaches_api_key": "sesame\n"}, "speaches_api_key: has a blank, a line break"),
+        ({"speaches_hub": {"token": "sesame é"}}, "speaches_hub.token: has a blank, a line break"),
+        ({"speaches_hub": {"ca": "/etc/sesame.pem"}}, "speaches_hub.ca: is no certificate in PEM form. Give the text"),
     ],
 )
 def test_settings_that_are_refused_and_not_shown(tmp_path: Path, variables: dict[str, Any], said: str) -> None:
