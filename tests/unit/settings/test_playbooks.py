@@ -123,6 +123,15 @@ def test_a_mistyped_variable_does_not_keep_a_preflight_from_the_rest(listener: L
     assert listener.was_contacted
 
 
+def test_lines_beside_one_that_is_wrong_are_not_shown(listener: Listener, tmp_path: Path) -> None:
+    """Where Ansible itself finds a template that fails, it prints the lines around it."""
+    (tmp_path / "vars.yml").write_text('speaches_api_key: sesame\npreflight_probe_image: "{{ nowhere }}"\n')
+    played = run("preflight", listener, tmp_path, "-e", f"@{tmp_path / 'vars.yml'}", "-vvv")
+    told = f"preflight_probe_image ({tmp_path / 'vars.yml'}:2): needs the variable nowhere, which is not defined."
+    assert told in " ".join(played.output.split())
+    assert "sesame" not in played.output
+
+
 def test_values_are_what_ansible_makes_of_them(tmp_path: Path) -> None:
     """From a vault, from a template, from the command line, and text that looks like a template and is none."""
     secret = VaultLib([("default", VaultSecret(b"password"))]).encrypt(b"sesame").decode()

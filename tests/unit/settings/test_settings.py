@@ -125,7 +125,7 @@ def test_a_default_that_follows_another_variable_is_not_refused_twice() -> None:
         "speaches_model_local": "",
         "speaches_models": models,
     }
-    given |= {"speaches_name": "X", "speaches_labels": {"app": "X", "tier": "2-gpu"}}
+    given = given | {"speaches_name": "X", "speaches_labels": {"app": "X", "tier": "2-gpu"}}
     assert [one.at for one in check(EVERY, given)] == ["speaches_name", "speaches_model"]
 
 
