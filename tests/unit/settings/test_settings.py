@@ -119,13 +119,13 @@ def test_values_that_no_table_can_hold() -> None:
 
 def test_a_default_that_follows_another_variable_is_not_refused_twice() -> None:
     models = [{"model": "x", "revision": "", "local": ""}]
-    given = {
+    given: dict[str, Any] = {
         "speaches_model": "x",
         "speaches_model_revision": "",
         "speaches_model_local": "",
         "speaches_models": models,
     }
-    given = given | {"speaches_name": "X", "speaches_labels": {"app": "X", "tier": "2-gpu"}}
+    given |= {"speaches_name": "X", "speaches_labels": {"app": "X", "tier": "2-gpu"}}
     assert [one.at for one in check(EVERY, given)] == ["speaches_name", "speaches_model"]
 
 
