@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   definition:
     description: The Job, with its name and namespace.
@@ -41,10 +42,6 @@ options:
     description: Whether to print a line for each change while waiting. The lines are in RV(progress) in any case.
     type: bool
     default: true
-  settings:
-    description: Names of the variables that set what a remedy asks to be set, by the names of these things.
-    type: dict
-    default: {}
   progress_to:
     description: Named pipe that each line is written to as it happens. The action plugin sets it.
     type: path
@@ -136,46 +133,53 @@ findings:
       evidence: []
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, fail
+from ..module_utils._findings import SETTINGS, CollectionError, Result, Say, fail, leave, succeed
 from ..module_utils._kubernetes.apply import ApplyError
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._rollout.job import JobTask
 from ..module_utils._rollout.reporter import Reporter
 
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "definition": {"type": "dict", "required": True},
+        "again": {"type": "bool", "default": False},
+        "sweep": {"type": "dict", "default": {}},
+        "timeout": {"type": "int", "default": 900},
+        "progress": {"type": "bool", "default": True},
+        "progress_to": {"type": "path"},
+    },
+}
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "definition": {"type": "dict", "required": True},
-            "again": {"type": "bool", "default": False},
-            "sweep": {"type": "dict", "default": {}},
-            "timeout": {"type": "int", "default": 900},
-            "progress": {"type": "bool", "default": True},
-            "settings": {"type": "dict", "default": {}},
-            "progress_to": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
+
+def run(params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) -> Result:
+    """The Job's end. Lines of progress go to `say`, or where O(progress_to) leads."""
     manifest = params["definition"]
-    with Reporter(params["progress_to"]) as reporter:
+    with Reporter(params["progress_to"], show=say if params["progress"] else None) as reporter:
         task = None
         try:
             if manifest.get("kind") != "Job" or not {"name", "namespace"} <= (manifest.get("metadata") or {}).keys():
                 raise ApplyError(
                     "definition", "is not a Job with a name and a namespace.", "Give it kind: Job, and both."
                 )
-            task = JobTask(connect(module), manifest, reporter, again=params["again"], sweep=params["sweep"])
-            result = task.plan() if module.check_mode else task.run(timeout=params["timeout"])
+            task = JobTask(connect(params), manifest, reporter, again=params["again"], sweep=params["sweep"])
+            result = task.plan() if check_mode else task.run(timeout=params["timeout"])
         except CollectionError as error:
             error.result.setdefault("status", "failed")
-            error.result.update(progress=reporter.lines, seconds=reporter.seconds, changed=bool(task and task.changed))
-            fail(module, error, task.findings if task else None)
-        module.exit_json(**result, progress=reporter.lines, seconds=reporter.seconds)
+            told = {"progress": reporter.lines, "seconds": reporter.seconds}
+            return fail(params, error, task.findings if task else (), changed=bool(task and task.changed), **told)
+        return succeed(params, result.pop("findings"), **result, progress=reporter.lines, seconds=reporter.seconds)
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

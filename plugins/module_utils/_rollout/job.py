@@ -220,4 +220,4 @@ class JobTask:
 
 def _planned(target: Target, message: str) -> dict[str, Any]:
     line = Finding("rollout", Status.OK, target.subject, message)
-    return {"status": "planned", "rolled_back": False, "findings": [line.as_result()]}
+    return {"status": "planned", "rolled_back": False, "findings": [line]}

@@ -16,10 +16,21 @@ from .follow import Gone
 
 
 class Reporter:
-    """Collects the lines of progress, and writes each into a named pipe, if one is given, as it happens."""
+    """Collects the lines of progress, and shows each as it happens.
 
-    def __init__(self, pipe: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    show: prints a line, where this is the process of the run. pipe: path of a named pipe that the run reads, elsewhere.
+    """
+
+    def __init__(
+        self,
+        pipe: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        show: Callable[[str], None] | None = None,
+    ) -> None:
         self._clock = clock
+        self._show = show
+        self._parent = os.getppid()
         self._start = clock()
         self._pipe = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK) if pipe else None
         self.lines: list[str] = []
@@ -39,9 +50,14 @@ class Reporter:
         return round(self._clock() - self._start, 1)
 
     def say(self, text: str) -> None:
-        """Raises Gone when nobody reads the pipe any more."""
+        """Raises Gone when nobody reads any more."""
         line = f"{self.seconds:5.1f} s  {text}"
         self.lines.append(line)
+        if self._show is not None:
+            try:
+                self._show(line)
+            except OSError:
+                raise Gone from None
         if self._pipe is not None:
             try:
                 os.write(self._pipe, line.encode() + b"\n")
@@ -51,9 +67,9 @@ class Reporter:
                 raise Gone from None
 
     def present(self) -> bool:
-        """Whether the pipe's reader is there; without a pipe nobody can tell."""
+        """Whether the reader is there: the run that this process belongs to, or who reads the pipe."""
         if self._pipe is None:
-            return True
+            return self._show is None or os.getppid() == self._parent
         poll = select.poll()
         poll.register(self._pipe, 0)
         return not any(flags & select.POLLERR for _, flags in poll.poll(0))

@@ -221,7 +221,7 @@ class Task:
 
     def _result(self, status: str, message: str) -> dict[str, Any]:
         line = Finding("rollout", Status.OK, self._target.subject, message)
-        findings = [one.as_result() for one in (line, *self.findings)]
+        findings = [line, *self.findings]
         return {"changed": self.changed, "status": status, "rolled_back": False, "findings": findings}
 
 
