@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any, cast
 
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, connect
@@ -89,8 +88,7 @@ class TimedReporter(Reporter):
 
 def cluster(kind: type[Cluster] = Cluster, kubeconfig: Path | None = None) -> Cluster:
     """Access to the lab's cluster, as the module gets it; as its administrator, unless another kubeconfig is given."""
-    module = SimpleNamespace(params={"kubeconfig": str(kubeconfig or os.environ["K8S_AUTH_KUBECONFIG"])})
-    made = connect(cast(Any, module))
+    made = connect({"kubeconfig": str(kubeconfig or os.environ["K8S_AUTH_KUBECONFIG"])})
     made.__class__ = kind
     return made
 

@@ -311,13 +311,14 @@ def playing(file: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
 
 
 def watching() -> bool:
-    """Whether a module that watches this rollout still runs."""
+    """Whether a process of the run, or a module, that watches this rollout still runs."""
     for one in Path("/proc").glob("[0-9]*/environ"):
         try:
             command, environment = one.with_name("cmdline").read_bytes(), one.read_bytes()
         except OSError:
             continue
-        if b"k8s_rollout" in command and os.environ["K8S_AUTH_KUBECONFIG"].encode() in environment:
+        ours = b"k8s_rollout" in command or b"rollout.yml" in command
+        if ours and os.environ["K8S_AUTH_KUBECONFIG"].encode() in environment:
             return True
     return False
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,22 +51,23 @@ class Listener:
 
     def __init__(self) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))
-        self.socket.setblocking(False)
         self.port = self.socket.getsockname()[1]
+        self.was_contacted = False
+        threading.Thread(target=self._hang_up, daemon=True).start()
 
-    @property
-    def was_contacted(self) -> bool:
-        try:
-            self.socket.accept()[0].close()
-        except BlockingIOError:
-            return False
-        return True
+    def _hang_up(self) -> None:
+        """On whoever calls, so that nobody waits for an answer."""
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
+                self.socket.accept()[0].close()
+                self.was_contacted = True
 
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     one = Listener()
     yield one
+    one.socket.shutdown(socket.SHUT_RDWR)
     one.socket.close()
 
 
