@@ -55,7 +55,7 @@ class Nearest:
 
 
 def counts(message: str) -> tuple[Count, ...]:
-    """The scheduler's counts of its sentence (`0/5 nodes are available: 1 Insufficient cpu, 4 …. preemption: …`)."""
+    """The counts in the scheduler's sentence (`0/5 nodes are available: 1 Insufficient cpu, 4 …. preemption: …`)."""
     head = re.split(r"\.?\s*(?:no new claims to deallocate, )?preemption:|\.\s+no new claims to deallocate", message)[0]
     _, _, told = head.partition("nodes are available:")
     found = re.finditer(r"(?:^|,\s*)(\d{1,9}) (.+?)(?=,\s*\d{1,9} |$)", told.strip(" .,\n"), re.DOTALL)

@@ -110,7 +110,7 @@ def killed_by(probe: str) -> Look:
         for event in reversed(seen.events):
             if event.reason == "Killing" and f"failed {probe} probe" in event.message:
                 pod = next((p for p in seen.pods if p.uid == event.uid), None)
-                if pod is None or pod.ready:
+                if pod is None or pod.ready or not pod.containers:
                     continue
                 said = probe_words(seen.events, pod, probe)
                 named = [c for c in pod.containers if f"Container {c.name} " in event.message]
