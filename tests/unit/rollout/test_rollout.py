@@ -29,8 +29,9 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.back import (
 from ansible_collections.portal.stt.plugins.module_utils._rollout.decide import Memory, Verdict, advance, complete
 from ansible_collections.portal.stt.plugins.module_utils._rollout.lookups import Lookups
 from ansible_collections.portal.stt.plugins.module_utils._rollout.past import Past, leftovers, past, without
+from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import Line
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
-from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen, Target, assemble
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Holder, Seen, Target, assemble
 from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 from jinja2 import Environment, StrictUndefined
 
@@ -320,11 +321,11 @@ def test_progress_is_said_once_and_silence_is_broken() -> None:
         memory = step.memory
         said += [(now, line) for line in step.lines]
     assert said == [
-        (0, "pod stt-2-a: scheduled on node gpu-1"),
-        (0, "pod stt-2-a: container started"),
-        (30, "still waiting: pod stt-2-a: container started"),
-        (60, "still waiting: pod stt-2-a: container started"),
-        (90, "still waiting: pod stt-2-a: container started"),
+        (0, Line("scheduled on node gpu-1", "stt-2-a")),
+        (0, Line("container started", "stt-2-a")),
+        (30, Line("still waiting for the container to be ready, for 30 s", "stt-2-a")),
+        (60, Line("still waiting for the container to be ready, for 60 s", "stt-2-a")),
+        (90, Line("still waiting for the container to be ready, for 90 s", "stt-2-a")),
     ]
 
 
@@ -346,8 +347,8 @@ def test_progress_of_a_captured_start() -> None:
     step = advance(Memory(), view, 0, 900)
     assert step.verdict is Verdict.COMPLETE
     name = view.pods[0].name
-    assert f"pod {name}: scheduled on node gpu-node-1" in step.lines
-    assert step.lines[-1] == f"pod {name}: ready"
+    assert Line("scheduled on node gpu-node-1", name) in step.lines
+    assert step.lines[-1] == Line("ready", name)
 
 
 # A captured crash, status by status
@@ -420,7 +421,9 @@ def test_evicted_pods_of_before_are_removed_unless_it_serves() -> None:
 
 
 def test_crashes_of_before_do_not_end_a_start_that_goes_on() -> None:
-    killed = observed.Event("Pod", "a", "uid-a", "Normal", "Killing", "Container stt failed liveness probe, …", 7, SOON)
+    killed = observed.Event(
+        "Pod", "a", "uid-a", "Normal", "Killing", "Container stt failed liveness probe, …", 7, SOON, "e1"
+    )
     first = seen(
         deployment=replace(READY, available=0), pods=(pod("a", ready=False, containers=(CRASHED,)),), events=(killed,)
     )
@@ -436,7 +439,9 @@ def test_crashes_of_before_do_not_end_a_start_that_goes_on() -> None:
 
 
 def test_failed_tries_of_before_do_not_end_a_job_whose_next_one_runs() -> None:
-    said = json.dumps({"error": "The hub has no such revision.", "cause": "HTTP 404", "remedy": "Correct it."})
+    said = json.dumps(
+        {"error": "The hub has no such revision.", "cause": "HTTP 404", "remedy": "Correct it.", "again": False}
+    )
     ended = observed.Container("seed", "img:1", "terminated", exit=Exit(12, "Error", said, SOON))
     failed = pod("seed-a", "j", phase="Failed", ready=False, containers=(ended,))
     downloads = pod("seed-b", "j", containers=(replace(LOADING, name="seed"),))
@@ -460,15 +465,24 @@ def test_the_pod_of_a_job_that_did_its_work_is_left_alone(conditions: dict[str, 
     assert advance(Memory(), view, 60, 900).verdict is (Verdict.COMPLETE if conditions else Verdict.WAITING)
 
 
+OLLAMA = Holder("llm", "ollama", 1, "nvidia.com/gpu", "gpu-1")
+
+
 @pytest.mark.parametrize(
     ("line", "neighbours"),
     [
-        ("RuntimeError: CUDA failed with error out of memory", ("llm/ollama: 1 nvidia.com/gpu on gpu-1",)),
-        ("cublasCreate failed with CUBLAS_STATUS_ALLOC_FAILED", ("llm/ollama: 1 nvidia.com/gpu on gpu-1",)),
+        (
+            "RuntimeError: CUDA failed with error out of memory",
+            (OLLAMA,),
+        ),
+        (
+            "cublasCreate failed with CUBLAS_STATUS_ALLOC_FAILED",
+            (OLLAMA,),
+        ),
         ("RuntimeError: no kernel image is available for execution on the device", None),
     ],
 )
-def test_who_sits_on_a_card_is_asked_when_it_is_full(line: str, neighbours: tuple[str, ...] | None) -> None:
+def test_who_sits_on_a_card_is_asked_when_it_is_full(line: str, neighbours: tuple[Holder, ...] | None) -> None:
     class Told(Recorded):
         """Has a log, and a pod of somebody else on the node."""
 
@@ -525,7 +539,9 @@ def test_a_pod_that_was_replaced_is_not_judged(monkeypatch: pytest.MonkeyPatch) 
 
     inboxes: list[SimpleQueue[Any]] = []
     monkeypatch.setattr(_follow, "Watches", Told)
-    outcome = _follow.Follower(cast(Any, None), target, said.append, begin=begin).run(deployment, 10)
+    outcome = _follow.Follower(cast(Any, None), target, lambda line, pod="": said.append(line), begin=begin).run(
+        deployment, 10
+    )
     assert (outcome.verdict, outcome.diagnosis) == (Verdict.COMPLETE, None)
 
 
