@@ -17,7 +17,13 @@ THINGS: dict[str, str] = {
     # image, nodes and the verdict
     "accept_unknown": "accept_unknown",
     "compute_type": "compute_type",
-    # the options of modules
+    # the server and its models
+    "hub.endpoint": "HF_ENDPOINT",
+    # nfs_export
+    "allow_world": "allow_world",
+    "directories": "directories",
+    "install_server": "your playbook",
+    "min_free_mib": "min_free_mib",
     "when_covered": "when_covered",
 }
 """Thing → how it is called where nobody has said which variable sets it: a field's path or an option's name."""

@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   image:
     description: The reference, as docker and Kubernetes write it.
@@ -149,35 +150,40 @@ findings:
       evidence: []
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, Finding, fail
+from ..module_utils._findings import SETTINGS, CollectionError, Finding, Result, fail, leave, succeed
 from ..module_utils._image.oci import findings, parse_reference
 from ..module_utils._image.registry import Access, Repository, mirror_addresses, secret_config
 from ..module_utils._kubernetes.cluster import connect
 
+_SECRET = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 
-def main() -> None:
-    secret_spec = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "image": {"type": "str", "required": True},
-            "platform": {"type": "str", "default": "linux/amd64"},
-            "variants": {"type": "bool", "default": False},
-            "docker_config": {"type": "path"},
-            "pull_secret": {"type": "dict", "options": secret_spec},
-            "mirrors": {"type": "dict", "default": {}},
-            "plain_http": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "image": {"type": "str", "required": True},
+        "platform": {"type": "str", "default": "linux/amd64"},
+        "variants": {"type": "bool", "default": False},
+        "docker_config": {"type": "path"},
+        "pull_secret": {"type": "dict", "options": _SECRET},
+        "mirrors": {"type": "dict", "default": {}},
+        "plain_http": {"type": "bool", "default": False},
+    },
+}
+
+
+def run(params: Mapping[str, Any], **_: Any) -> Result:
+    """The image, and its variants where they are asked for."""
     found: list[Finding] = []
     try:
         reference = parse_reference(params["image"])
-        secret = secret_config(connect(module), **params["pull_secret"]) if params["pull_secret"] else {}
+        secret = secret_config(connect(params), **params["pull_secret"]) if params["pull_secret"] else {}
         mirrors = mirror_addresses(params["mirrors"])
         access = Access(params["docker_config"] or "", secret, mirrors, params["plain_http"])
         repository = Repository(reference, access)
@@ -185,13 +191,13 @@ def main() -> None:
         found += findings(image, reference)
         variants, lost = repository.variants(params["platform"]) if params["variants"] else ([], [])
     except CollectionError as error:
-        fail(module, error, found)
-    module.exit_json(
-        changed=False,
-        image=image.as_result(),
-        variants=[variant.as_result() for variant in variants],
-        findings=[finding.as_result() for finding in [*found, *lost]],
-    )
+        return fail(params, error, found)
+    shown = [variant.as_result() for variant in variants]
+    return succeed(params, [*found, *lost], image=image.as_result(), variants=shown)
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":
