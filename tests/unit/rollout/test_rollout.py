@@ -34,7 +34,7 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.past import Pa
 from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import Line
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
 from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Holder, Seen, Target, assemble
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task, _outside
 from jinja2 import Environment, StrictUndefined
 
 from lab.faults import table
@@ -269,6 +269,7 @@ def test_nothing_comes_back_in_vain(about: tuple[str, ...], outside: bool, expec
     back = task(cluster)
     assert back._go_back(outcome, outcome.diagnosis, 1) == f"Revision 1 was not brought back: {expected}"
     assert (cluster.changes, back.rolled_back) == ([], False)
+    assert _outside(outcome, outcome.diagnosis)
 
 
 def test_what_differs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +280,7 @@ def test_what_differs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Recorded({DEPLOYMENT: {**deployment, "spec": {"selector": {}, "template": template}}})
     back = task(cluster)
     monkeypatch.setattr(back, "_follow", lambda *_: replace(outcome, verdict=Verdict.COMPLETE, diagnosis=None))
+    assert not _outside(outcome, outcome.diagnosis)
     said = back._go_back(outcome, outcome.diagnosis, 1)
     assert (said, back.rolled_back) == ("Revision 1 is back and serves, after 1 s.", True)
 
