@@ -611,7 +611,8 @@ class _Client:
                 f"image {reference}",
                 f"{self._url} does not give access{said}: the repository is private, or does not exist (a registry "
                 "does not tell which).",
-                f"Check the name; for a private one give [docker_config] or [pull_secret] with a login for {self._host}.",
+                "Check the name; for a private one give [docker_config] or [pull_secret] with a login for "
+                f"{self._host}.",
                 status=status,
             )
         if status == 429:
