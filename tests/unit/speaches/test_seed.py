@@ -85,6 +85,7 @@ def test_a_bad_endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
             "cause": "It has to begin with http:// or https://.",
             "remedy": "Leave it unset for https://huggingface.co.",
             "code": 2,
+            "again": False,
         },
     )
 
