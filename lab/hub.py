@@ -18,8 +18,10 @@ import argparse
 import asyncio
 import hashlib
 import json
+import random
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -57,6 +59,36 @@ def client() -> Path:
         subprocess.run([python, *pip, f"huggingface-hub=={CLIENT}"], check=True)
         (venv / "ready").touch()
     return python
+
+
+def small_model(folder: Path, size: int = 100_000, mels: int = 80) -> dict[str, Path]:
+    """The files of a model as its loaders look at them, with noise for weights; model.bin has `size` bytes.
+
+    By name, as they lie in the folder. CTranslate2's format: python/ctranslate2/specs/model_spec.py.
+    """
+
+    def variable(name: str, shape: tuple[int, ...], data: bytes) -> bytes:
+        label = f"{name}\0".encode()
+        head = struct.pack(f"<H{len(label)}sB{len(shape)}I", len(label), label, len(shape), *shape)
+        return head + struct.pack("<BI", 1, len(data)) + data
+
+    conv1 = variable("encoder/conv1/weight", (1, mels, 3), bytes(3 * mels))
+    kind = b"WhisperSpec\0"
+    head = struct.pack(f"<IH{len(kind)}sII", 6, len(kind), kind, 3, 2) + conv1
+    rest = size - len(head) - len(variable("noise", (0,), b"")) - 4
+    noise = variable("noise", (rest,), random.Random(1).randbytes(rest))
+    card = "---\nlibrary_name: ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n"
+    files = {
+        "model.bin": head + noise + struct.pack("<I", 0),
+        "README.md": card.encode(),
+        "config.json": b'{"suppress_ids": []}\n',
+        "preprocessor_config.json": json.dumps({"feature_size": mels}).encode(),
+        "tokenizer.json": b'{"model": {"type": "BPE"}}\n',
+        "vocabulary.json": b'["<|endoftext|>"]\n',
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in files}
 
 
 @dataclass

@@ -58,6 +58,7 @@ import functools
 import hashlib
 import http.client
 import json
+import math
 import os
 import re
 import shutil
@@ -65,6 +66,7 @@ import signal
 import socket
 import ssl
 import stat
+import struct
 import sys
 import tarfile
 import threading
@@ -109,8 +111,12 @@ REDIRECTS = 5
 DESCRIPTION = 4_000_000
 """Bytes of a model's description by the hub: 10,000 files and more."""
 DESCRIPTION_S = 60
-LARGEST, LARGEST_TEXT = 1 << 36, 1 << 28
+LARGEST, LARGEST_TEXT = 1 << 36, 1 << 26
 """Bytes of model.bin, and of any other file: Whisper large has 6 GB in float32, and 3 MB of tokenizer."""
+NEWEST_FORMAT = 6
+"""The version of CTranslate2's binary format up to 4.5; a newer one is left to the server to judge."""
+WIDTHS = (4, 1, 2, 4, 2, 2)
+"""Bytes of CTranslate2's data types by number: float32, int8, int16, int32, float16, bfloat16 (types.h)."""
 RESULT = 4096
 MODELS_RESULT = 3000
 """Of the bytes of a result, those for the models; the rest is for what went wrong."""
@@ -251,6 +257,7 @@ def seed(wanted: Wanted, cache: Path, hub: Hub) -> Result:
         _heal(cache)
         known = _known(repo, wanted)
         if known and _served(repo, known, wanted.model):
+            _check_model(wanted.model, repo, known.files)
             say(f"{wanted.model}: present at {known.revision}, {len(known.files)} files; nothing to do")
             return Result(wanted.model, known.revision, "present", 0)
         (repo / "blobs").mkdir(parents=True, exist_ok=True)
@@ -269,7 +276,13 @@ def seed(wanted: Wanted, cache: Path, hub: Hub) -> Result:
 
 def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Result:
     started = time.monotonic()
-    snapshot = known or hub.snapshot(wanted.model, wanted.revision)
+    try:
+        snapshot = known or hub.snapshot(wanted.model, wanted.revision)
+    except Fault as fault:
+        adopted = _adopt(wanted, repo) if fault.passing else None
+        if not adopted:
+            raise
+        return adopted
     _check_names(wanted.model, [file.name for file in snapshot.files], f"revision {snapshot.revision}")
     _sweep(repo, snapshot.files)
     if known is None:
@@ -294,6 +307,7 @@ def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Resu
             _obtain(hub, wanted.model, snapshot.revision, repo, file, progress)
             if file.name == "README.md":
                 _check_card(wanted.model, repo / "blobs" / file.digest)
+    _check_model(wanted.model, repo, snapshot.files)
     _publish(repo, snapshot)
     seconds = time.monotonic() - started
     say(
@@ -301,6 +315,46 @@ def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Resu
         f"{progress.received / MB:.1f} MB downloaded in {seconds:.0f} s"
     )
     return Result(wanted.model, snapshot.revision, "downloaded", progress.received)
+
+
+def _adopt(wanted: Wanted, repo: Path) -> Result | None:
+    """Takes over what the hub's own library has left on the volume, where that is whole; None where it is not."""
+    snapshot = _linked(wanted, repo)
+    if snapshot is None:
+        return None
+    progress = _progress(wanted.model, snapshot.files)
+    with _every(TICK_S, progress.print):
+        if not all(progress.kept(repo / "blobs" / file.digest, file) for file in snapshot.files):
+            return None
+    try:
+        _check_names(wanted.model, [file.name for file in snapshot.files], f"revision {snapshot.revision}")
+        _check_model(wanted.model, repo, snapshot.files)
+    except Fault as unfit:
+        say(unfit.error)
+        return None
+    _record(repo, snapshot, wanted.revision or UNSET)
+    _publish(repo, snapshot)
+    say(f"{wanted.model}: {snapshot.revision} is on the volume, {len(snapshot.files)} files verified; now recorded")
+    return Result(wanted.model, snapshot.revision, "present", 0)
+
+
+def _linked(wanted: Wanted, repo: Path) -> Snapshot | None:
+    """The snapshot in the hub's cache layout: each file a link to a blob whose name is its digest."""
+    try:
+        revision = wanted.revision or UNSET
+        if not _is_hex(revision, 40):
+            revision = (repo / "refs" / revision).read_text().strip()
+        if not _is_hex(revision, 40):
+            return None
+        blobs = (repo / "blobs").resolve()
+        entries: list[Mapping[str, object]] = []
+        for path in sorted((repo / "snapshots" / revision).iterdir()):
+            blob = path.resolve()
+            if _is_wanted(path.name) and blob.parent == blobs:
+                entries.append({"name": path.name, "size": blob.stat().st_size, "digest": blob.name})
+        return Snapshot(revision, _checked(entries))
+    except (OSError, UnicodeError, NoHub):
+        return None
 
 
 def _obtain(hub: Hub, model: str, revision: str, repo: Path, file: File, progress: Progress) -> None:
@@ -709,6 +763,7 @@ def _import(wanted: Wanted, repo: Path) -> Result:
                 files.append(_copy(part, repo, progress))
                 if part.name == "README.md":
                     _check_card(wanted.model, repo / "blobs" / files[0].digest)
+    _check_model(wanted.model, repo, files)
     listing = "".join(f"{file.digest}  {file.name}\n" for file in sorted(files, key=lambda file: file.name))
     snapshot = Snapshot(hashlib.sha1(listing.encode()).hexdigest(), tuple(files))
     _record(repo, snapshot, _import_key(source))
@@ -967,8 +1022,25 @@ def _check_names(model: str, names: Sequence[str], where: str) -> None:
 
 
 def _check_card(model: str, readme: Path) -> None:
-    front = re.match(r"\ufeff?---\r?\n(.*?)\n---", readme.read_text(errors="replace"), re.DOTALL)
-    lacking = [word for word in CARD if not front or word not in front.group(1)]
+    """The card as the server reads it (hf_utils.py; ModelCard of huggingface_hub)."""
+    import yaml
+
+    front = re.match(r"\s*---[\r\n]+(.*?)[\r\n]+---(?:\r?\n|$)", readme.read_text(errors="replace"), re.DOTALL)
+    try:
+        card = yaml.safe_load(front.group(1)) if front else {}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        card = {}
+    card = card if isinstance(card, dict) else {}
+    tags = card.get("tags") if isinstance(card.get("tags"), list) else []
+    library, task = CARD
+    lacking = [
+        word
+        for word, given in (
+            (library, card.get("library_name") or card.get("library")),
+            (task, card.get("pipeline_tag")),
+        )
+        if word != given and word not in (tags or [])
+    ]
     if lacking:
         raise Fault(
             31,
@@ -977,6 +1049,122 @@ def _check_card(model: str, readme: Path) -> None:
             "automatic-speech-recognition.",
             "Choose a conversion whose card says so, or add library_name and pipeline_tag to a local copy's card.",
         )
+
+
+class Unfit(ValueError):
+    """A file that the server could not load; the message is a sentence about it without its end."""
+
+
+def _check_model(model: str, repo: Path, files: Sequence[File]) -> None:
+    """Raises Fault (31) unless the server can load these files: everything that it, CTranslate2 and faster-whisper
+    look at when they do."""
+    paths = {file.name: repo / "blobs" / file.digest for file in files}
+    _check_card(model, paths["README.md"])
+    try:
+        mels = _mel_bins(paths["model.bin"])
+        _object(paths["config.json"], "config.json")
+        if not isinstance(_object(paths["tokenizer.json"], "tokenizer.json").get("model"), dict):
+            raise Unfit("tokenizer.json has no model in it")
+        _check_vocabulary(paths)
+        features = (
+            _object(paths["preprocessor_config.json"], "preprocessor_config.json")
+            if "preprocessor_config.json" in paths
+            else None
+        )
+    except Unfit as unfit:
+        raise Fault(
+            31,
+            f"{model} cannot be served: {unfit}.",
+            "The files are what their digests say, so they were published or copied like this.",
+            "Choose another revision or another conversion, or repair the local copy.",
+        ) from unfit
+    made = 80 if features is None else features.get("feature_size", 80)  # faster-whisper's default
+    if mels and made != mels:
+        lacking = "there is no preprocessor_config.json" if features is None else "preprocessor_config.json has another"
+        raise Fault(
+            31,
+            f"{model} cannot be served: its model.bin takes {mels} mel bins, and {lacking}.",
+            f"The server would make {_shown(made)} of them and answer every request with an error.",
+            f"Choose a revision with a preprocessor_config.json whose feature_size is {mels}, or add that of the model "
+            "it was converted from to a local copy.",
+        )
+
+
+def _object(path: Path, name: str) -> dict[str, Any]:
+    try:
+        given = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise Unfit(f"{name} is no JSON object")
+    return given
+
+
+def _check_vocabulary(paths: Mapping[str, Path]) -> None:
+    """One of the two forms that CTranslate2 reads (models/model_factory, vocabulary.cc)."""
+    try:
+        if "vocabulary.json" in paths:
+            words = json.loads(paths["vocabulary.json"].read_bytes())
+        elif "vocabulary.txt" in paths:
+            words = paths["vocabulary.txt"].read_text("utf-8").splitlines()
+        else:
+            raise Unfit("it has neither vocabulary.json nor vocabulary.txt")
+    except Unfit:
+        raise
+    except (ValueError, RecursionError):
+        words = None
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise Unfit("its vocabulary is no list of words")
+
+
+def _mel_bins(path: Path) -> int:
+    """How many mel bins the weights take; 0 where they do not say. Raises Unfit unless the file is as long as its
+    headers say: CTranslate2's format (python/ctranslate2/specs/model_spec.py, src/models/model.cc), of which only
+    the headers are read."""
+    size = path.stat().st_size
+    with path.open("rb") as source:
+        read = functools.partial(_numbers, source)
+        (version,) = read("I")
+        if not 1 <= version <= 100:
+            raise Unfit("model.bin is not in CTranslate2's format")
+        if version > NEWEST_FORMAT:
+            return 0
+        kind = _name(source) if version >= 2 else "WhisperSpec"
+        if kind != "WhisperSpec":
+            raise Unfit(f"model.bin is no Whisper model, but {_shown(kind)}")
+        count = read("II")[1] if version >= 2 else read("I")[0]
+        mels = 0
+        for _ in range(count):
+            name = _name(source)
+            shape = read(f"{read('B')[0]}I")
+            kind_or_width, length = read("BI")
+            if version < 4:
+                length *= kind_or_width
+            elif kind_or_width < len(WIDTHS) and length != math.prod(shape) * WIDTHS[kind_or_width]:
+                raise Unfit(f"model.bin is damaged: {_shown(name)} is not as long as its shape")
+            if name == "encoder/conv1/weight" and len(shape) == 3:
+                mels = shape[1]
+            if source.seek(length, os.SEEK_CUR) > size:
+                raise Unfit(f"model.bin is cut off: {size} bytes are less than it says of itself")
+        for _ in range(2 * read("I")[0] if version >= 3 else 0):
+            _name(source)
+        if source.tell() != size:
+            raise Unfit(f"model.bin has {size} bytes, and says of itself that it has {source.tell()}")
+    return mels
+
+
+def _numbers(source: IO[bytes], kinds: str) -> tuple[int, ...]:
+    """Numbers as CTranslate2 writes them: little-endian without gaps."""
+    data = source.read(struct.calcsize(f"<{kinds}"))
+    try:
+        return struct.unpack(f"<{kinds}", data)
+    except struct.error:
+        raise Unfit("model.bin is cut off: it ends within what it says of itself") from None
+
+
+def _name(source: IO[bytes]) -> str:
+    (length,) = _numbers(source, "H")
+    return bytes(_numbers(source, f"{length}B")).rstrip(b"\0").decode(errors="replace")
 
 
 @contextlib.contextmanager
