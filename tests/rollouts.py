@@ -17,8 +17,10 @@ from typing import Any, cast
 
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, connect
 from ansible_collections.portal.stt.plugins.module_utils._rollout.back import MANAGER
-from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError, Target
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError
+from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Target
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 
 from lab import api, node, simulated
 from lab.faults import SIMULATED, Fault, Manifest, table

@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping
 
 THINGS: dict[str, str] = {
+    # the server and its models
+    "hub.endpoint": "HF_ENDPOINT",
     # nfs_export
     "allow_world": "allow_world",
     "directories": "directories",

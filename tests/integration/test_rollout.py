@@ -23,7 +23,8 @@ import yaml
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes import watch as _watch
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError
 from ansible_collections.portal.stt.plugins.module_utils._rollout.back import MANAGER
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 from ansible_collections.portal.stt.plugins.modules import k8s_rollout
 
 from lab import api, controlplane, processes

@@ -13,7 +13,7 @@ from typing import Any
 
 Object = Mapping[str, Any]
 SERVED = "portal-stt/served"
-"""Annotation of a ReplicaSet: when its rollout was last found complete, and its uid (see `_rollout.served`)."""
+"""Annotation of a ReplicaSet: when its rollout was last found complete, and its uid (see `_rollout/back.py`)."""
 
 REVISION = "deployment.kubernetes.io/revision"
 
@@ -199,42 +199,6 @@ class Node:
     taints: tuple[Taint, ...]
     labels: Mapping[str, str]
     allocatable: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Everything known about one rollout at one moment.
-
-    kind, namespace, name: the Deployment or Job that is awaited.
-    current: the ReplicaSet of the wanted template; None until the controller has made it.
-    pods: of `current`, or of the Job; oldest first.
-    old_pods: of other revisions, while they run or stop.
-    events: about any of these objects, and the claims; oldest first.
-    nodes: those that pods are on, and, once a pod could not be scheduled, all that its selector asks for.
-    logs: last lines of containers, by (pod uid, container).
-    neighbours: pods of the whole cluster that hold GPUs (``namespace/name: n on NODE``); None when not asked yet.
-    usage: memory by container, as the cluster's metrics had it last; empty where there are none.
-    """
-
-    kind: str
-    namespace: str
-    name: str
-    deployment: Deployment | None = None
-    job: Job | None = None
-    revisions: tuple[ReplicaSet, ...] = ()
-    current: ReplicaSet | None = None
-    pods: tuple[Pod, ...] = ()
-    old_pods: tuple[Pod, ...] = ()
-    events: tuple[Event, ...] = ()
-    claims: Mapping[str, Claim] = field(default_factory=dict)
-    nodes: Mapping[str, Node] = field(default_factory=dict)
-    logs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    neighbours: tuple[str, ...] | None = None
-    usage: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def subject(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
 
 
 def condition(raw: Object) -> Condition:

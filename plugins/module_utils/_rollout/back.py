@@ -2,19 +2,61 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""The manifests that bring something back: a Deployment's earlier revision, a Job that had failed."""
+"""The way back: which revision served before, and the manifests that bring it, or a Job that had failed, back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from .._kubernetes.objects import Object, ReplicaSet, same_template
-from .decide import FRESH_SECONDS
+from .past import FRESH_SECONDS
+from .seen import Seen
 
 MANAGER = "portal-stt"
 _JOB_LABELS = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
+
+
+def earlier(seen: Seen, at_first: Seen) -> ReplicaSet | None:
+    """The revision that served before the current one: what a rollback goes back to; None when there is none.
+
+    It is the one that had a ready pod when the watch began (`at_first`), whoever had brought it there. Where no such
+    pod was left (with Recreate an old pod may be gone before the watch begins), it is the one with the latest mark.
+    """
+    new = seen.current.uid if seen.current else ""
+    ready = {pod.owner for pod in at_first.old_pods if pod.ready}
+    # Two of them: a rollout that was not complete. The one with a mark has been.
+    serving = [one for one in seen.revisions if one.uid in ready and one.uid != new]
+    if serving:
+        return max(serving, key=lambda one: (served(one), one.revision))
+    last = max(filter(served, seen.revisions), key=served, default=None)
+    return None if last is None or last.uid == new else last
+
+
+def served(revision: ReplicaSet) -> str:
+    """When a revision was last found complete, as its mark says; empty when it has none of its own.
+
+    `kubectl rollout undo` copies the marks of a ReplicaSet to the Deployment, whose controller copies them to each
+    newer ReplicaSet. So a mark names the ReplicaSet that it is about, and one that names another or none is no mark.
+    """
+    when, _, uid = revision.served.partition(" ")
+    return when if uid == revision.uid else ""
+
+
+def mark(revision: ReplicaSet, now: datetime) -> str:
+    """The mark of a revision that is complete now (time with a time zone); see `served`."""
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {revision.uid}"
+
+
+def unmarked(seen: Seen) -> bool:
+    """Whether the current revision, found complete, has to be marked as the one that served last.
+
+    Not without a pod: a Deployment of no replicas is complete, and nothing has served.
+    """
+    if seen.current is None or not any(pod.ready and not pod.deleting for pod in seen.pods):
+        return False
+    return not served(seen.current) or served(seen.current) < max(map(served, seen.revisions), default="")
 
 
 def earlier_manifest(deployment: Object, revision: ReplicaSet) -> dict[str, Any]:

@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
-from .._kubernetes.objects import Container, Pod, ReplicaSet, Seen
 from .diagnosis import NEVER, Diagnosis, diagnose, unknown
+from .seen import Seen
 
 FLICKER_SECONDS = 10.0
 """A cause that is out of sight for less than this is still the same one: states change between two tries."""
@@ -21,8 +20,6 @@ FLICKER_SECONDS = 10.0
 SETTLED_SECONDS = 2.0
 """A cause that may pass is worth a line when it has lasted so long."""
 
-FRESH_SECONDS = 30.0
-"""A pod younger than this was made for this run."""
 
 QUIET_SECONDS = 30.0
 """After so long without a line, one says what is being waited for."""
@@ -119,128 +116,6 @@ def complete(seen: Seen) -> bool:
     counts = wanted.updated == wanted.replicas == wanted.available == wanted.wanted
     ready = sum(1 for pod in seen.pods if pod.ready and not pod.deleting)
     return counts and ready >= wanted.wanted and not any(not pod.finished for pod in seen.old_pods)
-
-
-def earlier(seen: Seen, at_first: Seen) -> ReplicaSet | None:
-    """The revision that served before the current one: what a rollback goes back to; None when there is none.
-
-    It is the one that had a ready pod when the watch began (`at_first`), whoever had brought it there. Where no such
-    pod was left (with Recreate an old pod may be gone before the watch begins), it is the one with the latest mark.
-    """
-    new = seen.current.uid if seen.current else ""
-    ready = {pod.owner for pod in at_first.old_pods if pod.ready}
-    # Two of them: a rollout that was not complete. The one with a mark has been.
-    serving = [one for one in seen.revisions if one.uid in ready and one.uid != new]
-    if serving:
-        return max(serving, key=lambda one: (served(one), one.revision))
-    last = max(filter(served, seen.revisions), key=served, default=None)
-    return None if last is None or last.uid == new else last
-
-
-def served(revision: ReplicaSet) -> str:
-    """When a revision was last found complete, as its mark says; empty when it has none of its own.
-
-    `kubectl rollout undo` copies the marks of a ReplicaSet to the Deployment, whose controller copies them to each
-    newer ReplicaSet. So a mark names the ReplicaSet that it is about, and one that names another or none is no mark.
-    """
-    when, _, uid = revision.served.partition(" ")
-    return when if uid == revision.uid else ""
-
-
-def mark(revision: ReplicaSet, now: datetime) -> str:
-    """The mark of a revision that is complete now (time with a time zone); see `served`."""
-    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {revision.uid}"
-
-
-def unmarked(seen: Seen) -> bool:
-    """Whether the current revision, found complete, has to be marked as the one that served last.
-
-    Not without a pod: a Deployment of no replicas is complete, and nothing has served.
-    """
-    if seen.current is None or not any(pod.ready and not pod.deleting for pod in seen.pods):
-        return False
-    return not served(seen.current) or served(seen.current) < max(map(served, seen.revisions), default="")
-
-
-def leftovers(seen: Seen, now: datetime) -> tuple[Pod, ...]:
-    """Pods of the current revision that had failed before the watch began; `now` with a time zone.
-
-    Their back-off has grown up to minutes, and their status tells of a cause that may be gone.
-    """
-    if complete(seen):
-        return ()
-    return tuple(pod for pod in seen.pods if _old(pod, now) and _has_failed(seen, pod))
-
-
-def _has_failed(seen: Seen, pod: Pod) -> bool:
-    """Whether a pod, looked at alone, is what a diagnosis is about, and has nothing that runs and may become ready.
-
-    A Job's pod that has ended backs off no longer: its controller makes another one, or needs none.
-    """
-    if not pod.node or pod.ready or (seen.job and pod.finished):
-        return False
-    runs = [one.state == "running" for one in pod.containers]
-    loads = any(one.state == "running" and not one.started for one in pod.containers)
-    if loads or (runs and all(runs)):
-        return False
-    found = diagnose(replace(seen, pods=(pod,)))
-    if found is None or found[1].patience is NEVER:
-        return False
-    diagnosis, _, ripe = found
-    return (ripe or pod.finished) and diagnosis.where in (f"pod {pod.name}", f"pod {pod.name} on node {pod.node}")
-
-
-def _old(pod: Pod, now: datetime) -> bool:
-    return (now - datetime.fromisoformat(pod.created)).total_seconds() > FRESH_SECONDS
-
-
-@dataclass(frozen=True)
-class Past:
-    """What had happened before the watch began. It is not judged: its cause may be gone.
-
-    pods: uids of those that are out of the question: removed, or a Job's failed tries while another one runs.
-    containers: those that ran then, by (pod uid, name). told: counts of events, by (pod uid, reason, message).
-    """
-
-    pods: frozenset[str] = frozenset()
-    containers: Mapping[tuple[str, str], Container] = field(default_factory=dict)
-    told: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-
-
-def past(first: Seen, removed: Iterable[Pod], now: datetime) -> Past:
-    """The past of the first view. removed: pods that were deleted since; now: with a time zone."""
-    out = {pod.uid for pod in removed}
-    if first.job and any(not pod.finished for pod in first.pods):
-        out |= {pod.uid for pod in first.pods if pod.phase == "Failed" and _old(pod, now)}
-    left = [pod for pod in first.pods if pod.uid not in out and _old(pod, now)]
-    running = {(pod.uid, one.name): one for pod in left for one in pod.containers if one.state == "running"}
-    uids = {uid for uid, _ in running}
-    told = {
-        (one.uid, one.reason, one.message): one.count
-        for one in first.events
-        if one.uid in uids and one.reason in ("Killing", "Unhealthy")
-    }
-    return Past(frozenset(out), running, told)
-
-
-def without(seen: Seen, before: Past) -> Seen:
-    """The view, with nothing in it that had happened before: a container that ran then counts its ends from there."""
-    pods = tuple(
-        replace(
-            pod, containers=tuple(_since(one, before.containers.get((pod.uid, one.name))) for one in pod.containers)
-        )
-        for pod in seen.pods
-        if pod.uid not in before.pods
-    )
-    events = (replace(e, count=e.count - before.told.get((e.uid, e.reason, e.message), 0)) for e in seen.events)
-    return replace(seen, pods=pods, events=tuple(event for event in events if event.count > 0))
-
-
-def _since(container: Container, before: Container | None) -> Container:
-    if before is None:
-        return container
-    ended = None if container.exit == before.exit else container.exit
-    return replace(container, restarts=max(0, container.restarts - before.restarts), exit=ended)
 
 
 def remarks(seen: Seen) -> Iterator[tuple[str, str]]:

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import select
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 from .._findings import Finding, Status
 from .._kubernetes import objects as observed
 from .._kubernetes.cluster import Cluster, ClusterError, label_selector
-from .._kubernetes.objects import SERVED, Object, ReplicaSet, Seen
+from .._kubernetes.objects import SERVED, Object, ReplicaSet
 from .._kubernetes.watch import Answer, insist
-from .back import MANAGER, earlier_manifest, exact_template, job_manifest, stuck
-from .decide import Past, Verdict, earlier, leftovers, mark, past, unmarked
+from .back import MANAGER, earlier, earlier_manifest, exact_template, job_manifest, mark, stuck, unmarked
+from .decide import Verdict
 from .diagnosis import Diagnosis
-from .follow import Follower, Gone, Outcome, RolloutError, Target
+from .follow import Follower, Gone, Outcome, RolloutError
+from .past import Past, leftovers, past
+from .reporter import Reporter
+from .seen import Seen, Target
 
 RETRIED = "portal-stt/retried"
 """Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
@@ -34,50 +34,6 @@ RESULT = "portal-stt/result"
 """Annotation of a Job: the last words of the pod that succeeded, which outlive the pod."""
 
 DELETE_SECONDS = 30.0
-
-
-class Reporter:
-    """Collects the lines of progress, and writes each into a named pipe, if one is given, as it happens."""
-
-    def __init__(self, pipe: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._start = clock()
-        self._pipe = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK) if pipe else None
-        self.lines: list[str] = []
-
-    def __enter__(self) -> Reporter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pipe is not None:
-            os.close(self._pipe)
-
-    @property
-    def seconds(self) -> float:
-        """Since the beginning, to a tenth."""
-        return round(self._clock() - self._start, 1)
-
-    def say(self, text: str) -> None:
-        """Raises Gone when nobody reads the pipe any more."""
-        line = f"{self.seconds:5.1f} s  {text}"
-        self.lines.append(line)
-        if self._pipe is not None:
-            try:
-                os.write(self._pipe, line.encode() + b"\n")
-            except BlockingIOError:
-                pass  # a reader so slow misses a line; it is in the result
-            except BrokenPipeError:
-                raise Gone from None
-
-    def present(self) -> bool:
-        """Whether the pipe's reader is there; without a pipe nobody can tell."""
-        if self._pipe is None:
-            return True
-        poll = select.poll()
-        poll.register(self._pipe, 0)
-        return not any(flags & select.POLLERR for _, flags in poll.poll(0))
 
 
 class Task:
@@ -265,7 +221,7 @@ class Task:
 
     def _result(self, status: str, message: str) -> dict[str, Any]:
         line = Finding("rollout", Status.OK, self._target.subject, message)
-        findings = [one.as_result() for one in (line, *self.findings)]
+        findings = [line, *self.findings]
         return {"changed": self.changed, "status": status, "rolled_back": False, "findings": findings}
 
 

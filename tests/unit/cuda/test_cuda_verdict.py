@@ -7,17 +7,15 @@ from datetime import date
 from typing import Any
 
 import pytest
+from ansible_collections.portal.stt.plugins.module_utils._cuda.advice import advise, findings, table
 from ansible_collections.portal.stt.plugins.module_utils._cuda.ctranslate2 import Fit, fit
 from ansible_collections.portal.stt.plugins.module_utils._cuda.verdict import (
     CudaImage,
     Kind,
     Terms,
-    advise,
-    findings,
     judge,
     judge_all,
     mode_of,
-    table,
 )
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
 from ansible_collections.portal.stt.plugins.module_utils._gpu.node import Card, GpuNode

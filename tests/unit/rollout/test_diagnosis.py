@@ -14,11 +14,11 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.objects imp
     Container,
     Event,
     Exit,
-    Seen,
     Taint,
     Toleration,
 )
 from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import RULES, diagnose, unknown
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen
 
 CAPTURED = Path(__file__).parents[2] / "fixtures" / "faults"
 

@@ -14,32 +14,24 @@ import pytest
 import yaml
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes import objects as observed
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError
-from ansible_collections.portal.stt.plugins.module_utils._kubernetes.objects import (
-    Condition,
-    Exit,
-    Pod,
-    ReplicaSet,
-    Seen,
-)
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.objects import Condition, Exit, Pod, ReplicaSet
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.watch import Changed, Listed
 from ansible_collections.portal.stt.plugins.module_utils._rollout import follow as _follow
-from ansible_collections.portal.stt.plugins.module_utils._rollout.back import earlier_manifest, job_manifest, stuck
-from ansible_collections.portal.stt.plugins.module_utils._rollout.decide import (
-    Memory,
-    Past,
-    Verdict,
-    advance,
-    complete,
+from ansible_collections.portal.stt.plugins.module_utils._rollout.back import (
     earlier,
-    leftovers,
+    earlier_manifest,
+    job_manifest,
     mark,
-    past,
     served,
+    stuck,
     unmarked,
-    without,
 )
-from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import Target, assemble
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._rollout.decide import Memory, Verdict, advance, complete
+from ansible_collections.portal.stt.plugins.module_utils._rollout.lookups import Lookups
+from ansible_collections.portal.stt.plugins.module_utils._rollout.past import Past, leftovers, past, without
+from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen, Target, assemble
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 from jinja2 import Environment, StrictUndefined
 
 from lab.faults import table
@@ -488,7 +480,7 @@ def test_who_sits_on_a_card_is_asked_when_it_is_full(line: str, neighbours: tupl
     cluster = Told({"/api/v1/pods": {"items": [ollama]}})
     view = seen(pods=(pod(ready=False, containers=(replace(BACKING_OFF, restarts=1),)),))
     watches = cast(Any, SimpleNamespace(add=lambda *_, **__: None))
-    found = _follow._Lookups(cluster, Target("Deployment", "n", "stt")).complete(view, {}, watches)
+    found = Lookups(cluster, Target("Deployment", "n", "stt")).complete(view, {}, watches)
     assert found.neighbours == neighbours
 
 

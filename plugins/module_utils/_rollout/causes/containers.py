@@ -10,8 +10,9 @@ import json
 import re
 from collections.abc import Callable
 
-from ..._kubernetes.objects import Container, Pod, Seen
+from ..._kubernetes.objects import Container, Pod
 from ..rule import Hit, Look, Rule, at, containers_of, either, log_lines, one_line, probe_words, waiting, words_of
+from ..seen import Seen
 
 FAILED_PROBES = 3
 """So many failed startup probes say as much as one end of the process: a server may live on after a failed load."""

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..._kubernetes.objects import Node, Pod, Seen, Taint, untolerated
+from ..._kubernetes.objects import Node, Pod, Taint, untolerated
 from ..rule import Hit, Look, Rule, at, containers_of, one_line
+from ..seen import Seen
 
 Which = Callable[[Pod, list[Node]], bool]
 
