@@ -134,7 +134,9 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class _File:
+class Served:
+    """A file as the hub has it."""
+
     path: Path
     size: int
     sha1: str
@@ -142,7 +144,7 @@ class _File:
     sha256: str
 
     @classmethod
-    def read(cls, path: Path) -> _File:
+    def read(cls, path: Path) -> Served:
         size = path.stat().st_size
         with path.open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
@@ -177,10 +179,10 @@ class HubStandIn:
         port: int = 0,
         tls: tuple[Path, Path] | None = None,
     ) -> None:
-        seen: dict[Path, _File] = {}
+        seen: dict[Path, Served] = {}
         self.models = {
             model: {
-                revision: {name: seen.setdefault(path, _File.read(path)) for name, path in files.items()}
+                revision: {name: seen.setdefault(path, Served.read(path)) for name, path in files.items()}
                 for revision, files in revisions.items()
             }
             for model, revisions in models.items()
@@ -350,7 +352,7 @@ class HubStandIn:
             return _error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return None
 
-    def _revision(self, model: str, revision: str) -> tuple[str, dict[str, _File]]:
+    def _revision(self, model: str, revision: str) -> tuple[str, dict[str, Served]]:
         revisions = self.models[model]
         commit = list(revisions)[-1] if revision == "main" else revision
         return commit, revisions[commit]
@@ -389,7 +391,7 @@ class HubStandIn:
             "siblings": siblings,
         }
 
-    def _body(self, request: Request, name: str, file: _File, headers: dict[str, str]) -> Response:
+    def _body(self, request: Request, name: str, file: Served, headers: dict[str, str]) -> Response:
         start, status = 0, 200
         if wanted := request.headers.get("range"):
             self.stats.ranges.append(wanted)
@@ -404,7 +406,7 @@ class HubStandIn:
             return Response(status_code=status, headers=headers)
         return StreamingResponse(self._bytes(name, file, start), status, headers, media_type="application/octet-stream")
 
-    async def _bytes(self, name: str, file: _File, start: int) -> AsyncIterator[bytes]:
+    async def _bytes(self, name: str, file: Served, start: int) -> AsyncIterator[bytes]:
         end = file.size
         if file.large and self.faults.cuts > 0:
             self.faults.cuts -= 1

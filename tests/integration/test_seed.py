@@ -23,7 +23,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from lab.hub import CLIENT, MODEL, HubStandIn, client, small_model
+from lab.hub import CLIENT, MODEL, HubStandIn, Served, client, small_model
 from lab.weights import revision, weights
 from tests.conftest import ROOT
 
@@ -250,10 +250,11 @@ def test_another_pin_keeps_the_old_snapshot_and_going_back_needs_no_hub(disk: Vo
     assert {path.name for path in (disk.repo / "snapshots").iterdir()} == {OLD, NEW}
 
 
-def test_a_server_never_meets_a_half_model(disk: Volume, hub: HubStandIn) -> None:
+def test_a_server_never_meets_a_half_model(disk: Volume, hub: HubStandIn, tmp_path: Path) -> None:
     """Scanned all the time, as the server does at every request, while another revision arrives."""
     disk.seed(OLD)
-    hub.models[MODEL][NEW]["model.bin"] = hub.models[MODEL][NEW]["flax_model.msgpack"]
+    (tmp_path / "other").mkdir()
+    hub.models[MODEL][NEW]["model.bin"] = Served.read(small_model(tmp_path / "other", 8_000_000)["model.bin"])
     hub.set(bytes_per_s=2_000_000)
     seen: set[tuple[str, int]] = set()
     over = threading.Event()
