@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.unit.speaches.test_seed import load
 
+script: Any = load("seed")
 SEED = ROOT / "roles" / "speaches" / "files" / "seed.py"
 MODEL = "org/model"
 COMMIT = "c" * 40
@@ -309,3 +312,42 @@ def test_a_record_that_somebody_changed_is_not_obeyed(tmp_path: Path, record: ob
     with Double(says(description(sha="x"))) as double:
         assert seed(tmp_path, double.url).rc == 14
     assert outside(tmp_path) == ["result"]
+
+
+def trickle(head: bytes) -> Answer:
+    """A byte now and then, for ever: never too long a silence."""
+
+    def answer(_: Double, __: str) -> Iterator[bytes]:
+        yield head
+        while True:
+            time.sleep(0.01)
+            yield b"x"
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "code", "said"),
+    [
+        (b"", 10, "is unreachable: no answer within 10 s."),
+        (b"HTTP/1.1 200 OK\r\n\r\n", 14, "does not answer as a hub does."),
+    ],
+    ids=["headers", "description"],
+)
+def test_a_description_that_trickles(monkeypatch: pytest.MonkeyPatch, head: bytes, code: int, said: str) -> None:
+    monkeypatch.setattr(script, "HEADERS_S", 0.2)
+    monkeypatch.setattr(script, "DESCRIPTION_S", 0.2)
+    monkeypatch.setattr(script, "TRIES", 1)
+    with Double(trickle(head)) as double, pytest.raises(script.Fault) as fault:
+        script.Hub(double.url, "").snapshot(MODEL, None)
+    assert (fault.value.code, fault.value.error.endswith(said)) == (code, True)
+
+
+def test_a_file_that_trickles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(script, "TRICKLE_S", 0.2)
+    file = script.File("model.bin", 10_000_000, "a" * 64)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n"
+    with Double(trickle(head)) as double, pytest.raises(script.Fault) as fault:
+        script._download(script.Hub(double.url, ""), MODEL, COMMIT, tmp_path / "x", file, script.Progress(MODEL, 1, 1))
+    assert (fault.value.code, fault.value.again) == (10, True)
+    assert fault.value.error == f"The hub at {double.url} sends less than 1 MB in 0.2 s."

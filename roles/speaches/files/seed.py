@@ -111,6 +111,10 @@ REDIRECTS = 5
 DESCRIPTION = 4_000_000
 """Bytes of a model's description by the hub: 10,000 files and more."""
 DESCRIPTION_S = 60
+HEADERS_S = 60
+"""From the connection to the end of an answer's headers, however they come."""
+TRICKLE, TRICKLE_S = 1_000_000, 300
+"""A download that brings less than so many bytes in so many seconds is given up."""
 LARGEST, LARGEST_TEXT = 1 << 36, 1 << 26
 """Bytes of model.bin, and of any other file: Whisper large has 6 GB in float32, and 3 MB of tokenizer."""
 NEWEST_FORMAT = 6
@@ -428,6 +432,10 @@ class NoHub(ValueError):
     """What answers is not what a hub says; the message is the end of a sentence about it."""
 
 
+class Trickle(OSError):
+    """A download that would never end; trying again at once would go on with it."""
+
+
 class Denied(Exception):
     """The hub's answer is not the thing asked for: its status, and its own name for the reason."""
 
@@ -491,10 +499,15 @@ class Hub:
                 start = sink.seek(0)
             elif not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
                 raise NoHub("it sends another part of the file than was asked for")
-            left = file.size - start
+            left, since, before = file.size - start, time.monotonic(), 0
             while left and (chunk := answer.read1(min(CHUNK, left))):
                 sink.write(chunk)
                 left -= len(chunk)
+                before += len(chunk)
+                if before >= TRICKLE:
+                    since, before = time.monotonic(), 0
+                elif time.monotonic() - since > TRICKLE_S:
+                    raise Trickle
             if left:
                 raise ConnectionAbortedError("Consistency")
 
@@ -521,7 +534,9 @@ class Hub:
                 request.add_header("Range", f"bytes={start}-")
             if self.token and _origin(url) == ours:
                 request.add_header("Authorization", f"Bearer {self.token}")
-            with contextlib.closing(self._opener().open(request, timeout=TIMEOUT_S)) as answer:
+            with _within(HEADERS_S):
+                opened = self._opener().open(request, timeout=TIMEOUT_S)
+            with contextlib.closing(opened) as answer:
                 if answer.status in (200, 206 if start else 200):
                     yield answer
                     return
@@ -563,7 +578,7 @@ class Hub:
                 f"The model {model} is not complete on the volume, so it has to be fetched.",
                 f"Let the seed Job out to {self.endpoint} (DNS, firewall; a proxy or its CA: speaches_hub.environment "
                 "and speaches_hub.ca) and run again, or bring the model yourself: speaches_model_source: local.",
-                passing=True,
+                passing=not isinstance(error, Trickle),
             ) from error
         except (http.client.HTTPException, ValueError) as error:
             cause = str(error) if isinstance(error, NoHub) else f"{type(error).__name__}: {_first_line(error)}"
@@ -729,6 +744,8 @@ def _network_reason(error: BaseException) -> str:
             return f"is unreachable: {os.strerror(link.errno).lower()}"
         if "SSL" in type(link).__name__:
             return f"is unreachable: TLS fails ({_first_line(link)})"
+        if isinstance(link, Trickle):
+            return f"sends less than {TRICKLE / MB:.0f} MB in {TRICKLE_S} s"
         if "Consistency" in str(link):
             return "sends fewer bytes than the file has"
     return f"broke the connection off ({type(error).__name__})"
@@ -1310,6 +1327,22 @@ class Progress:
 
 def _progress(model: str, files: Sequence[File | Part], verb: str = "on the volume") -> Progress:
     return Progress(model, len(files), sum(file.size for file in files), verb)
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in what takes longer; for the main thread."""
+
+    def over(signum: int, frame: FrameType | None) -> NoReturn:
+        raise TimeoutError("too slow")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
