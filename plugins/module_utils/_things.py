@@ -35,6 +35,14 @@ THINGS: dict[str, str] = {
     "install_server": "your playbook",
     "min_free_mib": "min_free_mib",
     "when_covered": "when_covered",
+    # transcription_check
+    "max_wer": "max_wer",
+    "namespace": "namespace",
+    "requests": "requests",
+    "server_api_key": "server_api_key",
+    "service": "service",
+    "timeout": "timeout",
+    "url": "url",
 }
 """Thing → how it is called where nobody has said which variable sets it: a field's path or an option's name."""
 
