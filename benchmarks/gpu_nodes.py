@@ -44,7 +44,7 @@ from ansible_collections.portal.stt.plugins.modules import gpu_node_info
 """
 _CONNECT = """
 with patch_module_args({}):
-    cluster = connect(AnsibleModule(argument_spec=AUTH_ARG_SPEC))
+    cluster = connect(AnsibleModule(argument_spec=AUTH_ARG_SPEC).params)
 """
 _LIST = """
 count, token = 0, ""

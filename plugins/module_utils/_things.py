@@ -14,6 +14,19 @@ import re
 from collections.abc import Mapping
 
 THINGS: dict[str, str] = {
+    # image, nodes and the verdict
+    "accept_unknown": "accept_unknown",
+    "compute_type": "compute_type",
+    "count": "count",
+    "docker_config": "docker_config",
+    "label_selector": "label_selector",
+    "mirrors": "mirrors",
+    "plain_http": "plain_http",
+    "platform": "platform",
+    "pull_secret": "pull_secret",
+    "replicas": "replicas",
+    "resource": "resource",
+    "spec.strategy.type": "spec.strategy.type",
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",
     # nfs_export

@@ -369,8 +369,8 @@ def test_a_local_copy_is_put_on_the_export_and_imported(tmp_path: Path, kind: st
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"speaches_model_local": ""}, "Set the absolute path of each model's folder or archive on this machine"),
-        ({"speaches_model_revision": NEW}, "and no revision: that is the digest of the copy's content"),
+        ({"speaches_model_local": ""}, "Set the absolute path of the model's folder or archive on this machine"),
+        ({"speaches_model_revision": NEW}, "whose revision is the digest of the copy's content"),
     ],
 )
 def test_a_local_source_without_a_copy_is_refused(settings: dict[str, str], said: str) -> None:

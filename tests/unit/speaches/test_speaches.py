@@ -454,9 +454,9 @@ def test_the_role_gives_its_variables_and_what_it_found_to_the_filters(tmp_path:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"speaches_api_key": "sesame\n"}, "speaches_api_key or speaches_hub.token has a blank, a line break"),
-        ({"speaches_hub": {"token": "sesame é"}}, "speaches_api_key or speaches_hub.token has a blank, a line break"),
-        ({"speaches_hub": {"ca": "/etc/sesame.pem"}}, "speaches_hub.ca is no certificate in PEM form. Give the text"),
+        ({"speaches_api_key": "sesame\n"}, "speaches_api_key: has a blank, a line break"),
+        ({"speaches_hub": {"token": "sesame é"}}, "speaches_hub.token: has a blank, a line break"),
+        ({"speaches_hub": {"ca": "/etc/sesame.pem"}}, "speaches_hub.ca: is no certificate in PEM form. Give the text"),
     ],
 )
 def test_settings_that_are_refused_and_not_shown(tmp_path: Path, variables: dict[str, Any], said: str) -> None:
