@@ -213,12 +213,10 @@ def test_subtitles_and_streams(speech: Speech) -> None:
 
 def test_words_move_the_segments_end(speech: Speech) -> None:
     """faster-whisper ends a segment with its last word when it looks for words (§13)."""
-    ends = [
-        speech.transcribe(response_format="verbose_json", **{"timestamp_granularities[]": one}).json()["segments"][0][
-            "end"
-        ]
-        for one in ("segment", "word")
-    ]
+    ends = []
+    for granularity in ("segment", "word"):
+        form: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities[]": granularity}
+        ends.append(speech.transcribe(**form).json()["segments"][0]["end"])
     assert ends[0] != ends[1]
 
 
