@@ -29,6 +29,7 @@ THINGS: dict[str, str] = {
     "spec.strategy.type": "spec.strategy.type",
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",
+    "image": "image",
     # nfs_export
     "allow_world": "allow_world",
     "directories": "directories",
