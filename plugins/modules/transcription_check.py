@@ -28,6 +28,7 @@ description:
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   model:
     description: Name of the model to ask for.
@@ -212,13 +213,14 @@ findings:
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, Finding, fail, finish
+from ..module_utils._findings import SETTINGS, CollectionError, Finding, Result, fail, judge, leave
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._speech.proof import (
     FORMATS,
@@ -241,15 +243,35 @@ CLIP = {
     "max_wer": {"type": "float"},
 }
 
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "model": {"type": "str", "required": True},
+        "clips": {"type": "list", "elements": "dict", "required": True, "options": CLIP},
+        "max_wer": {"type": "float", "default": 0.2},
+        "requests": {"type": "int", "default": 4},
+        "concurrency": {"type": "int", "default": 1},
+        "warm_factor": {"type": "float", "default": 1.2},
+        "require_warm": {"type": "bool", "default": True},
+        "name_model": {"type": "bool", "default": False},
+        "namespace": {"type": "str", "default": "portal-stt"},
+        "service": {"type": "str", "default": "portal-stt"},
+        "port": {"type": "str", "default": "http"},
+        "url": {"type": "str"},
+        "server_api_key": {"type": "str", "no_log": True},
+        "timeout": {"type": "int", "default": 120},
+    },
+}
 
-def ways(module: AnsibleModule) -> list[tuple[str, Send]]:
+
+def ways(given: Mapping[str, Any]) -> list[tuple[str, Send]]:
     """How requests come to each server, with its pod's name where there are several. Raises CollectionError."""
-    given = module.params
     key = given["server_api_key"] or ""
     if given["url"]:
         checked = given["validate_certs"] is not False
         return [("", directly(given["url"], key, given["timeout"], validate_certs=checked))]
-    return servers(connect(module), given["namespace"], given["service"], given["port"], key, given["timeout"])
+    return servers(connect(given), given["namespace"], given["service"], given["port"], key, given["timeout"])
 
 
 def measured(reports: dict[str, Report]) -> dict[str, Any]:
@@ -259,40 +281,24 @@ def measured(reports: dict[str, Report]) -> dict[str, Any]:
     return {"pods": [{"pod": pod} | report.as_result() for pod, report in reports.items()]} if reports else {}
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "model": {"type": "str", "required": True},
-            "clips": {"type": "list", "elements": "dict", "required": True, "options": CLIP},
-            "max_wer": {"type": "float", "default": 0.2},
-            "requests": {"type": "int", "default": 4},
-            "concurrency": {"type": "int", "default": 1},
-            "warm_factor": {"type": "float", "default": 1.2},
-            "require_warm": {"type": "bool", "default": True},
-            "name_model": {"type": "bool", "default": False},
-            "namespace": {"type": "str", "default": "portal-stt"},
-            "service": {"type": "str", "default": "portal-stt"},
-            "port": {"type": "str", "default": "http"},
-            "url": {"type": "str"},
-            "server_api_key": {"type": "str", "no_log": True},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
-    given = module.params
+def run(params: Mapping[str, Any], **_: Any) -> Result:
+    """What was heard and measured, a failure where it is not as it should be."""
     reports: dict[str, Report] = {}
     findings: list[Finding] = []
     try:
-        plan = Plan(**{field.name: given[field.name] for field in fields(Plan)})
-        clips = read_clips(given["clips"], given["max_wer"])
-        for pod, send in ways(module):
+        plan = Plan(**{field.name: params[field.name] for field in fields(Plan)})
+        clips = read_clips(params["clips"], params["max_wer"])
+        for pod, send in ways(params):
             reports[pod], found = prove(clips, plan, pod, send, time.monotonic)
             findings += found
     except CollectionError as error:
         error.result.update(measured(reports))
-        fail(module, error, findings)
-    finish(module, findings, **measured(reports))
+        return fail(params, error, findings)
+    return judge(params, findings, **measured(reports))
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

@@ -8,24 +8,18 @@ from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
-from ansible_collections.portal.stt.plugins.module_utils._gpu.node import (
-    Card,
-    DriverPod,
-    GpuNode,
-    Operator,
-    _cdi,
-    _devices,
-    _driver_pod,
-    architectures,
-    findings,
-    mixed,
-    placement,
-    pools,
-    possible_brands,
-    read_node,
-    selector_text,
-)
+from ansible_collections.portal.stt.plugins.module_utils._gpu.findings import findings, mixed, placement
+from ansible_collections.portal.stt.plugins.module_utils._gpu.labels import read_node
+from ansible_collections.portal.stt.plugins.module_utils._gpu.listing import architectures, pools, selector_text
+from ansible_collections.portal.stt.plugins.module_utils._gpu.node import Card, GpuNode, possible_brands
 from ansible_collections.portal.stt.plugins.module_utils._gpu.nvidia_smi import DriverUnreadableError, read_cards
+from ansible_collections.portal.stt.plugins.module_utils._gpu.operator import (
+    DriverPod,
+    Operator,
+    read_devices,
+    read_driver_pod,
+    says_cdi,
+)
 from ansible_collections.portal.stt.plugins.module_utils._gpu.probe import Probe, pod
 
 from tests.conftest import NVIDIA_SMI
@@ -226,7 +220,7 @@ def test_a_virtual_gpu_may_have_any_of_the_licensed_brands() -> None:
 
 def test_resource_slices_know_what_no_label_does() -> None:
     slices = [{"spec": {"nodeName": "gpu-1", "driver": "gpu.nvidia.com", "devices": [H100, H100]}}]
-    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)))
+    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=read_devices(slices)))
     assert (found.product, found.brands, found.driver, found.cuda) == (
         "NVIDIA-H100-80GB-HBM3",
         ("Nvidia",),
@@ -239,7 +233,9 @@ def test_resource_slices_know_what_no_label_does() -> None:
 
 def test_a_resource_slice_is_not_the_resource_that_the_pod_asks_for() -> None:
     slices = [{"spec": {"nodeName": "gpu-1", "driver": "gpu.nvidia.com", "devices": [H100]}}]
-    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)), wanted="nvidia.com/gpu")
+    found = read_node(
+        node({"gpu.present": "true"}, {}), Operator(devices=read_devices(slices)), wanted="nvidia.com/gpu"
+    )
     assert (found.resource, found.allocatable, found.problems) == ("nvidia.com/gpu", 0, ("other_resource",))
     assert not found.usable
 
@@ -248,7 +244,7 @@ def test_resource_slices_of_unlike_cards() -> None:
     a2 = deepcopy(H100)
     a2["attributes"]["productName"]["string"] = "NVIDIA A2"
     slices = [{"spec": {"nodeName": "gpu-1", "devices": [H100, a2, H100]}}]
-    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=_devices(slices)))
+    found = read_node(node({"gpu.present": "true"}, {}), Operator(devices=read_devices(slices)))
     assert (found.product, found.gpus, found.problems) == ("NVIDIA-H100-80GB-HBM3", 3, ("mixed",))
     assert found.cards == (Card("NVIDIA-H100-80GB-HBM3", ("Nvidia",), "9.0"), Card("NVIDIA-A2", ("Nvidia",), "9.0"))
     assert GpuNode.from_result(found.as_result()).cards == found.cards
@@ -256,7 +252,7 @@ def test_resource_slices_of_unlike_cards() -> None:
 
 def test_resource_slices_before_their_first_stable_version() -> None:
     older = [{"spec": {"nodeName": "gpu-1", "devices": [{"name": "gpu-1", "basic": H100}]}}]
-    assert _devices(older) == _devices([{"spec": {"nodeName": "gpu-1", "devices": [H100]}}])
+    assert read_devices(older) == read_devices([{"spec": {"nodeName": "gpu-1", "devices": [H100]}}])
 
 
 @pytest.mark.parametrize(
@@ -323,7 +319,7 @@ def container(name: str, ready: bool, **state: Any) -> dict[str, Any]:
 )
 def test_driver_pods(statuses: list[dict[str, Any]], expected: DriverPod) -> None:
     pod = {"spec": {"nodeName": "gpu-1"}, "status": {"containerStatuses": statuses}}
-    assert _driver_pod(pod) == expected
+    assert read_driver_pod(pod) == expected
 
 
 @pytest.mark.parametrize(
@@ -340,7 +336,7 @@ def test_driver_pods(statuses: list[dict[str, Any]], expected: DriverPod) -> Non
 )
 def test_cdi_mode_of_the_gpu_operator(version: str, cdi: dict[str, bool] | None, expected: bool) -> None:
     labels = {"app.kubernetes.io/version": version} if version else None
-    assert _cdi({"metadata": {"labels": labels}, "spec": {"cdi": cdi}}) is expected
+    assert says_cdi({"metadata": {"labels": labels}, "spec": {"cdi": cdi}}) is expected
 
 
 @pytest.mark.parametrize(

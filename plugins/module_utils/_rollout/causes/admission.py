@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from ..._kubernetes.objects import Seen
 from ..rule import Hit, Look, Rule, one_line
+from ..seen import Seen
 
 _LIMITS = r"(?:maximum|minimum) .+ per (?:Container|Pod) is [^,]+, but (?:limit|request) is [^.\]]+"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ..._kubernetes.objects import Seen
 from ..rule import Hit, Look, Rule, at, containers_of, essence, in_play
+from ..seen import Seen
 
 PREPARED = ("Pulling", "Pulled", "Created", "Started")
 """Events of a pod whose volumes and sandbox are there."""
