@@ -14,6 +14,11 @@ import re
 from collections.abc import Mapping
 
 THINGS: dict[str, str] = {
+    # objects of a cluster
+    "metadata.name": "metadata.name",
+    "namespace.metadata.name": "metadata.namespace",
+    "take_over": "take_over",
+    "volume.metadata.name": "metadata.name",
     # image, nodes and the verdict
     "accept_unknown": "accept_unknown",
     "compute_type": "compute_type",

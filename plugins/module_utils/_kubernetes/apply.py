@@ -258,11 +258,12 @@ _REMEDIES = {
 }
 
 
-def failure(entry: Object) -> tuple[dict[str, Any], str]:
-    """Status object and text of kubernetes.core's result for an object, whose error ends in the former."""
-    error = entry["error"]
-    message = str(error.get("msg", error)).strip()
-    return _status(message) or {}, message
+def explain_failure(manifests: Sequence[Object], message: str) -> ApplyError:
+    """Why kubernetes.core could not apply some objects; its message ends in the API server's Status object."""
+    status = _status(message) or {}
+    named = (status.get("details") or {}).get("name")
+    subject = next((one for one in manifests if one["metadata"].get("name") == named), manifests[0])
+    return explain(subject, status, message)
 
 
 def _status(message: str) -> dict[str, Any] | None:
@@ -281,5 +282,3 @@ def namespace_missing(status: Object) -> str:
     details = status.get("details") or {}
     missing = status.get("code") == 404 and details.get("kind") == "namespaces"
     return str(details.get("name", "")) if missing else ""
-
-

@@ -21,7 +21,7 @@ from .._findings import CollectionError, Finding, Status
 from . import apply as _apply
 from .apply import ApplyError, label
 from .cluster import Cluster, ClusterError
-from .ownership import MANAGER, Manifest, Object, declared, foreign, managers
+from .ownership import MANAGER, Manifest, Object, foreign, managers
 from .paths import Paths
 
 FRESH_SECONDS = 120.0
@@ -40,7 +40,7 @@ class Judged:
 
     manifest: as it is to be applied. live, after: the object as it is and as it would be, None where unknown.
     verdict: ``unchanged``, ``changed``, ``created``, or ``planned`` where only its form could be tried.
-    force: it takes fields from others, all of whom may lose them.
+    force: it takes fields from others, all of whom may lose them. scaled: the number of replicas is another's.
     """
 
     manifest: Manifest
@@ -48,11 +48,16 @@ class Judged:
     after: Object | None
     verdict: str
     force: bool = False
+    scaled: bool = False
     warnings: tuple[Finding, ...] = ()
 
     @property
     def changes(self) -> bool:
         return self.verdict != "unchanged"
+
+    def todo(self) -> dict[str, Any]:
+        """How to apply it, without what it holds: that may be secret."""
+        return {"object": label(self.manifest), "force": self.force, "scaled": self.scaled}
 
 
 @dataclass
@@ -80,8 +85,20 @@ class Judgement:
         objects = dict(self.known)
         for one in self.judged:
             if not one.changes and one.live is not None and one.manifest["kind"] != "Secret":
-                objects[label(one.manifest)] = {"digest": _digest(one.manifest), **declared(one.live)}
+                objects[label(one.manifest)] = {"digest": _digest(one.manifest), **identity(one.live)}
         return {"at": now, "objects": objects}
+
+
+def identity(stored: Object) -> dict[str, Any]:
+    """What a stored object is known by, and whether it has been changed since: uid and generation (0: it has none)."""
+    metadata = stored["metadata"]
+    return {
+        "kind": stored["kind"],
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "uid": metadata.get("uid", ""),
+        "generation": metadata.get("generation") or 0,
+    }
 
 
 def _digest(manifest: Object) -> str:
@@ -172,10 +189,10 @@ class Judge:
             raise error
         return self._try(manifest, live, path)
 
-    def _try(self, manifest: Manifest, live: Object | None, path: str) -> Judged:
+    def _try(self, given: Manifest, live: Object | None, path: str) -> Judged:
         """The API server's own judgement."""
         warnings: list[Finding] = []
-        manifest, force = copy.deepcopy(manifest), False
+        manifest, force = copy.deepcopy(given), False
         while True:
             try:
                 after = self._cluster.apply(path, manifest, field_manager=MANAGER, force=force, dry_run=True)
@@ -186,7 +203,8 @@ class Judge:
                     raise
                 manifest, force = self._settle(manifest, live, found, warnings)
         verdict = "unchanged" if not _apply.changes(live, after) else "changed" if live else "created"
-        return Judged(manifest, live, after, verdict, force, tuple(warnings))
+        scaled = "replicas" in (given.get("spec") or {}) and "replicas" not in manifest["spec"]
+        return Judged(given, live, after, verdict, force, scaled, tuple(warnings))
 
     def _settle(
         self, manifest: Manifest, live: Object | None, found: list[_apply.Conflict], warnings: list[Finding]

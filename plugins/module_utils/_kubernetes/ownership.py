@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""Whose an object is, and whether it still is what was declared.
+"""Whose an object is.
 
 Ours is what our field manager has applied, and what carries no other mark than ours: the labels that Kubernetes
 recommends for it. An object of ours without the labels is one of an earlier version, and ours as well.
@@ -10,8 +10,6 @@ recommends for it. An object of ours without the labels is one of an earlier ver
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -95,40 +93,3 @@ def keys_of_others(live: Object) -> list[str]:
 def allowed(names: Iterable[str], take_over: Iterable[str]) -> bool:
     """Whether fields may be taken from all of these managers."""
     return set(names) <= set(take_over)
-
-
-def declared(live: Object) -> dict[str, str]:
-    """What an object is known again by: its uid, and a digest of its pods' template where it has one."""
-    template = (live.get("spec") or {}).get("template")
-    known = {"uid": str(live["metadata"].get("uid", ""))}
-    if template is not None:
-        text = json.dumps(template, sort_keys=True, separators=(",", ":"))
-        known["template"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return known
-
-
-def departed(live: Object, expected: Mapping[str, str]) -> str:
-    """How an object is no longer what was declared (`declared`), as the end of a sentence; empty when it still is.
-
-    A scale, an annotation or a status is not meant: others may set those.
-    """
-    now = declared(live)
-    if expected.get("uid") and now["uid"] != expected["uid"]:
-        return "was deleted, and is there anew"
-    if expected.get("template") and now.get("template") != expected["template"]:
-        return f"was given other pods by {_last(live)}"
-    return ""
-
-
-def _last(live: Object) -> str:
-    """Who changed the template last, as far as the fields tell."""
-    entries = [
-        entry
-        for entry in live["metadata"].get("managedFields") or ()
-        if not entry.get("subresource") and "f:template" in (entry.get("fieldsV1") or {}).get("f:spec", {})
-    ]
-    if not entries:
-        return "somebody"
-    last = max(entries, key=lambda entry: str(entry.get("time", "")))
-    who = "another run" if last["manager"] == MANAGER else last["manager"]
-    return f"{who} at {last.get('time', 'a time unknown')}"

@@ -57,7 +57,10 @@ class Paths:
                     self._known.setdefault((version, one["kind"]), (one["name"], one["namespaced"]))
         if (version, kind) not in self._known:
             raise ClusterError(
-                f"kind {kind}", f"the API server knows no {kind} in {version}.", "Correct apiVersion and kind.", status=404
+                f"kind {kind}",
+                f"the API server knows no {kind} in {version}.",
+                "Correct apiVersion and kind.",
+                status=404,
             )
         return self._known[version, kind]
 
