@@ -33,17 +33,6 @@ def cluster() -> Cluster:
     return connect({})
 
 
-@pytest.fixture(autouse=True)
-def space() -> Iterator[None]:
-    """A namespace and no volume of an earlier test."""
-    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}})
-    yield
-    api.call("DELETE", f"/api/v1/namespaces/{SPACE}")
-    api.call("DELETE", "/api/v1/persistentvolumes/whose", accept=(404,))
-    path = f"/api/v1/namespaces/{SPACE}"
-    until(lambda: api.call("GET", path, accept=(404,))["kind"] == "Status", 60, lambda: api.call("GET", path))
-
-
 def of(version: str, kind: str, **content: Any) -> Manifest:
     place = {} if kind in ("Namespace", "PersistentVolume") else {"namespace": SPACE}
     return {"apiVersion": version, "kind": kind, "metadata": {"name": "whose", **place, "labels": MARKS}, **content}
@@ -51,10 +40,26 @@ def of(version: str, kind: str, **content: Any) -> Manifest:
 
 POD = {"containers": [{"name": "stt", "image": "10.77.0.1:5000/none"}]}
 TEMPLATE = {"metadata": {"labels": {"app": "stt"}}, "spec": POD}
-DEPLOYMENT = of("apps/v1", "Deployment", spec={"replicas": 1, "selector": {"matchLabels": {"app": "stt"}}, "template": TEMPLATE})  # fmt: skip
+SELECTOR = {"matchLabels": {"app": "stt"}}
+DEPLOYMENT = of("apps/v1", "Deployment", spec={"replicas": 1, "selector": SELECTOR, "template": TEMPLATE})
 SECRET = of("v1", "Secret", data={"api-key": base64.b64encode(b"sesame").decode()})
-CLAIM = of("v1", "PersistentVolumeClaim", spec={"accessModes": ["ReadWriteMany"], "storageClassName": "none", "volumeName": "whose", "resources": {"requests": {"storage": "1Gi"}}})  # fmt: skip
-VOLUME = of("v1", "PersistentVolume", spec={"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": "none", "persistentVolumeReclaimPolicy": "Retain", "nfs": {"server": "10.77.0.2", "path": "/srv"}, "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": SPACE, "name": "whose"}})  # fmt: skip
+MODES: Manifest = {"accessModes": ["ReadWriteMany"], "storageClassName": "none"}
+CLAIM = of(
+    "v1",
+    "PersistentVolumeClaim",
+    spec={**MODES, "volumeName": "whose", "resources": {"requests": {"storage": "1Gi"}}},
+)
+VOLUME = of(
+    "v1",
+    "PersistentVolume",
+    spec={
+        **MODES,
+        "capacity": {"storage": "1Gi"},
+        "persistentVolumeReclaimPolicy": "Retain",
+        "nfs": {"server": "10.77.0.2", "path": "/srv"},
+        "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": SPACE, "name": "whose"},
+    },
+)
 KINDS = [
     DEPLOYMENT,
     SECRET,
@@ -66,6 +71,26 @@ KINDS = [
     of("networking.k8s.io/v1", "NetworkPolicy", spec={"podSelector": {}}),
     of("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": 1, "selector": {"matchLabels": {"app": "stt"}}}),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def space() -> Iterator[None]:
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}})
+    yield
+    api.call("DELETE", f"/api/v1/namespaces/{SPACE}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(space: None) -> Iterator[None]:
+    yield
+    at = {path(one).rsplit("/", 1)[0]: one for one in KINDS}
+    at.pop("/api/v1/persistentvolumes")
+    for where in at:
+        for one in api.call("GET", where)["items"]:
+            if one["metadata"]["name"] != "kube-root-ca.crt":
+                api.call("DELETE", f"{where}/{one['metadata']['name']}", accept=(404,), propagationPolicy="Background")
+    api.call("DELETE", path(VOLUME), accept=(404,))
+    until(lambda: not any(map(there, KINDS)), 60, lambda: [there(one) for one in KINDS])
 
 
 def path(manifest: Manifest) -> str:
@@ -105,12 +130,11 @@ def test_an_object_of_somebody_else_is_neither_changed_nor_deleted(manifest: Man
     before = there(manifest)
     assert before
     refused = asked(manifest, _ansible_check_mode=True)
-    thing = "metadata.name"
     assert refused["failed"]
     assert f"{label(manifest)}: there is one of this name already, which was not made by us" in refused["msg"]
     assert "fields are set by kubectl-create" in refused["msg"]
     assert "labels: owner=helen" in refused["msg"]
-    assert f"Choose another {thing}." in refused["msg"]
+    assert "Choose another metadata.name." in refused["msg"]
     left = removed(manifest)
     assert not left["changed"]
     assert [(one["status"], one["subject"]) for one in left["findings"]] == [("warning", label(manifest))]
@@ -231,7 +255,7 @@ def test_an_autoscaler_is_left_in_peace(cluster: Cluster) -> None:
     found = asked(DEPLOYMENT)
     assert not found["changed"]
     said = "kube-controller-manager scales it, to 4 now: the 1 declared here is not set."
-    assert [(one["status"], one["message"]) for one in found["findings"]][0] == ("warning", said)
+    assert (found["findings"][0]["status"], found["findings"][0]["message"]) == ("warning", said)
 
 
 def test_a_field_is_taken_from_those_who_are_named_and_from_no_other(cluster: Cluster) -> None:
@@ -283,11 +307,13 @@ def test_all_that_is_wrong_is_told_at_once_also_without_the_namespace() -> None:
 
 
 def test_a_namespace_that_is_going_says_so(cluster: Cluster) -> None:
-    ours(cluster, {**SECRET, "metadata": {**SECRET["metadata"], "finalizers": ["example.net/vault"]}})
-    api.call("DELETE", f"/api/v1/namespaces/{SPACE}")
-    until(lambda: api.call("GET", f"/api/v1/namespaces/{SPACE}")["status"]["phase"] == "Terminating", 30, lambda: "")
-    said = asked(DEPLOYMENT)["msg"]
-    api.call("PATCH", path(SECRET), {"metadata": {"finalizers": None}})
+    away = "whose-going"
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": away}})
+    metadata = {**SECRET["metadata"], "namespace": away}
+    ours(cluster, kept := {**SECRET, "metadata": {**metadata, "finalizers": ["example.net/vault"]}})
+    api.call("DELETE", f"/api/v1/namespaces/{away}")
+    said = asked({**DEPLOYMENT, "metadata": metadata})["msg"]
+    api.call("PATCH", path(kept), {"metadata": {"finalizers": None}})
     assert "is being terminated. The namespace is being deleted: wait until it is gone" in said
     assert "status (kubectl get namespace -o yaml)" in said
 
