@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -26,7 +27,12 @@ class ActionModule(InProcess):
     _supports_async = False  # two steps
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
+        with self._quietly():
+            return self._run(tmp, task_vars)
+
+    def _run(self, tmp: str | None, task_vars: dict[str, Any] | None) -> Result:
         result = super().run(tmp, task_vars)
+        result.pop("invocation", None)
         todo = result.pop("todo", [])
         if result.get("failed") or self._task.check_mode or not todo:
             return result
@@ -41,6 +47,16 @@ class ActionModule(InProcess):
                 return {**result, **fail(self._task.args, error), **changed}
         now = {(one["kind"], one["namespace"], one["name"]): one for one in [*result["objects"], *map(identity, done)]}
         return {**result, "objects": list(now.values())}
+
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """No module that is run meanwhile writes its arguments, Secrets among them, into a log."""
+        asked = self._task.no_log
+        self._task.no_log = True
+        try:
+            yield
+        finally:
+            self._task.no_log = asked
 
     def _apply(self, manifests: list[Manifest], task_vars: Mapping[str, Any], *, force: bool) -> list[dict[str, Any]]:
         """The objects as stored. Raises ApplyError."""

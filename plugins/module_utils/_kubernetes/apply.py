@@ -248,8 +248,13 @@ def _remedy(manifest: Object, status: Object, message: str) -> str:
         )
     if "not declared in schema" in message or "unknown field" in message:
         return "Correct the field's name: this API server does not know it."
+    if _NO_RIGHT.search(message):
+        return "Give the account this right, as playbooks/rbac.yml does, or use another account."
     return _REMEDIES.get(int(status.get("code") or 0), "Correct the value that the message names.")
 
+
+_NO_RIGHT = re.compile(r"cannot \w+ resource")
+"""How RBAC says no. A quota or a policy has the same status."""
 
 _REMEDIES = {
     401: "The credentials are not accepted or have expired: renew the kubeconfig or token.",

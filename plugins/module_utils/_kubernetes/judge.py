@@ -136,7 +136,10 @@ class Judge:
         self._made = {one["metadata"].get("name") for one in given if one["kind"] == "Namespace"}
         fresh = (plan or {}).get("objects") or {} if self._is_fresh(plan) else {}
         result = Judgement()
+        barred: set[Any] = set()  # the error of a namespace is that of all in it
         for manifest in given:
+            if manifest["metadata"].get("namespace") in barred:
+                continue
             known = fresh.get(label(manifest))
             if known and known.get("digest") == _digest(manifest):
                 result.known[label(manifest)] = dict(known)
@@ -149,6 +152,8 @@ class Judge:
                 result.errors.append(_apply.explain(manifest, error.body, error.message))
             except ApplyError as error:
                 result.errors.append(error)
+                if manifest["kind"] == "Namespace":
+                    barred.add(manifest["metadata"].get("name"))
         return result
 
     def _is_fresh(self, plan: Mapping[str, Any] | None) -> bool:

@@ -214,7 +214,7 @@ class JobTask:
         return insist(send, wait=self._wait)
 
     def _with_diff(self, result: dict[str, Any]) -> dict[str, Any]:
-        diff = [_apply.diff(self._manifest, {"after": self._manifest})] if self._made else []
+        diff = [_apply.diff(None, self._manifest)] if self._made else []
         return {**result, "changed": self.changed, "diff": diff}
 
 

@@ -34,8 +34,9 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.past import Pa
 from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import Line
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
 from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Holder, Seen, Target, assemble
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
-from jinja2 import Environment, StrictUndefined
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task, _outside
+from ansible_collections.portal.stt.plugins.module_utils._speaches import rbac
+from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import Settings
 
 from lab.faults import table
 
@@ -269,6 +270,7 @@ def test_nothing_comes_back_in_vain(about: tuple[str, ...], outside: bool, expec
     back = task(cluster)
     assert back._go_back(outcome, outcome.diagnosis, 1) == f"Revision 1 was not brought back: {expected}"
     assert (cluster.changes, back.rolled_back) == ([], False)
+    assert _outside(outcome, outcome.diagnosis)
 
 
 def test_what_differs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +281,7 @@ def test_what_differs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Recorded({DEPLOYMENT: {**deployment, "spec": {"selector": {}, "template": template}}})
     back = task(cluster)
     monkeypatch.setattr(back, "_follow", lambda *_: replace(outcome, verdict=Verdict.COMPLETE, diagnosis=None))
+    assert not _outside(outcome, outcome.diagnosis)
     said = back._go_back(outcome, outcome.diagnosis, 1)
     assert (said, back.rolled_back) == ("Revision 1 is back and serves, after 1 s.", True)
 
@@ -770,21 +773,14 @@ NEEDED = [
 
 
 def test_the_account_of_rbac_yml_has_the_rights_that_a_rollout_needs() -> None:
-    template = Path(__file__).parents[3] / "roles" / "speaches" / "templates" / "rbac.yaml.j2"
-    jinja = Environment(undefined=StrictUndefined, autoescape=False)
-    jinja.filters["to_json"] = json.dumps
-    volume = {"name": "v"}
-    text = jinja.from_string(template.read_text()).render(
-        speaches_name="stt", speaches_namespace="n", speaches__volume=volume
-    )
-    rules = [rule for one in yaml.safe_load_all(text) for rule in one.get("rules", ())]
+    """Of its own Deployment by name, of all others not."""
+    settings = Settings(namespace="n", name="stt")
     granted = {
-        (group, kind, verb)
-        for rule in rules
-        if "resourceNames" not in rule
-        for group in rule["apiGroups"]
-        for kind in rule["resources"]
-        for verb in rule["verbs"]
+        (right.group, kind, verb)
+        for right in (*rbac.inside(settings), *rbac.outside(settings))
+        if not right.names or (right.resources, right.names) == (("deployments",), ("stt",))
+        for kind in right.resources
+        for verb in right.verbs
     }
     assert [right for right in NEEDED if right not in granted] == []
 
