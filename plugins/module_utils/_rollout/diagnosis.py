@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from .._kubernetes.objects import Seen
 from .causes import admission, containers, images, progress, scheduling, volumes
-from .rule import NEVER, Diagnosis, Rule, at, log_lines, one_line
+from .rule import NEVER, Diagnosis, Rule, at, log_lines
+from .words import one_line
 
 __all__ = ["NEVER", "RULES", "Diagnosis", "Rule", "diagnose", "unknown"]
 
