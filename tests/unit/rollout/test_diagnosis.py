@@ -49,7 +49,10 @@ def seen_at(content: dict[str, Any], status: dict[str, Any], *, events: bool) ->
 NFS = "run the storage play"
 WHAT = {
     "bad-command": ("bad-command", "Container stt cannot be started."),
-    "crash-exit-3": ("crash-loop", "Container stt ends with exit status 3 each time it starts."),
+    "crash-exit-3": (
+        "crash-loop",
+        "Container stt ends with exit status 3 each time it starts: fatal: model file missing",
+    ),
     "image-denied": (
         "registry-unauthorised",
         "The registry does not let the node pull registry.example/stt:denied.",
@@ -391,8 +394,9 @@ def seeding(code: int, failed: int) -> Seen:
             "The server asks the model hub when it starts, does not reach it, and ends (exit status 3).",
             False,
         ),
-        (ended(3), "crash-loop", "Container stt ends with exit status 3 each time it starts.", False),
-        (ended(3, restarts=2), "crash-loop", "Container stt ends with exit status 3 each time it starts.", True),
+        (ended(3), "crash-loop", "Container stt ends with exit status 3 each time it starts: it left no words", False),
+        (ended(3, restarts=4), "crash-loop", "Container stt ends with exit status 3 each time it starts: it left no words", False),
+        (ended(3, restarts=5), "crash-loop", "Container stt ends with exit status 3 each time it starts: it left no words", True),
         *(  # the server answers 500 and lives on after a load that failed
             (
                 with_event(with_log(running(state="running"), line), "Unhealthy", f"Startup probe failed: {said}", n),
@@ -626,7 +630,7 @@ def seeding(code: int, failed: int) -> Seen:
         (
             with_init({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 1}}, 7),
             "crash-loop",
-            "Container fetch ends with exit status 1 each time it starts.",
+            "Container fetch ends with exit status 1 each time it starts: it left no words",
             True,
         ),
         (
