@@ -179,7 +179,7 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
         r"another .{1,60}(?:in progress|already running)|operation .{0,80}already exists|target is busy",
     ),
     (Error.READ_ONLY, r"read-only file ?system|\bEROFS\b"),
-    (Error.NOT_PERMITTED, r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b|PermissionError|not writable"),
+    (Error.NOT_PERMITTED, r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b|PermissionError|not writable|trying to write|writable directory"),
     (
         Error.MISSING,
         r"no such file or directory|\bENOENT\b|not found|manifest unknown|name unknown|not known to registry|"
@@ -317,7 +317,7 @@ def _innermost(plain: str) -> Error:
     inner = plain[: len(plain) - len(plain[-80:]) + appended.start()]
     error = error_of(inner)
     last = _PARTS.split(inner)[-1].strip()
-    return error_of(appended[0]) if error is Error.NONE and _NAME.fullmatch(last[-200:]) else error
+    return error_of(plain) if error is Error.NONE and _NAME.fullmatch(last[-200:]) else error
 
 
 def _unwrapped(text: str) -> str:

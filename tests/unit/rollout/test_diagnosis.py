@@ -295,6 +295,9 @@ MOUNTING = (
 )
 STALE = "The NFS server 10.77.0.2 does not know /srv/m any more as it was: the directory or its disk was made anew."
 NOT_LET = "The NFS server 10.77.0.2 refuses to let the node mount /srv/m: it is not exported to it, or is not there."
+DRIVER_LATE = (
+    "The volume's driver does not get volume m mounted in time; with NFS, most likely its server does not answer."
+)
 NOT_IN_TIME = "The volume's driver does not get volume m mounted in time: most likely its NFS server does not answer."
 
 SEED = {
@@ -492,8 +495,8 @@ def seeding(code: int, failed: int) -> Seen:
                 (
                     'MountVolume.SetUp failed for volume "m" : rpc error: code = DeadlineExceeded desc = context '
                     "deadline exceeded",
-                    "nfs-unreachable",
-                    NOT_IN_TIME,
+                    "volume-not-mounted",
+                    DRIVER_LATE,
                 ),
                 (
                     'MountVolume.SetUp failed for volume "m" : rpc error: code = Aborted desc = An operation with the '
@@ -587,6 +590,13 @@ def seeding(code: int, failed: int) -> Seen:
                     "ERROR_UNKNOWN: unknown.",
                 ),
                 (
+                    'error mounting "/var/lib/kubelet/x" to rootfs at "/data": stale NFS file handle',
+                    "nfs-stale",
+                    "The node still holds a mount whose server does not know it any more: failed to create containerd "
+                    'task: failed to create shim task: error mounting "/var/lib/kubelet/x" to rootfs at "/data": stale '
+                    "NFS file handle.",
+                ),
+                (
                     'OCI runtime create failed: exec: "speaches": executable file not found in $PATH: unknown',
                     "bad-command",
                     "Container stt cannot be started.",
@@ -600,7 +610,6 @@ def seeding(code: int, failed: int) -> Seen:
                     )
                     for said in (
                         "context deadline exceeded",
-                        'error mounting "/var/lib/kubelet/x" to rootfs at "/data": stale NFS file handle',
                         "unable to apply cgroup configuration: rmdir x: device or resource busy",
                         "mkdir /run/containerd/x: no space left on device",
                     )

@@ -118,6 +118,31 @@ RULES: tuple[Rule, ...] = (
         about=("securityContext", "serviceAccount", "volume"),
     ),
     Rule(
+        "security-context-constraint",
+        refused(r"(?P<why>no providers available to validate pod request)"),
+        "The cluster asks for a policy of pod security, and has none: {why}.",
+        "Make one that the pod's service account may use, or switch the admission plug-in off.",
+        patience=30,
+        outside=True,
+        about=("cluster",),
+    ),
+    Rule(
+        "quota-exceeded",
+        refused(r"(?P<why>insufficient quota to match these scopes.+)"),
+        "The namespace has no quota for the pod's priority class: {why}",
+        "Give the namespace a ResourceQuota with that scope, or change [spec.priorityClassName].",
+        patience=1.5,
+        about=("priorityClass", "cluster"),
+    ),
+    Rule(
+        "policy-denied",
+        refused(r"(?P<why>pods with .{1,80} priorityClass is not permitted.+)"),
+        "The cluster does not allow the pod's priority class in this namespace: {why}",
+        "Change [spec.priorityClassName], or let a ResourceQuota of the namespace allow it.",
+        patience=1.5,
+        about=("priorityClass",),
+    ),
+    Rule(
         "policy-undecided",
         refused(
             r"admission webhook ['\"](?P<name>[^'\"]+)['\"].{0,80} denied (?:the )?request:? (?P<why>.+)", *_UNDECIDED
@@ -160,7 +185,7 @@ RULES: tuple[Rule, ...] = (
         about=("cluster",),
     ),
     Rule(
-        "pod-refused",
+        "namespace-terminating",
         refused(r"(?P<why>(?:unable to create new content in namespace|namespaces? \"?[^\s\"]+\"? not found).*)"),
         "The namespace is not there, or is being deleted: {why}.",
         "Wait until it is gone and run the deploy play; find out who deletes it.",

@@ -33,7 +33,7 @@ _NVIDIA = (
     r"could not select device driver[^\n]*|libnvidia-ml[^\n]*|[^\n]*/(?:dev|run|driver|proc)/\S*nvidia[^\n]*|"
     r"[^\n]*runtime name: nvidia[^\n]*|[^\n]*\bruntime \"?nvidia\"?[^\n]*"
 )
-_REQUIREMENT = r"requirement error: (?P<why>[^\n\"\\]+?)(?::? unknown)?(?=[\n\"\\]|$)"
+_REQUIREMENT = r"requirement error: (?P<why>[^\n\"\\]+?)(?::? unknown)?\s*(?=[\n\"\\]|$)"
 _EXEC = (
     r"\bexec:? |executable file|chdir to cwd|starting container process caused|is a directory: unknown|"
     r"stat /\S+: no such file"
@@ -51,13 +51,13 @@ _DECLARED = (
 _SHARED = r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|cufft|curand|nccl|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)"
 _HUB = (
     r"huggingface\.co|\bhf\.co|hf-mirror|HfHubHTTPError|LocalEntryNotFound|GatedRepo|RepositoryNotFound|RevisionNotFound|"
-    r"EntryNotFoundError|Hugging ?Face Hub|on the Hub\b|OfflineModeIsEnabled|huggingface_hub\.\S*rror"
+    r"EntryNotFoundError|download(?:ing)?\b|Hugging ?Face Hub|on the Hub\b|OfflineModeIsEnabled|huggingface_hub\.\S*rror"
 )
 _CACHE = r"/hub\b|\.cache|models--|huggingface|/cache\b"
 _PLAINLY = (
     r"^(?:Value|Type|Key|Attribute|Name|Syntax|Indentation|Import|ModuleNotFound|NotImplemented|Assertion|Unicode\w*|"
     r"Index|ZeroDivision)(?:Error)\b|ValidationError|unrecognized arguments|invalid choice|usage: |No module named|"
-    r"address already in use|command not found|illegal instruction|MemoryError|bad_alloc|Error loading ASGI app|"
+    r"command not found|MemoryError|bad_alloc|Error loading ASGI app|"
     r"^(?:\S*: )?(?:fatal|panic)\b|FileNotFoundError|symbol lookup error|GLIBC\S* not found"
 )
 """Ends of a program that come again at each start with the same image, settings and files."""
@@ -329,7 +329,7 @@ RULES: tuple[Rule, ...] = (
         either(
             ended(_not_started, "", Error.PLATFORM),
             waiting(START, "", Error.PLATFORM),
-            logged(r"exec.*format error"),
+            logged(r"exec.*format error|illegal instruction|CPU .{0,40}does not support"),
         ),
         "{image} is not made for this node's processor.",
         "Choose an image for it ([spec.containers.image]); where it is, remove it from the node (crictl rmi).",
@@ -426,6 +426,7 @@ RULES: tuple[Rule, ...] = (
         "The model on the volume is not whole or does not fit its configuration: {why}.",
         "Seed it again: remove its directory in the cache and run the deploy play, which compares each file with the hub.",
         times=2,
+        outside=True,
         about=("volume", "settings"),
     ),
     Rule(
@@ -438,12 +439,11 @@ RULES: tuple[Rule, ...] = (
         about=("volume", "securityContext", "settings"),
     ),
     Rule(
-        "volume-full",
+        "disk-full",
         logged(r"(?P<why>.+)", Error.NO_SPACE),
         "The server has no room left to write to: {why}.",
         "Make room on the volume or the node that the words name, or raise the limit of ephemeral storage.",
         times=2,
-        outside=True,
         about=("volume", "limits"),
     ),
     Rule(
@@ -491,7 +491,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "model-not-cached",
-        of_hub(words=r"outgoing traffic has been disabled|offline ?mode|local_files_only|HF_HUB_OFFLINE"),
+        of_hub(words=r"offline ?mode|HF_HUB_OFFLINE"),
         "The server may not ask the model hub, and the model is not whole in its cache.",
         "Seed it: run the deploy play; where it is seeded, compare the model's name and revision with what is there.",
         times=2,
@@ -509,11 +509,13 @@ RULES: tuple[Rule, ...] = (
         about=("settings",),
     ),
     Rule(
-        "model-not-cached",
-        of_hub(words=r"Local ?Entry ?Not ?Found|appropriate (?:cached )?snapshot folder|find the requested files in the"),
-        "The model is not in the server's cache, and the hub did not give it.",
-        "Let the pod reach the hub, or seed the model: run the deploy play.",
+        "hub-unreachable",
+        of_hub(words=r"outgoing traffic has been disabled|Local ?Entry ?Not ?Found|appropriate (?:cached )?snapshot folder|find the requested files in the"),
+        "The model is not whole in the server's cache, and the hub was not reached or may not be asked.",
+        "Seed it again: run the deploy play, which completes what is on the volume; or let the pod reach the hub.",
         times=2,
+        patience=30,
+        outside=True,
         about=("settings", "volume"),
     ),
     Rule(

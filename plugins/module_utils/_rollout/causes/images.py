@@ -193,7 +193,7 @@ RULES: tuple[Rule, ...] = (
         about=("registry",),
     ),
     Rule(
-        "pull-timed-out",
+        "image-not-pulled",
         not_pulled(Error.TIMED_OUT),
         "The pull of {image} did not end in time: it takes longer than the node allows, or the registry does not answer.",
         "Give pulls more time on the node (runtimeRequestTimeout of the kubelet where cri-dockerd pulls, the runtime's "

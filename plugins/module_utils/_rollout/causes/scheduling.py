@@ -21,6 +21,9 @@ COMING = ("TriggeredScaleUp", "Nominated")
 
 AUTOSCALER = (*COMING, "NotTriggerScaleUp", "FailedScaleUp")
 
+EVICTIONS = ("Evicted", "Preempting", "Shutdown", "NodeShutdown", "Terminated", "TerminationByKubelet")
+"""Reasons with which a kubelet ends pods that may well run elsewhere or later."""
+
 PASSING_TAINTS = (
     "node.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/",
@@ -132,8 +135,13 @@ def over_its_own_limit(seen: Seen) -> Hit | None:
 
 
 def evicted(seen: Seen) -> Hit | None:
-    pods = [pod for pod in _turned_away(seen) if pod.reason == "Evicted"]
-    return Hit(at(pods[-1]), tuple(f"Evicted: {pod.message}" for pod in pods), {}, len(pods)) if pods else None
+    pods = [pod for pod in _turned_away(seen) if pod.reason in EVICTIONS]
+    return Hit(at(pods[-1]), tuple(f"{pod.reason}: {pod.message}" for pod in pods), {}, len(pods)) if pods else None
+
+
+def past_its_deadline(seen: Seen) -> Hit | None:
+    pods = [pod for pod in _turned_away(seen) if pod.reason == "DeadlineExceeded" and not seen.job]
+    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {pods[-1].message}",), {}, len(pods)) if pods else None
 
 
 def rejected(seen: Seen) -> Hit | None:
@@ -222,7 +230,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "claim-unbound",
-        unscheduled(r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes|did not have enough free storage|waiting for ephemeral volume controller"),
+        unscheduled(r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes|did not have enough free storage|waiting for ephemeral volume controller|PreBind plugin \S*VolumeBinding"),
         "The PersistentVolumeClaim is not bound to a volume.",
         "Look at the claim: is its volume there, of the same size, class and access mode?",
         patience=20,
@@ -298,6 +306,7 @@ RULES: tuple[Rule, ...] = (
         "The claim is bound to a volume that is not there any more.",
         "Delete the claim and run the deploy play: it makes both again. The data on the server stay.",
         patience=20,
+        outside=True,
         about=("volume",),
     ),
     Rule(
@@ -335,6 +344,14 @@ RULES: tuple[Rule, ...] = (
         "No node has the labels {selector}.",
         "Correct [spec.nodeSelector], or see why GPU feature discovery does not label the node.",
         patience=1.5,
+        about=("selector",),
+    ),
+    Rule(
+        "no-gpu-node",  # all of them, whatever labels they have: an affinity
+        unscheduled(r"0/(?P<all>\d+) nodes are available: (?P=all) node\(s\) didn't match (?:Pod's )?node (?:affinity|selector)\S*$", blind=False),
+        "No node fits the pod's affinity and its selector {selector}.",
+        "Correct [spec.nodeSelector] or the affinity, or see why GPU feature discovery does not label the node.",
+        patience=30,
         about=("selector",),
     ),
     Rule(
@@ -401,6 +418,14 @@ RULES: tuple[Rule, ...] = (
         "LimitRange), or let the cache lie on a volume.",
         times=2,
         about=("limits", "volume"),
+    ),
+    Rule(
+        "deadline-exceeded",
+        past_its_deadline,
+        "The pod ran longer than its own deadline.",
+        "Unset spec.activeDeadlineSeconds in the pod's template: a server stays.",
+        times=2,
+        about=("settings",),
     ),
     Rule(
         "evicted",

@@ -18,6 +18,7 @@ PREPARED = ("Pulling", "Pulled", "Created", "Started")
 """Events of a pod whose volumes and sandbox are there."""
 
 Source = Callable[[Said], bool]
+_HANDLE = re.compile(r"volume(?: ID)? \S{1,200}#\S", re.IGNORECASE)  # csi-driver-nfs names volumes server#share#directory
 _EXPORT = re.compile(r"\bmount(?:ing)? [\w.-]{1,200}:‹")
 _HELD = (
     r"Multi-Attach|already (?:used|exclusively attached|attached|in use|published)|in use by|VolumeInUse|"
@@ -75,7 +76,9 @@ def happened(reason: str, pattern: str, errors: tuple[Error, ...] = (), source: 
 
 def nfs(said: Said) -> bool:
     """Whether the words are about an NFS mount: by its helper, its type, its driver, or the way such volumes are named."""
-    return said.actor in (Actor.NFS, Actor.STATD) or "#" in said.text or bool(_EXPORT.search(said.plain))
+    if said.actor in (Actor.NFS, Actor.STATD) or "access denied by server" in said.plain:
+        return True
+    return bool(_EXPORT.search(said.plain) or _HANDLE.search(said.text))
 
 
 def _output(message: str) -> str:
@@ -210,7 +213,7 @@ RULES: tuple[Rule, ...] = (
         about=("node",),
     ),
     Rule(
-        "node-slow",
+        "volume-not-mounted",
         preparing(r"object \S+ not registered"),
         "The kubelet has not fetched what the pod mounts yet: {why}.",
         "It does so by itself; where it does not, restart the kubelet on the node.",
