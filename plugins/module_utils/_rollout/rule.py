@@ -137,7 +137,9 @@ def old_pods_go(seen: Seen) -> bool:
     return any(not pod.finished and (pod.deleting or recreate) for pod in seen.old_pods)
 
 
-def waiting(reasons: tuple[str, ...], pattern: str = "", *errors: Error, actor: Actor | None = None) -> Look:
+def waiting(
+    reasons: tuple[str, ...], pattern: str = "", *errors: Error, actor: Actor | None = None, without: str = "\0"
+) -> Look:
     """A container waits for one of these reasons; the words about it, the innermost error and who it is from."""
 
     def look(seen: Seen) -> Hit | None:
@@ -147,7 +149,7 @@ def waiting(reasons: tuple[str, ...], pattern: str = "", *errors: Error, actor: 
                 if (errors and said.error not in errors) or (actor and said.actor is not actor):
                     continue
                 found = re.search(pattern, said.text, re.IGNORECASE)
-                if found:
+                if found and not re.search(without, said.text, re.IGNORECASE):
                     words = {"why": said.reason, **words_of(container, found)}
                     return Hit(at(pod), (f"{container.reason}: {said.text}".rstrip(": "),), words)
         return None

@@ -198,10 +198,10 @@ def test_an_insufficient_driver_may_be_none_at_all(limits: dict[str, str], what:
     ("text", "error", "actor"),
     [
         ("rpc error: code = NotFound desc = h/x:1: not found", Error.MISSING, Actor.RUNTIME),
-        ("failed to frobnicate the snapshotter: not found", Error.NONE, Actor.RUNTIME),
+        ("failed to frobnicate, all 3 of them: not found", Error.NONE, Actor.NOBODY),
         ("unexpected media type text/html for sha256:60: not found", Error.WRONG_CONTENT, Actor.NOBODY),
         ('Get "https://h/v2/": x509: certificate has expired: current time a is after b', Error.EXPIRED, Actor.NOBODY),
-        ("open /opt/connection refused/unauthorized.txt: permission denied", Error.UNREACHABLE, Actor.NOBODY),
+        ("open /opt/connection-refused/unauthorized.txt: permission denied", Error.NOT_PERMITTED, Actor.NOBODY),
         ('open "/opt/unauthorized/toomanyrequests": permission denied', Error.NOT_PERMITTED, Actor.NOBODY),
         ("mkdir /data/x: no space left on device: unknown", Error.NO_SPACE, Actor.NOBODY),
         (STATD, Error.UNSUPPORTED, Actor.STATD),

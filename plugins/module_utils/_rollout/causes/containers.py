@@ -40,13 +40,13 @@ _EXEC = (
 )
 _NOT_OUR_FILE = r"error mounting|cgroup|mount source path|/var/lib/(?:kubelet|containerd|docker)|hook"
 _SLOW = (
-    r"(?P<why>.*(?:timed out waiting for the condition|context deadline exceeded|"
-    r"failed to sync (?:secret|configmap) cache|failed to reserve (?:container )?name|name is reserved).*)"
+    r"timed out waiting for the condition|context deadline exceeded|"
+    r"failed to sync (?:secret|configmap) cache|failed to reserve (?:container )?name|name is reserved"
 )
-_USER = r"(?P<why>.*(?:runAsNonRoot|unable to find (?:user|group)|no matching entries in (?:passwd|group)|linux spec user).*)"
+_USER = r"(?:runAsNonRoot|unable to find (?:user|group)|no matching entries in (?:passwd|group)|linux spec user)"
 _DECLARED = (
-    r"(?P<why>.*(?:directory onto a file|not a directory|read-only file ?system|idmap|seccomp|apparmor|"
-    r"subPath|duplicate|invalid (?:mount|capability)|must be (?:absolute|unique)).*)"
+    r"(?:directory onto a file|not a directory|read-only file ?system|idmap|seccomp|apparmor|"
+    r"subPath|duplicate|invalid (?:mount|capability)|must be (?:absolute|unique))"
 )
 _SHARED = r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|cufft|curand|nccl|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)"
 _HUB = (
@@ -290,8 +290,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "configuration-missing",
-        waiting(("CreateContainerConfigError",), r"(?P<what>.*(?:not found|couldn't find key).*)"),
-        "The container's environment names something that is not there: {what}.",
+        waiting(("CreateContainerConfigError",), r"not found|couldn't find key"),
+        "The container's environment names something that is not there: {why}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
         patience=1.5,
         about=("secret", "settings"),
@@ -340,7 +340,7 @@ RULES: tuple[Rule, ...] = (
         "bad-command",
         either(
             ended(_not_started, _EXEC, Error.MISSING, Error.NOT_PERMITTED, Error.BUSY, Error.NONE, without=_NOT_OUR_FILE),
-            waiting(START, rf"^(?!.*(?:{_NOT_OUR_FILE})).*(?:{_EXEC})", Error.MISSING, Error.NOT_PERMITTED),
+            waiting(START, _EXEC, Error.MISSING, Error.NOT_PERMITTED, without=_NOT_OUR_FILE),
         ),
         "Container {container} cannot be started.",
         "Correct its command: the runtime's words name the file.",
@@ -382,7 +382,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "container-refused",
-        waiting(("CreateContainerConfigError", "CreateContainerError"), r"(?P<why>.+)"),
+        waiting(("CreateContainerConfigError", "CreateContainerError"), r"."),
         "The node cannot make the container: {why}.",
         "Read its words.",
         patience=120,

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..._kubernetes.objects import Node, Pod, Seen, Taint, untolerated
 from ..rule import Hit, Look, Rule, at, containers_of
-from ..words import one_line
+from ..words import bounded, one_line
 
 Which = Callable[[Pod, list[Node]], bool]
 
@@ -53,7 +53,7 @@ def unscheduled(pattern: str, which: Which = lambda pod, nodes: True, *, blind: 
                 continue
             if not (blind if seen.neighbours is None else which(pod, list(seen.nodes.values()))):
                 continue
-            said = re.split(r"\s*(?:no new claims to deallocate, )?preemption:", place.message)[0].strip(" .,")
+            said = re.split(r"\s?(?:no new claims to deallocate, )?preemption:", bounded(place.message))[0].strip(" .,")
             found = re.search(pattern, said, re.IGNORECASE)
             if found:
                 words = {"selector": _selector(pod), **found.groupdict("")}
@@ -96,10 +96,10 @@ def claim_event(pattern: str) -> Look:
         for event in reversed(seen.events):
             claim = seen.claims.get(event.name)
             if event.kind == "PersistentVolumeClaim" and claim and claim.phase != "Bound":
-                found = re.search(pattern, event.message, re.IGNORECASE)
+                found = re.search(pattern, bounded(event.message), re.IGNORECASE)
                 if found:
                     words = {"claim": claim.name, "volume": claim.volume or "?", **found.groupdict("")}
-                    return Hit(f"PersistentVolumeClaim {claim.name}", (f"{event.reason}: {event.message}",), words)
+                    return Hit(f"PersistentVolumeClaim {claim.name}", (f"{event.reason}: {one_line(event.message)}",), words)
         return None
 
     return look
@@ -136,19 +136,19 @@ def over_its_own_limit(seen: Seen) -> Hit | None:
 
 def evicted(seen: Seen) -> Hit | None:
     pods = [pod for pod in _turned_away(seen) if pod.reason in EVICTIONS]
-    return Hit(at(pods[-1]), tuple(f"{pod.reason}: {pod.message}" for pod in pods), {}, len(pods)) if pods else None
+    return Hit(at(pods[-1]), tuple(f"{pod.reason}: {one_line(pod.message)}" for pod in pods), {}, len(pods)) if pods else None
 
 
 def past_its_deadline(seen: Seen) -> Hit | None:
     pods = [pod for pod in _turned_away(seen) if pod.reason == "DeadlineExceeded" and not seen.job]
-    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {pods[-1].message}",), {}, len(pods)) if pods else None
+    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {one_line(pods[-1].message)}",), {}, len(pods)) if pods else None
 
 
 def rejected(seen: Seen) -> Hit | None:
     pods = [pod for pod in _turned_away(seen) if not any(c.state for c in pod.containers)]
     if not pods:
         return None
-    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {pods[-1].message}",), {"reason": pods[-1].reason}, len(pods))
+    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {one_line(pods[-1].message)}",), {"reason": pods[-1].reason}, len(pods))
 
 
 def _turned_away(seen: Seen) -> list[Pod]:
