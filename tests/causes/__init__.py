@@ -172,7 +172,9 @@ def _told(case: Case, given: Case) -> dict[str, Any]:
 
 def _scheduler(case: Case, given: Case) -> dict[str, Any]:
     limits = {GPU: str(given["gpu"])} if given.get("gpu") else {}
-    pod = _pod(case, None, node="", conditions=_unscheduled(case["text"]), limits=limits, selector=given.get("selector"))
+    pod = _pod(
+        case, None, node="", conditions=_unscheduled(case["text"]), limits=limits, selector=given.get("selector")
+    )
     nodes = {raw["name"]: _node(raw) for raw in given.get("nodes", ())}
     told = _event(case, "FailedScheduling", case["text"])
     return {"pods": (pod,), "events": [told], "nodes": nodes, "neighbours": ()}

@@ -29,7 +29,9 @@ def main() -> int:
             print(one)
     kinds = Counter(one.kind for one in judged)
     harmful = sum(bool(one.harm) for one in judged)
-    print(", ".join(f"{kinds[kind]} {kind}" for kind in ("right", "vague", "unknown", "wrong")) + f", {harmful} harmful")
+    print(
+        ", ".join(f"{kinds[kind]} {kind}" for kind in ("right", "vague", "unknown", "wrong")) + f", {harmful} harmful"
+    )
     return 1 if kinds["right"] < len(judged) else 0
 
 

@@ -199,7 +199,7 @@ def essence(message: str) -> str:
 
 def log_lines(lines: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """The last lines of a log, as evidence."""
-    return tuple(f"log: {line.rstrip()}" for line in list(lines)[-LOG_LINES:] if line.strip())
+    return tuple(f"log: {bounded(line.rstrip(), 1000)}" for line in list(lines)[-LOG_LINES:] if line.strip())
 
 
 def probe_words(events: tuple[Event, ...], pod: Pod, probe: str) -> str:

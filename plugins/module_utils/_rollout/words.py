@@ -179,7 +179,10 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
         r"another .{1,60}(?:in progress|already running)|operation .{0,80}already exists|target is busy",
     ),
     (Error.READ_ONLY, r"read-only file ?system|\bEROFS\b"),
-    (Error.NOT_PERMITTED, r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b|PermissionError|not writable|trying to write|writable directory"),
+    (
+        Error.NOT_PERMITTED,
+        r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b|PermissionError|not writable|trying to write|writable directory",
+    ),
     (
         Error.MISSING,
         r"no such file or directory|\bENOENT\b|not found|manifest unknown|name unknown|not known to registry|"
@@ -204,12 +207,21 @@ _ACTORS = tuple(
             r"nvidia hook|libcuda\.so",
         ),
         (Actor.STATD, r"rpc\.statd|statd is not running|start statd|start-statd"),
-        (Actor.NFS, r"mount\.nfs|-t nfs4?\b|type nfs4?\b|kubernetes\.io[~/]nfs|\bnfs\.csi\.k8s\.io|NFS (?:server|V?\d)|nfs4?://"),
-        (Actor.CNI, r"\bCNI\b|network plugin|networkPlugin|setup network for sandbox|failed to set ?up (?:pod )?network|netplugin|loopback|IPAM|failed to find plugin"),
+        (
+            Actor.NFS,
+            r"mount\.nfs|-t nfs4?\b|type nfs4?\b|kubernetes\.io[~/]nfs|\bnfs\.csi\.k8s\.io|NFS (?:server|V?\d)|nfs4?://",
+        ),
+        (
+            Actor.CNI,
+            r"\bCNI\b|network plugin|networkPlugin|setup network for sandbox|failed to set ?up (?:pod )?network|netplugin|loopback|IPAM|failed to find plugin",
+        ),
         (Actor.WEBHOOK, r"\bwebhook\b"),
         (Actor.RUNC, r"OCI runtime|\brunc\b|\bcrun\b|\brunsc\b|\bkata|shim task|container_linux\.go|create shim"),
         (Actor.DOCKER, r"response from daemon|dockershim|cri-dockerd"),
-        (Actor.CSI, r"\bCSI\b|csi\.|kubernetes\.io~csi|MountDevice failed .{0,80}rpc error|NodeStage|NodePublish|AttachVolume\.Attach failed .{0,80}rpc error"),
+        (
+            Actor.CSI,
+            r"\bCSI\b|csi\.|kubernetes\.io~csi|MountDevice failed .{0,80}rpc error|NodeStage|NodePublish|AttachVolume\.Attach failed .{0,80}rpc error",
+        ),
         (Actor.RUNTIME, r"containerd|cri-o|snapshotter|rpc error"),
     )
 )

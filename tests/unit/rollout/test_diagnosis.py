@@ -398,8 +398,18 @@ def seeding(code: int, failed: int) -> Seen:
             False,
         ),
         (ended(3), "crash-loop", "Container stt ends with exit status 3 each time it starts: it left no words", False),
-        (ended(3, restarts=4), "crash-loop", "Container stt ends with exit status 3 each time it starts: it left no words", False),
-        (ended(3, restarts=5), "crash-loop", "Container stt ends with exit status 3 each time it starts: it left no words", True),
+        (
+            ended(3, restarts=4),
+            "crash-loop",
+            "Container stt ends with exit status 3 each time it starts: it left no words",
+            False,
+        ),
+        (
+            ended(3, restarts=5),
+            "crash-loop",
+            "Container stt ends with exit status 3 each time it starts: it left no words",
+            True,
+        ),
         *(  # the server answers 500 and lives on after a load that failed
             (
                 with_event(with_log(running(state="running"), line), "Unhealthy", f"Startup probe failed: {said}", n),

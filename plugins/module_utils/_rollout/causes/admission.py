@@ -40,7 +40,12 @@ def refused(pattern: str, *errors: Error) -> Look:
         if not found or (errors and take_apart(said).error not in errors):
             return None
         times = max([e.count for e in events], default=1)
-        return Hit(seen.subject, (f"FailedCreate: {one_line(said)}",), {k: one_line(v, 300).rstrip(" .") for k, v in found.groupdict("").items()}, times)
+        return Hit(
+            seen.subject,
+            (f"FailedCreate: {one_line(said)}",),
+            {k: one_line(v, 300).rstrip(" .") for k, v in found.groupdict("").items()},
+            times,
+        )
 
     return look
 
@@ -111,7 +116,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "security-context-constraint",
-        refused(r"unable to validate against any (?P<which>(?:pod security policy|security context constraint))s?:? ?(?P<why>.*)"),
+        refused(
+            r"unable to validate against any (?P<which>(?:pod security policy|security context constraint))s?:? ?(?P<why>.*)"
+        ),
         "No {which} that the pod's service account may use lets it be made: {why}.",
         "Change what the words name in the pod's security context, or let its service account use one that allows it.",
         patience=1.5,
@@ -206,8 +213,8 @@ RULES: tuple[Rule, ...] = (
         "api-server-busy",
         refused(
             r"(?P<why>etcdserver: .+|resource quota evaluation timed out.*|Timeout: request did not complete.*|"
-            r"status unknown for quota.*|too many requests.*|.*unable to handle the request.*|.*shutting down.*|"
-            r".*not yet ready.*|.*object has been modified.*)"
+            r"status unknown for quota.*|too many requests.*|unable to handle the request.*|shutting down.*|"
+            r"not yet ready.*|object has been modified.*)"
         ),
         "The API server does not get to creating the pod: {why}.",
         "See how the API server and its etcd are, then run again.",

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ..._kubernetes.objects import Container, Pod, Seen
-from . import cuda
 from ..rule import Hit, Look, Rule, at, containers_of, either, log_lines, probe_words, waiting, words_of
 from ..words import Actor, Error, Said, bounded, one_line, take_apart
+from . import cuda
 
 FAILED_PROBES = 3
 """So many failed startup probes say as much as one end of the process: a server may live on after a failed load."""
 
 START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 """A container waits because the node cannot make it. Which of them it is depends on the runtime."""
+
+ALWAYS = 99
 
 PASSING = (10, 14, 23, 30, 70, 143)
 """Exit statuses of the seed script after which another try may succeed (hub, volume I/O, stopped)."""
@@ -178,6 +180,8 @@ def crashed(pattern: str = "") -> Look:
         found = [line for line in lines if re.search(pattern, line.strip(), re.IGNORECASE)] if pattern else lines
         if pattern and not found:
             return None
+        over = seen.job is not None and "Failed" in seen.job.conditions  # its controller makes no further try
+        hit = replace(hit, times=ALWAYS) if over else hit
         return replace(hit, words={**hit.words, "why": one_line(found[-1], 300) if found else "it left no words"})
 
     return look
@@ -216,7 +220,7 @@ def seed_said(seen: Seen) -> Hit | None:
                 words = {"said": str(told["error"]).rstrip("."), "do": str(told.get("remedy", ""))}
                 failures = seen.job.failed if seen.job else 1
                 passing = container.exit.code in PASSING
-                return Hit(at(pod), (f"cause: {cause}",) if cause else (), words, failures if passing else 99)
+                return Hit(at(pod), (f"cause: {cause}",) if cause else (), words, failures if passing else ALWAYS)
     return None
 
 
@@ -339,7 +343,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "bad-command",
         either(
-            ended(_not_started, _EXEC, Error.MISSING, Error.NOT_PERMITTED, Error.BUSY, Error.NONE, without=_NOT_OUR_FILE),
+            ended(
+                _not_started, _EXEC, Error.MISSING, Error.NOT_PERMITTED, Error.BUSY, Error.NONE, without=_NOT_OUR_FILE
+            ),
             waiting(START, _EXEC, Error.MISSING, Error.NOT_PERMITTED, without=_NOT_OUR_FILE),
         ),
         "Container {container} cannot be started.",
@@ -448,7 +454,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "hub-denied",
-        of_hub(words=r"gated|must be authenticated|restricted|awaiting a review|invalid user token|invalid username", without="404"),
+        of_hub(
+            words=r"gated|must be authenticated|restricted|awaiting a review|invalid user token|invalid username",
+            without="404",
+        ),
         "The model hub does not let the server have the model: {why}.",
         "Give the server a token of an account that may (HF_TOKEN), or choose a model that is open.",
         times=2,
@@ -456,7 +465,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "model-not-found",
-        of_hub(Error.MISSING, Error.DENIED, words=r"repository ?not ?found|revision ?not ?found|(?<!Local)entry ?not ?found|invalid rev"),
+        of_hub(
+            Error.MISSING,
+            Error.DENIED,
+            words=r"repository ?not ?found|revision ?not ?found|(?<!Local)entry ?not ?found|invalid rev",
+        ),
         "The model hub has no such model, revision or file: {why}.",
         "Correct the model's name and revision; a private one needs a token (HF_TOKEN).",
         times=2,
@@ -501,7 +514,7 @@ RULES: tuple[Rule, ...] = (
         "hub-unreachable",
         of_hub(Error.UNREACHABLE, Error.TIMED_OUT, Error.PLAIN_HTTP),
         "The server asks the model hub when it starts, does not reach it, and ends (exit status {code}).",
-        "Use [model_source]: seeded, which starts without the hub; or let the pod reach it.",
+        "Seed the model ([model_source]), so that the server starts without the hub; or let the pod reach it.",
         times=2,
         patience=30,
         outside=True,
@@ -510,7 +523,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "hub-unreachable",
-        of_hub(words=r"outgoing traffic has been disabled|Local ?Entry ?Not ?Found|appropriate (?:cached )?snapshot folder|find the requested files in the"),
+        of_hub(
+            words=r"outgoing traffic has been disabled|Local ?Entry ?Not ?Found|appropriate (?:cached )?snapshot folder|find the requested files in the"
+        ),
         "The model is not whole in the server's cache, and the hub was not reached or may not be asked.",
         "Seed it again: run the deploy play, which completes what is on the volume; or let the pod reach the hub.",
         times=2,
@@ -534,14 +549,24 @@ RULES: tuple[Rule, ...] = (
         "The liveness probe fails and the kubelet restarts container {container}: {said}",
         "Look at the log above for why the server does not answer; a busy server needs a longer timeout.",
         times=2,
-        about=("probe", "image", "settings", "limits",),
+        about=(
+            "probe",
+            "image",
+            "settings",
+            "limits",
+        ),
     ),
     Rule(
         "startup-never-passed",
         killed_by("startup"),
         "The startup probe never passed in its time; its last words: {said}",
         PROBE_REMEDY,
-        about=("probe", "image", "settings", "volume",),
+        about=(
+            "probe",
+            "image",
+            "settings",
+            "volume",
+        ),
     ),
     Rule(
         "container-exits",
@@ -549,7 +574,10 @@ RULES: tuple[Rule, ...] = (
         "Container {container} ends by itself with exit status 0.",
         "A server must stay: correct its command.",
         times=2,
-        about=("image", "command",),
+        about=(
+            "image",
+            "command",
+        ),
     ),
     Rule(
         "crash-loop",
@@ -586,6 +614,9 @@ RULES: tuple[Rule, ...] = (
         "Container {container} does not start: {why}.",
         "Read the node's words.",
         patience=90,
-        about=("image", "node",),
+        about=(
+            "image",
+            "node",
+        ),
     ),
 )

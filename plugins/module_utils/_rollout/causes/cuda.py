@@ -23,7 +23,7 @@ _CARD = "Run preflight, and choose a variant of the image for this card."
 _DRIVER = "Run preflight: it names the image variant that fits this driver."
 
 
-def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:  # noqa: N802
+def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:
     """The rules; logged: how a line of a log is looked for."""
     return (
         Rule(
@@ -113,7 +113,9 @@ def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:  # noqa: N802
         ),
         Rule(
             "cuda-device-busy",
-            logged(r"busy or unavailable|cudaErrorDevicesUnavailable|CUDA_ERROR_DEVICE_UNAVAILABLE|cudaErrorDeviceAlreadyInUse"),
+            logged(
+                r"busy or unavailable|cudaErrorDevicesUnavailable|CUDA_ERROR_DEVICE_UNAVAILABLE|cudaErrorDeviceAlreadyInUse"
+            ),
             "The card lets no further process in: it is in exclusive mode and another one has it.",
             "Set the card's compute mode to default on the node (nvidia-smi -c 0), or stop the other process.",
             times=2,

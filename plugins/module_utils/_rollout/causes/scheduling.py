@@ -99,7 +99,9 @@ def claim_event(pattern: str) -> Look:
                 found = re.search(pattern, bounded(event.message), re.IGNORECASE)
                 if found:
                     words = {"claim": claim.name, "volume": claim.volume or "?", **found.groupdict("")}
-                    return Hit(f"PersistentVolumeClaim {claim.name}", (f"{event.reason}: {one_line(event.message)}",), words)
+                    return Hit(
+                        f"PersistentVolumeClaim {claim.name}", (f"{event.reason}: {one_line(event.message)}",), words
+                    )
         return None
 
     return look
@@ -136,7 +138,11 @@ def over_its_own_limit(seen: Seen) -> Hit | None:
 
 def evicted(seen: Seen) -> Hit | None:
     pods = [pod for pod in _turned_away(seen) if pod.reason in EVICTIONS]
-    return Hit(at(pods[-1]), tuple(f"{pod.reason}: {one_line(pod.message)}" for pod in pods), {}, len(pods)) if pods else None
+    return (
+        Hit(at(pods[-1]), tuple(f"{pod.reason}: {one_line(pod.message)}" for pod in pods), {}, len(pods))
+        if pods
+        else None
+    )
 
 
 def past_its_deadline(seen: Seen) -> Hit | None:
@@ -148,7 +154,9 @@ def rejected(seen: Seen) -> Hit | None:
     pods = [pod for pod in _turned_away(seen) if not any(c.state for c in pod.containers)]
     if not pods:
         return None
-    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {one_line(pods[-1].message)}",), {"reason": pods[-1].reason}, len(pods))
+    return Hit(
+        at(pods[-1]), (f"{pods[-1].reason}: {one_line(pods[-1].message)}",), {"reason": pods[-1].reason}, len(pods)
+    )
 
 
 def _turned_away(seen: Seen) -> list[Pod]:
@@ -230,7 +238,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "claim-unbound",
-        unscheduled(r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes|did not have enough free storage|waiting for ephemeral volume controller|PreBind plugin \S*VolumeBinding"),
+        unscheduled(
+            r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes|did not have enough free storage|waiting for ephemeral volume controller|PreBind plugin \S*VolumeBinding"
+        ),
         "The PersistentVolumeClaim is not bound to a volume.",
         "Look at the claim: is its volume there, of the same size, class and access mode?",
         patience=20,
@@ -283,7 +293,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "resources-insufficient",
-        unscheduled(r"Insufficient (?P<resource>memory|cpu|ephemeral-storage|pods|hugepages-\w+)|Too many (?P<many>pods)"),
+        unscheduled(
+            r"Insufficient (?P<resource>memory|cpu|ephemeral-storage|pods|hugepages-\w+)|Too many (?P<many>pods)"
+        ),
         "No GPU node has enough {resource}{many} left.",
         "Lower [spec.containers.resources], or free some on the node.",
         patience=30,
@@ -339,7 +351,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "no-gpu-node",
         unscheduled(
-            r"didn't match (?:Pod's )?node (?:affinity|selector)|MatchNodeSelector|no nodes available", lambda pod, nodes: not nodes, blind=False
+            r"didn't match (?:Pod's )?node (?:affinity|selector)|MatchNodeSelector|no nodes available",
+            lambda pod, nodes: not nodes,
+            blind=False,
         ),
         "No node has the labels {selector}.",
         "Correct [spec.nodeSelector], or see why GPU feature discovery does not label the node.",
@@ -348,7 +362,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "no-gpu-node",  # all of them, whatever labels they have: an affinity
-        unscheduled(r"0/(?P<all>\d+) nodes are available: (?P=all) node\(s\) didn't match (?:Pod's )?node (?:affinity|selector)\S*$", blind=False),
+        unscheduled(
+            r"0/(?P<all>\d+) nodes are available: (?P=all) node\(s\) didn't match (?:Pod's )?node (?:affinity|selector)\S*$",
+            blind=False,
+        ),
         "No node fits the pod's affinity and its selector {selector}.",
         "Correct [spec.nodeSelector] or the affinity, or see why GPU feature discovery does not label the node.",
         patience=30,

@@ -18,7 +18,9 @@ PREPARED = ("Pulling", "Pulled", "Created", "Started")
 """Events of a pod whose volumes and sandbox are there."""
 
 Source = Callable[[Said], bool]
-_HANDLE = re.compile(r"volume(?: ID)? \S{1,200}#\S", re.IGNORECASE)  # csi-driver-nfs names volumes server#share#directory
+_HANDLE = re.compile(
+    r"volume(?: ID)? \S{1,200}#\S", re.IGNORECASE
+)  # csi-driver-nfs names volumes server#share#directory
 _EXPORT = re.compile(r"\bmount(?:ing)? [\w.-]{1,200}:‹")
 _HELD = (
     r"Multi-Attach|already (?:used|exclusively attached|attached|in use|published)|in use by|VolumeInUse|"
@@ -161,8 +163,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "nfs-client-missing",
-        preparing(r"bad option[;,]|/sbin/mount|unknown filesystem type|helper program|mount\.nfs\S*: not found|"
-                  r"no such device|exec: .{0,20}mount\.nfs", source=nfs),
+        preparing(
+            r"bad option[;,]|/sbin/mount|unknown filesystem type|helper program|mount\.nfs\S*: not found|"
+            r"no such device|exec: .{0,20}mount\.nfs",
+            source=nfs,
+        ),
         "The node cannot mount NFS: its mount helper is missing.",
         "Install nfs-common on the node.",
         outside=True,
@@ -170,8 +175,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "nfs-version",
-        preparing(r"protocol not supported|requested NFS version|incorrect mount option|invalid argument|not supported",
-                  source=nfs),
+        preparing(
+            r"protocol not supported|requested NFS version|incorrect mount option|invalid argument|not supported",
+            source=nfs,
+        ),
         "The NFS server {server} and the mount options of the volume do not go together.",
         "Compare nfsvers in [spec.mountOptions] with /proc/fs/nfsd/versions on the server.",
         about=("volume",),
@@ -309,9 +316,22 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "sandbox-failed",
-        preparing(r"pause|sandbox image", "FailedCreatePodSandBox",
-                  errors=(Error.UNREACHABLE, Error.DENIED, Error.TLS, Error.UNTRUSTED, Error.EXPIRED, Error.TIMED_OUT,
-                          Error.RATE_LIMITED, Error.INCOMPLETE, Error.MISSING, Error.PLATFORM)),
+        preparing(
+            r"pause|sandbox image",
+            "FailedCreatePodSandBox",
+            errors=(
+                Error.UNREACHABLE,
+                Error.DENIED,
+                Error.TLS,
+                Error.UNTRUSTED,
+                Error.EXPIRED,
+                Error.TIMED_OUT,
+                Error.RATE_LIMITED,
+                Error.INCOMPLETE,
+                Error.MISSING,
+                Error.PLATFORM,
+            ),
+        ),
         "The node lacks the image of the pod sandbox (pause): {why}.",
         "Let the node reach that image's registry, or load it onto the node.",
         patience=90,
