@@ -27,8 +27,8 @@ HERE = Path(__file__).parent
 CORPUS, OWN = HERE / "corpus.json", HERE / "texts.json"
 
 VAGUE = frozenset(
-    ("image-not-pulled", "volume-not-mounted", "sandbox-failed", "container-refused", "start-failed", "crash-loop")
-    + ("container-waits", "pod-refused", "unschedulable", "rejected-by-node", "job-failed", "deadline")
+    "image-not-pulled volume-not-mounted sandbox-failed container-refused start-failed crash-loop container-waits "
+    "pod-refused unschedulable rejected-by-node job-failed deadline".split()
 )
 """Causes that may only repeat the words: true, but they name nothing."""
 
@@ -100,7 +100,7 @@ def _harm(case: Case, found: Any) -> Iterator[str]:
 def view(case: Case) -> Seen:
     """A rollout of which a cluster shows nothing but the text."""
     parts = _PLACES[case["where"]](case, case.get("given", {}))
-    template = {"metadata": {}, "spec": {}}
+    template: Case = {"metadata": {}, "spec": {}}
     current = {
         "metadata": {"name": _POD, "uid": _SET, "annotations": {observed.REVISION: "2"}},
         "spec": {"template": template},
@@ -111,7 +111,7 @@ def view(case: Case) -> Seen:
         "spec": {"replicas": 1, "strategy": {"type": "Recreate"}, "template": {}},
         "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1},
     }
-    usual = {
+    usual: dict[str, Any] = {
         "claims": {"data": _claim("Bound")},
         "nodes": {"gpu-1": _node({"name": "gpu-1", "gpu": 1, "ready": "True", "taints": [], "unschedulable": False})},
     }

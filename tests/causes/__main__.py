@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the portal.stt maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make causes CAUSES=FILE`: give each text of a file to the diagnosis, print those that are not right, and the count."""
+"""`make causes CAUSES=FILE`: each text of a file to the diagnosis; prints those that are not right, and the count."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
     (
         Error.WRONG_CONTENT,
         r"media ?type \"?text/|text/html|invalid character '?[<\w]'? looking for|invalid JSON|"
-        r"<!doctype|<html|unexpected content type|failed to decode (?:manifest|index)|error parsing HTTP 2\d\d response",
+        r"<!doctype|<html|unexpected content type|failed to decode (?:manifest|index)|error parsing "
+        r"HTTP 2\d\d response",
     ),
     (
         Error.NO_SPACE,
@@ -124,7 +125,8 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
     (
         Error.PLATFORM,
         r"exec(?:ute)? format error|\bENOEXEC\b|no match(?:ing manifest)? for (?:platform|\S+ in the manifest)|"
-        r"no matching manifest for|no (?:image|manifest|child with platform)\b.{0,80}\b(?:architecture|variant|platform)\b|"
+        r"no matching manifest for|no (?:image|manifest|child with "
+        r"platform)\b.{0,80}\b(?:architecture|variant|platform)\b|"
         r"cannot be used on this platform|does not match the (?:specified|detected host) platform|"
         r"requested image'?s platform|no child with platform|wrong ELF class|architecture .{1,40} OS",
     ),
@@ -142,9 +144,10 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
     ),
     (
         Error.UNREACHABLE,
-        r"connection refused|no such host|host not found|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|"
+        r"connection refused|no such host|host not found|i/o timeout|no route to host|unreachable|"
+        r"handshake timeout|\bEOF\b|"
         r"misbehaving|connection reset|reset by peer|broken pipe|host is down|failed to resolve server|"
-        r"failed to resolve ['\"‹]|name or service not known|temporary failure in name resolution|"
+        r"failed to resolve ['\"<]|name or service not known|temporary failure in name resolution|"
         r"name resolution|lookup \S+(?: on \S+)?: |dial (?:tcp|unix|udp)\S*|proxyconnect|server misbehaving|"
         r"status(?: code)?:? ?(?:\[[^]]{0,80}\]: )?5\d\d|\b5\d\d (?:internal|bad gateway|server error|service|gateway)|"
         r"bad gateway|service (?:temporarily )?unavailable|gateway time-?out|Client\.Timeout|max retries exceeded|"
@@ -162,7 +165,8 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
         r"(?<![:.\d/-])40[13]\b|unauthorized|unauthenticated|authorization (?:failed|header)|access denied|"
         r"access (?:to|of) .{1,80}denied|(?<!permission )denied:|: denied|insufficient_scope|no basic auth credentials|"
         r"no pull access|authentication (?:is )?required|not authorized|not authorised|AuthorizationFailed|"
-        r"invalid username|incorrect username|may require|PermissionDenied|forbidden|credentials? .{0,60}(?:expired|invalid)|"
+        r"invalid username|incorrect username|may require|PermissionDenied|forbidden|credentials? "
+        r".{0,60}(?:expired|invalid)|"
         r"token (?:has |is )?(?:expired|invalid)|access forbidden|Unauthenticated|login attempt .{0,80}failed|"
         r"unable to retrieve auth token",
     ),
@@ -170,7 +174,8 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
         Error.UNSUPPORTED,
         r"not supported|no longer supported|unsupported|invalid argument|\bEINVAL\b|incorrect mount option|"
         r"requested NFS version|does not support|bad option|wrong fs type|unknown filesystem|no such device|"
-        r"not implemented|unknown (?:or invalid )?runtime|no runtime for|unknown runtime handler|not configured|deprecated",
+        r"not implemented|unknown (?:or invalid )?runtime|no runtime for|unknown runtime handler|"
+        r"not configured|deprecated",
     ),
     (
         Error.BUSY,
@@ -181,18 +186,21 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
     (Error.READ_ONLY, r"read-only file ?system|\bEROFS\b"),
     (
         Error.NOT_PERMITTED,
-        r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b|PermissionError|not writable|trying to write|writable directory",
+        r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b|PermissionError|not "
+        r"writable|trying to write|writable directory",
     ),
     (
         Error.MISSING,
         r"no such file or directory|\bENOENT\b|not found|manifest unknown|name unknown|not known to registry|"
         r"does not exist|doesn't exist|no such image|no such manifest|no such process|non-existent|couldn't find|"
-        r"cannot find|could not find|can't be found|failed to find|FileNotFoundError|\b404\b|MANIFEST_UNKNOWN|NAME_UNKNOWN|"
+        r"cannot find|could not find|can't be found|failed to find|FileNotFoundError|\b404\b|"
+        r"MANIFEST_UNKNOWN|NAME_UNKNOWN|"
         r"is not a directory|not a directory",
     ),
     (
         Error.TIMED_OUT,
-        r"deadline exceeded|timed? ?out|context cancell?ed|timeout expired|time-out|not within|in time\b|DeadlineExceeded",
+        r"deadline exceeded|timed? ?out|context cancell?ed|timeout expired|time-out|not within|in "
+        r"time\b|DeadlineExceeded",
     ),
 )
 _ERRORS = tuple((error, re.compile(pattern, re.IGNORECASE)) for error, pattern in _VOCABULARY)
@@ -213,14 +221,16 @@ _ACTORS = tuple(
         ),
         (
             Actor.CNI,
-            r"\bCNI\b|network plugin|networkPlugin|setup network for sandbox|failed to set ?up (?:pod )?network|netplugin|loopback|IPAM|failed to find plugin",
+            r"\bCNI\b|network plugin|networkPlugin|setup network for sandbox|failed to set ?up "
+            r"(?:pod )?network|netplugin|loopback|IPAM|failed to find plugin",
         ),
         (Actor.WEBHOOK, r"\bwebhook\b"),
         (Actor.RUNC, r"OCI runtime|\brunc\b|\bcrun\b|\brunsc\b|\bkata|shim task|container_linux\.go|create shim"),
         (Actor.DOCKER, r"response from daemon|dockershim|cri-dockerd"),
         (
             Actor.CSI,
-            r"\bCSI\b|csi\.|kubernetes\.io~csi|MountDevice failed .{0,80}rpc error|NodeStage|NodePublish|AttachVolume\.Attach failed .{0,80}rpc error",
+            r"\bCSI\b|csi\.|kubernetes\.io~csi|MountDevice failed .{0,80}rpc error|NodeStage|"
+            r"NodePublish|AttachVolume\.Attach failed .{0,80}rpc error",
         ),
         (Actor.RUNTIME, r"containerd|cri-o|snapshotter|rpc error"),
     )
@@ -228,7 +238,7 @@ _ACTORS = tuple(
 
 _CUT = " … "
 _URL = re.compile(r"\b[a-z]{2,12}://[^\s\"'<>\\,)\]}]{1,1000}", re.IGNORECASE)
-_QUOTED = re.compile(r"\"([^\"\s]{1,400})\"|‘([^’\s]{1,400})’|`([^`\s]{1,200})`")
+_QUOTED = re.compile(r"\"([^\"\s]{1,400})\"|\u2018([^\u2019\s]{1,400})\u2019|`([^`\s]{1,200})`")
 _PATH = re.compile(r"(?<![\w/.~-])(?:~|\.{1,2})?/[^\s\"'`,;()\[\]{}<>|]{1,600}")
 _GRPC = re.compile(r"rpc error: code = (\w+) desc = ?")
 _KLOG = re.compile(r"time=\S{1,40} level=\w+ msg=")
@@ -239,7 +249,7 @@ _APPENDED = re.compile(
     r"out of range|aborted|internal)\W*$",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"(?:[\w ]{0,60}\s)?‹?[\w./:@+-]+›?$")
+_NAME = re.compile(r"(?:[\w ]{0,60}\s)?<?[\w./:@+-]+>?$")
 
 
 @dataclass(frozen=True)
@@ -298,14 +308,14 @@ def take_apart(message: str, nameless: tuple[str, ...] = ()) -> Said:
         name = next((group for group in match.groups() if group), match[0])
         kept = name.rstrip(":.,")
         names.append(kept)
-        return f"‹{len(names)}›{name[len(kept) :]}"
+        return f"<{len(names)}>{name[len(kept) :]}"
 
     plain = _GRPC.sub("", _KLOG.sub("", text))
     plain = _URL.sub(aside, plain)
     plain = _QUOTED.sub(aside, plain)
     plain = _PATH.sub(aside, plain)
     for name in nameless:
-        plain = plain.replace(name, "‹image›") if len(name) > 1 else plain
+        plain = plain.replace(name, "<image>") if len(name) > 1 else plain
     layers = tuple(" ".join(part.split()) for part in _PARTS.split(plain) if part.strip())
     return Said(one_line(text), " ".join(plain.split()), _innermost(plain), actor_of(text), tuple(names), layers)
 

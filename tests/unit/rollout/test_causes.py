@@ -57,7 +57,8 @@ def told(text: str, reason: str) -> dict[str, Any]:
 
 STATD = (
     'MountVolume.SetUp failed for volume "models" : mount failed: exit status 32\nMounting command: mount\n'
-    "Mounting arguments: -t nfs nas.example.com:/shares/models /var/lib/kubelet/pods/6f/volumes/kubernetes.io~nfs/models\n"
+    "Mounting arguments: -t nfs nas.example.com:/shares/models "
+    "/var/lib/kubelet/pods/6f/volumes/kubernetes.io~nfs/models\n"
     "Output: mount.nfs: rpc.statd is not running but is required for remote locking.\n"
     "mount.nfs: Either use '-o nolock' to keep locks local, or start statd.\n"
     "mount.nfs: an incorrect mount option was specified\n"
@@ -69,7 +70,8 @@ STATD = (
     [
         (
             waits(
-                f'rpc error: code = NotFound desc = failed to pull and unpack image "{IMAGE}": failed to unpack image on '
+                f'rpc error: code = NotFound desc = failed to pull and unpack image "{IMAGE}": '
+                f"failed to unpack image on "
                 "snapshotter overlayfs: unexpected media type text/html for sha256:6066: not found"
             ),
             "image-not-pulled",
@@ -86,7 +88,8 @@ STATD = (
         ),
         (
             waits(
-                f'failed to resolve reference "{IMAGE}": failed to do request: Head "https://registry.example/v2/": tls: '
+                f'failed to resolve reference "{IMAGE}": failed to do request: Head '
+                f'"https://registry.example/v2/": tls: '
                 "failed to verify certificate: x509: certificate has expired or is not yet valid: current time "
                 "2025-06-12T03:05:25Z is after 2025-06-07T05:48:45Z"
             ),
@@ -132,7 +135,8 @@ STATD = (
         (
             {
                 **told(
-                    '0/3 nodes are available: persistentvolumeclaim "portal-stt-models" is being deleted. preemption: 0/3 '
+                    '0/3 nodes are available: persistentvolumeclaim "portal-stt-models" is being '
+                    "deleted. preemption: 0/3 "
                     "nodes are available: 3 Preemption is not helpful for scheduling.",
                     "Unschedulable",
                 ),
@@ -225,8 +229,9 @@ def test_names_are_no_errors() -> None:
     assert said.layers[-1] == "EOF"
 
 
-HOSTILE = ("a" * 1_000_000, "aA0-." * 200_000, "/" * 1_000_000, '"' * 1_000_000, ": not found" * 90_000)
-HOSTILE += ("https://" * 125_000, "mount.nfs: " * 90_000, "No image " + "x " * 500_000, "{[(<" * 250_000)
+HOSTILE: tuple[str, ...] = ("a" * 1_000_000, "aA0-." * 200_000, "/" * 1_000_000, '"' * 1_000_000)
+HOSTILE += (": not found" * 90_000, "https://" * 125_000, "mount.nfs: " * 90_000, "No image " + "x " * 500_000)
+HOSTILE += ("{[(<" * 250_000,)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:8])

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from ..._kubernetes.objects import Seen
-from ..rule import Hit, Look, Rule, one_line
-from ..words import Error, bounded, take_apart
+from ..rule import Hit, Look, Rule
+from ..words import Error, bounded, one_line, take_apart
 
 _LIMITS = (
     r"(?:maximum|minimum) .{1,80} per (?:Container|Pod) is [^,]+, but (?:limit|request|no \w+) is [^.\]]+|"
@@ -117,7 +117,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "security-context-constraint",
         refused(
-            r"unable to validate against any (?P<which>(?:pod security policy|security context constraint))s?:? ?(?P<why>.*)"
+            r"unable to validate against any (?P<which>(?:pod security policy|security context "
+            r"constraint))s?:? ?(?P<why>.*)"
         ),
         "No {which} that the pod's service account may use lets it be made: {why}.",
         "Change what the words name in the pod's security context, or let its service account use one that allows it.",

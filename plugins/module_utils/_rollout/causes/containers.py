@@ -50,10 +50,10 @@ _DECLARED = (
     r"(?:directory onto a file|not a directory|read-only file ?system|idmap|seccomp|apparmor|"
     r"subPath|duplicate|invalid (?:mount|capability)|must be (?:absolute|unique))"
 )
-_SHARED = r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|cufft|curand|nccl|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)"
 _HUB = (
     r"huggingface\.co|\bhf\.co|hf-mirror|HfHubHTTPError|LocalEntryNotFound|GatedRepo|RepositoryNotFound|RevisionNotFound|"
-    r"EntryNotFoundError|download(?:ing)?\b|Hugging ?Face Hub|on the Hub\b|OfflineModeIsEnabled|huggingface_hub\.\S*rror"
+    r"EntryNotFoundError|download(?:ing)?\b|Hugging ?Face Hub|on the Hub\b|OfflineModeIsEnabled|"
+    r"huggingface_hub\.\S*rror"
 )
 _CACHE = r"/hub\b|\.cache|models--|huggingface|/cache\b"
 _PLAINLY = (
@@ -156,7 +156,8 @@ def of_hub(*errors: Error, words: str = "", without: str = "") -> Look:
 
 
 def _unnamed(container: Container, said: Said) -> bool:
-    """Whether a server that ends as uvicorn does when its start fails could not reach something that it does not name."""
+    """Whether a server that ends as uvicorn does when its start fails could not reach something "
+    "that it does not name."""
     return container.exit is not None and container.exit.code == 3 and not any("://" in name for name in said.names)
 
 
@@ -420,7 +421,7 @@ RULES: tuple[Rule, ...] = (
         times=4,
         about=("settings",),
     ),
-    *cuda.RULES(logged),
+    *cuda.rules(logged),
     Rule(
         "model-broken",
         logged(
@@ -430,7 +431,8 @@ RULES: tuple[Rule, ...] = (
             r"(?:vocabulary|tokenizer|config|preprocessor_config)\.(?:json|txt).*(?:no such file|not found|missing).*)"
         ),
         "The model on the volume is not whole or does not fit its configuration: {why}.",
-        "Seed it again: remove its directory in the cache and run the deploy play, which compares each file with the hub.",
+        "Seed it again: remove its directory in the cache and run the deploy play, which compares "
+        "each file with the hub.",
         times=2,
         outside=True,
         about=("volume", "settings"),
@@ -439,7 +441,8 @@ RULES: tuple[Rule, ...] = (
         "cache-not-writable",
         logged(rf"(?P<why>.*(?:{_CACHE}).*)", Error.NOT_PERMITTED, Error.READ_ONLY),
         "The server may not write to its cache: {why}.",
-        "Let the directory belong to the container's user ([spec.securityContext], fsGroup), or set the cache to one that "
+        "Let the directory belong to the container's user ([spec.securityContext], fsGroup), or set "
+        "the cache to one that "
         "does; a seeded volume that is mounted read-only needs none.",
         times=2,
         about=("volume", "securityContext", "settings"),
@@ -524,7 +527,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "hub-unreachable",
         of_hub(
-            words=r"outgoing traffic has been disabled|Local ?Entry ?Not ?Found|appropriate (?:cached )?snapshot folder|find the requested files in the"
+            words=r"outgoing traffic has been disabled|Local ?Entry ?Not ?Found|appropriate "
+            r"(?:cached )?snapshot folder|find the requested files in the"
         ),
         "The model is not whole in the server's cache, and the hub was not reached or may not be asked.",
         "Seed it again: run the deploy play, which completes what is on the volume; or let the pod reach the hub.",

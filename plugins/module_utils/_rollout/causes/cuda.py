@@ -40,7 +40,8 @@ def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:
             "cuda-driver-insufficient",
             logged(r"driver version is insufficient"),
             "The node's driver is too old for the image's CUDA, or the container was given no driver at all.",
-            "Run preflight: it names the image variant that fits this driver. If the driver is new enough, the node's runtime "
+            "Run preflight: it names the image variant that fits this driver. If the driver is new "
+            "enough, the node's runtime "
             "is not NVIDIA's: set [spec.runtimeClassName].",
             about=("image", "runtimeClass", "node"),
         ),
@@ -92,7 +93,8 @@ def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:
                 r"CUBLAS_STATUS_(?:INVALID_VALUE|INTERNAL_ERROR|EXECUTION_FAILED))"
             ),
             "The CUDA libraries of the image do not fit together, or not this driver or card: {why}.",
-            "Choose the image's own variant for this driver (preflight names it), and take away LD_LIBRARY_PATH or wheels "
+            "Choose the image's own variant for this driver (preflight names it), and take away "
+            "LD_LIBRARY_PATH or wheels "
             "that bring another cuDNN or cuBLAS.",
             times=2,
             about=("image", "settings", "node"),
@@ -114,7 +116,8 @@ def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:
         Rule(
             "cuda-device-busy",
             logged(
-                r"busy or unavailable|cudaErrorDevicesUnavailable|CUDA_ERROR_DEVICE_UNAVAILABLE|cudaErrorDeviceAlreadyInUse"
+                r"busy or unavailable|cudaErrorDevicesUnavailable|CUDA_ERROR_DEVICE_UNAVAILABLE|"
+                r"cudaErrorDeviceAlreadyInUse"
             ),
             "The card lets no further process in: it is in exclusive mode and another one has it.",
             "Set the card's compute mode to default on the node (nvidia-smi -c 0), or stop the other process.",
@@ -125,15 +128,19 @@ def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:
         Rule(
             "cuda-driver-broken",
             logged(
-                r"CUDA (?:failed with error |error: |driver error: )?unknown error|CUDA(?: initialization:)? (?:CUDA )?unknown error|"
-                r"cudaErrorUnknown|CUDA_ERROR_UNKNOWN|Error 999|Error 802|system not yet initialized|SYSTEM_?NOT_?READY|"
-                r"NVML: (?:Unknown Error|Driver/library)|Driver/library version mismatch|uncorrectable ECC|ECC_?UNCORRECTABLE|"
+                r"CUDA (?:failed with error |error: |driver error: )?unknown error|CUDA(?: "
+                r"initialization:)? (?:CUDA )?unknown error|"
+                r"cudaErrorUnknown|CUDA_ERROR_UNKNOWN|Error 999|Error 802|system not yet "
+                r"initialized|SYSTEM_?NOT_?READY|"
+                r"NVML: (?:Unknown Error|Driver/library)|Driver/library version mismatch|"
+                r"uncorrectable ECC|ECC_?UNCORRECTABLE|"
                 r"GPU is lost|fallen off the bus|unable to determine the device handle|driver shutting down|"
                 r"(?:cudaError|CUDA error: |error )initialization error|hardware stack error|NVLink|"
                 r"cudaErrorInitializationError|CUDA_ERROR_NOT_INITIALIZED|cuInit\S* failed"
             ),
             "The driver on the node is in a bad state.",
-            "Look at nvidia-smi and dmesg (Xid) on the node; reload the driver (its pod, nvidia-fabricmanager) or restart it.",
+            "Look at nvidia-smi and dmesg (Xid) on the node; reload the driver (its pod, "
+            "nvidia-fabricmanager) or restart it.",
             times=2,
             patience=30,
             outside=True,
@@ -146,7 +153,8 @@ def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:
                 r"No CUDA GPUs are available|no NVIDIA driver on your system|invalid device ordinal"
             ),
             "The container sees no GPU.",
-            "See that [spec.containers.resources] asks for a GPU and the node's runtime is NVIDIA's ([spec.runtimeClassName]).",
+            "See that [spec.containers.resources] asks for a GPU and the node's runtime is NVIDIA's "
+            "([spec.runtimeClassName]).",
             about=("gpu", "runtimeClass", "settings"),
         ),
     )

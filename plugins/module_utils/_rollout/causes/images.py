@@ -89,7 +89,8 @@ RULES: tuple[Rule, ...] = (
         "registry-tls",
         not_pulled(Error.EXPIRED),
         "The certificate of the registry of {image} is not valid at the time that the node's clock shows: {why}.",
-        "Compare the node's clock with the certificate's dates in these words: set the clock, or renew the certificate.",
+        "Compare the node's clock with the certificate's dates in these words: set the clock, or "
+        "renew the certificate.",
         patience=60,
         outside=True,
         about=("registry",),
@@ -98,7 +99,8 @@ RULES: tuple[Rule, ...] = (
         "registry-tls",
         not_pulled(Error.WRONG_NAME),
         "What answers as the registry of {image} has a certificate for another name: {why}.",
-        "See where the node resolves the registry's name to (a wildcard of its DNS search domain, a proxy), or give the "
+        "See where the node resolves the registry's name to (a wildcard of its DNS search domain, a "
+        "proxy), or give the "
         "registry a certificate with its name.",
         patience=30,
         outside=True,
@@ -195,7 +197,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "image-not-pulled",
         not_pulled(Error.TIMED_OUT),
-        "The pull of {image} did not end in time: it takes longer than the node allows, or the registry does not answer.",
+        "The pull of {image} did not end in time: it takes longer than the node allows, or the "
+        "registry does not answer.",
         "Give pulls more time on the node (runtimeRequestTimeout of the kubelet where cri-dockerd pulls, the runtime's "
         "own limit elsewhere), pull the image there by hand, or use a mirror that is near.",
         patience=180,

@@ -239,7 +239,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "claim-unbound",
         unscheduled(
-            r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes|did not have enough free storage|waiting for ephemeral volume controller|PreBind plugin \S*VolumeBinding"
+            r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes|did "
+            r"not have enough free storage|waiting for ephemeral volume controller|PreBind plugin \S*VolumeBinding"
         ),
         "The PersistentVolumeClaim is not bound to a volume.",
         "Look at the claim: is its volume there, of the same size, class and access mode?",
@@ -363,7 +364,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "no-gpu-node",  # all of them, whatever labels they have: an affinity
         unscheduled(
-            r"0/(?P<all>\d+) nodes are available: (?P=all) node\(s\) didn't match (?:Pod's )?node (?:affinity|selector)\S*$",
+            r"0/(?P<all>\d+) nodes are available: (?P=all) node\(s\) didn't match (?:Pod's )?node "
+            r"(?:affinity|selector)\S*$",
             blind=False,
         ),
         "No node fits the pod's affinity and its selector {selector}.",
@@ -431,7 +433,8 @@ RULES: tuple[Rule, ...] = (
         "storage-limit-exceeded",
         over_its_own_limit,
         "The pod wrote more to the node's disk than its own limit allows: {why}.",
-        "Raise the limit (ephemeral-storage in [spec.containers.resources], sizeLimit of an emptyDir, or the namespace's "
+        "Raise the limit (ephemeral-storage in [spec.containers.resources], sizeLimit of an "
+        "emptyDir, or the namespace's "
         "LimitRange), or let the cache lie on a volume.",
         times=2,
         about=("limits", "volume"),

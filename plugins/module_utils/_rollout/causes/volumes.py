@@ -21,7 +21,7 @@ Source = Callable[[Said], bool]
 _HANDLE = re.compile(
     r"volume(?: ID)? \S{1,200}#\S", re.IGNORECASE
 )  # csi-driver-nfs names volumes server#share#directory
-_EXPORT = re.compile(r"\bmount(?:ing)? [\w.-]{1,200}:‹")
+_EXPORT = re.compile(r"\bmount(?:ing)? [\w.-]{1,200}:<")
 _HELD = (
     r"Multi-Attach|already (?:used|exclusively attached|attached|in use|published)|in use by|VolumeInUse|"
     r"attached to (?:another|a different|node|instance|server|vm)|other clients|(?:another|different) node|"
@@ -77,7 +77,8 @@ def happened(reason: str, pattern: str, errors: tuple[Error, ...] = (), source: 
 
 
 def nfs(said: Said) -> bool:
-    """Whether the words are about an NFS mount: by its helper, its type, its driver, or the way such volumes are named."""
+    """Whether the words are about an NFS mount: by its helper, its type, its driver, or the way "
+    "such volumes are named."""
     if said.actor in (Actor.NFS, Actor.STATD) or "access denied by server" in said.plain:
         return True
     return bool(_EXPORT.search(said.plain) or _HANDLE.search(said.text))
@@ -105,7 +106,8 @@ RULES: tuple[Rule, ...] = (
         "volume-attached-elsewhere",
         preparing(_HELD, "FailedAttachVolume"),
         "Volume {volume} is still attached to another node, or used by another pod: {why}.",
-        "Delete the pod that holds it, or the VolumeAttachment of a node that is gone; the volume of a pod that may move "
+        "Delete the pod that holds it, or the VolumeAttachment of a node that is gone; the volume "
+        "of a pod that may move "
         "is one that several nodes can mount (NFS).",
         patience=120,
         outside=True,
@@ -258,7 +260,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "volume-not-mounted",
         preparing(r"code = (?:DeadlineExceeded|Aborted)|operation with the given volume"),
-        "The volume's driver does not get volume {volume} mounted in time; with NFS, most likely its server does not answer.",
+        "The volume's driver does not get volume {volume} mounted in time; with NFS, most likely "
+        "its server does not answer.",
         "See whether the volume's server and its driver's pod on the node run.",
         patience=60,
         outside=True,
