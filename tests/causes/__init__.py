@@ -26,9 +26,9 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis impo
 HERE = Path(__file__).parent
 CORPUS, OWN = HERE / "corpus.json", HERE / "texts.json"
 
-VAGUE = frozenset(
-    "image-not-pulled volume-not-mounted sandbox-failed container-refused start-failed crash-loop container-waits "
-    "pod-refused unschedulable rejected-by-node job-failed deadline".split()
+VAGUE = (
+    *("image-not-pulled", "volume-not-mounted", "sandbox-failed", "container-refused", "start-failed", "crash-loop"),
+    *("container-waits", "pod-refused", "unschedulable", "rejected-by-node", "job-failed", "deadline"),
 )
 """Causes that may only repeat the words: true, but they name nothing."""
 

@@ -23,7 +23,7 @@ _CARD = "Run preflight, and choose a variant of the image for this card."
 _DRIVER = "Run preflight: it names the image variant that fits this driver."
 
 
-def RULES(logged: Callable[..., Look]) -> tuple[Rule, ...]:
+def rules(logged: Callable[..., Look]) -> tuple[Rule, ...]:
     """The rules; logged: how a line of a log is looked for."""
     return (
         Rule(
