@@ -58,6 +58,7 @@ e2e: $(STAMP) lab ## the main job on the real node
 	$(RUN) pytest tests/e2e
 
 bench: $(STAMP) lab ## paired measurements
+	$(RUN) python -m benchmarks.run
 	$(RUN) python -m benchmarks.gpu_nodes
 	$(RUN) python -m benchmarks.rollout
 	python -m benchmarks.warm

@@ -39,12 +39,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import connect
-from ansible_collections.portal.stt.plugins.module_utils._gpu.node import PAGE
+from ansible_collections.portal.stt.plugins.module_utils._gpu.operator import PAGE
 from ansible_collections.portal.stt.plugins.modules import gpu_node_info
 """
 _CONNECT = """
 with patch_module_args({}):
-    cluster = connect(AnsibleModule(argument_spec=AUTH_ARG_SPEC))
+    cluster = connect(AnsibleModule(argument_spec=AUTH_ARG_SPEC).params)
 """
 _LIST = """
 count, token = 0, ""

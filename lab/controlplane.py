@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lab import api, network, processes
 from lab.binaries import find
 from lab.certificates import API, KUBECONFIG, PKI
@@ -9,6 +11,7 @@ from lab.network import HOST, SERVICES
 from lab.paths import STATE
 from lab.processes import Argv, Service, answers
 
+AUDIT = STATE / "audit.log"
 _ETCD = "http://127.0.0.1:2379"
 _FAST = ["--kube-api-qps=500", "--kube-api-burst=1000"]
 """The default of 20 to 50 requests a second is for many clients; here there is one of each."""
@@ -22,6 +25,11 @@ def up() -> None:
         priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 100000}
         priority |= {"metadata": {"name": "gpu-workload"}, "description": "Workloads that hold a share of a GPU"}
         api.call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", priority, accept=(409,))
+
+
+def audited() -> int:
+    """How many requests of the accounts in audit.yaml the API server has answered."""
+    return len(AUDIT.read_text().splitlines()) if AUDIT.exists() else 0
 
 
 def _etcd() -> Service:
@@ -57,6 +65,8 @@ def _apiserver() -> Service:
         f"--kubelet-client-certificate={PKI / 'admin.crt'}",
         f"--kubelet-client-key={PKI / 'admin.key'}",
         "--kubelet-preferred-address-types=InternalIP",
+        f"--audit-policy-file={Path(__file__).with_name('audit.yaml')}",
+        f"--audit-log-path={AUDIT}",
     ]
     return Service("kube-apiserver", argv, answers(f"{API}/readyz"))
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 
 from lab import api, images, simulated
 from lab.faults import MARK, SIMULATED, Fault, Manifest

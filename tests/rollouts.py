@@ -12,13 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any, cast
 
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError, connect
 from ansible_collections.portal.stt.plugins.module_utils._rollout.back import MANAGER
-from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError, Target
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError
+from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Target
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 
 from lab import api, node, simulated
 from lab.faults import SIMULATED, Fault, Manifest, table
@@ -79,16 +80,15 @@ class TimedReporter(Reporter):
 
     answered: float | None = None
 
-    def say(self, text: str) -> None:
-        if text.startswith("failed: ") and self.answered is None:
+    def say(self, line: str, pod: str = "", /) -> None:
+        if line.startswith("failed: ") and self.answered is None:
             self.answered = time.monotonic()
-        super().say(text)
+        super().say(line, pod)
 
 
 def cluster(kind: type[Cluster] = Cluster, kubeconfig: Path | None = None) -> Cluster:
     """Access to the lab's cluster, as the module gets it; as its administrator, unless another kubeconfig is given."""
-    module = SimpleNamespace(params={"kubeconfig": str(kubeconfig or os.environ["K8S_AUTH_KUBECONFIG"])})
-    made = connect(cast(Any, module))
+    made = connect({"kubeconfig": str(kubeconfig or os.environ["K8S_AUTH_KUBECONFIG"])})
     made.__class__ = kind
     return made
 

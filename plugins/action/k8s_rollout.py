@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the portal.stt maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module, and prints its lines of progress while it watches.
+"""Watches a rollout, and prints its lines of progress meanwhile.
 
-The lines come through a named pipe. It has a second use: when this process ends early (Ctrl-C, a cancelled job),
-the module sees that nobody reads any more, and stops too.
+From another interpreter the lines come through a named pipe. It has a second use: when this process ends early
+(Ctrl-C, a cancelled job), the module sees that nobody reads any more, and stops too.
 """
 
 from __future__ import annotations
@@ -12,44 +12,38 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.portal.stt.plugins.module_utils._findings import Result, Say
+from ansible_collections.portal.stt.plugins.plugin_utils.in_process import KUBERNETES, InProcess, core_of
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(InProcess):
     """The action behind M(portal.stt.k8s_rollout)."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        host = str(task_vars.get("inventory_hostname", ""))
-        args = dict(self._task.args)
-        quiet = str(args.get("progress", True)).lower() in ("false", "no", "off", "0", "n", "f")
+    core = core_of("k8s_rollout", *KUBERNETES)
+
+    def as_module(self, task_vars: Mapping[str, Any], **further: Any) -> Result:
+        """The pipe is on this machine: elsewhere, and in the background, the lines come with the result."""
+        quiet = not boolean(self._task.args.get("progress", True), strict=False)
         local = self._connection.transport == "local" and not self._play_context.become
-        if quiet or not local:
-            # The pipe is on this machine: elsewhere the lines come with the result.
-            return self._module(args, task_vars)
+        if quiet or not local or self._task.async_val:
+            return super().as_module(task_vars, **further)
         with (
             tempfile.TemporaryDirectory(prefix="portal-stt-") as folder,
-            _Printer(Path(folder) / "progress", host) as pipe,
+            _Printer(Path(folder) / "progress", self.sayer(task_vars)) as pipe,
         ):
-            return self._module({**args, "progress_to": str(pipe)}, task_vars)
-
-    def _module(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name="portal.stt.k8s_rollout", module_args=args, task_vars=task_vars
-        )
-        return result
+            return super().as_module(task_vars, **further, progress_to=str(pipe))
 
 
 class _Printer:
     """Prints what is written into a named pipe, line by line."""
 
-    def __init__(self, path: Path, host: str) -> None:
-        self._path, self._host = path, host
+    def __init__(self, path: Path, say: Say) -> None:
+        self._path, self._say = path, say
 
     def __enter__(self) -> Path:
         os.mkfifo(self._path, 0o600)
@@ -65,7 +59,6 @@ class _Printer:
         self._thread.join(5)
 
     def _print(self, reader: int) -> None:
-        display = Display()
         with open(reader, encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                display.display(f"[{self._host}] {line.rstrip()}", color="cyan")
+                self._say(line.rstrip())

@@ -38,12 +38,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for line in render(args["title"], findings):
             display.display(line.text, color=_color(line))
         failed, message = verdict(args["title"], findings)
-        return {
-            "changed": False,
-            "failed": failed,
-            "msg": message,
-            "findings": [finding.as_result() for finding in findings],
-        }
+        result: dict[str, Any] = {"changed": False, "failed": failed, "msg": message}
+        if not failed:  # Ansible prints a failed task's whole result: everything would be told twice
+            result["findings"] = [finding.as_result() for finding in findings]
+        return result
 
 
 def _color(line: Line) -> str | None:

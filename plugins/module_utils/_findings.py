@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""What a check found, and the two ways to end a module: the collection's common tongue."""
+"""What a task found, and the ways to end it: the collection's common tongue."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -86,24 +87,67 @@ class CollectionError(Exception):
         return Finding(self.check, Status.REFUSED, self.subject, self.message, self.remedy, tuple(self.evidence))
 
 
-def named(findings: Iterable[Finding], settings: Mapping[str, str] | None) -> list[Finding]:
-    """The findings, their remedies with the names by which the module's user sets things (option `settings`)."""
-    return [replace(finding, remedy=told(finding.remedy, settings or {})) for finding in findings]
+Result = dict[str, Any]
+"""What a task returns: plain data, always with ``changed`` and ``findings``."""
+
+Say = Callable[[str], None]
+"""Shows one line of progress at once."""
+
+Run = Callable[..., Result]
+"""A task's core, ``run(params, *, check_mode, say)``: the validated arguments, whether nothing may change, and where
+lines of progress go, None for nowhere. It may raise CollectionError."""
+
+SETTINGS: dict[str, Any] = {"settings": {"type": "dict", "default": {}}}
+"""The option by which whoever runs a module says how it calls things (fragment `portal.stt.settings`)."""
 
 
-def fail(module: AnsibleModule, error: CollectionError, findings: list[Finding] | None = None) -> NoReturn:
-    """End the module with the error, together with what was found before it."""
-    *lines, last = named([*(findings or []), error.finding], module.params.get("settings"))
-    module.fail_json(msg=str(last), findings=[line.as_result() for line in (*lines, last)], **error.result)
-    raise SystemExit(1)  # not reached: fail_json ends the process
+def succeed(params: Mapping[str, Any], findings: Iterable[Finding], **result: Any) -> Result:
+    """A task's result with what it found, whatever that is. The one place that puts names into remedies."""
+    names = params.get("settings") or {}
+    given = {str(thing): str(name) for thing, name in names.items() if name}
+    told_findings = [replace(finding, remedy=told(finding.remedy, given)) for finding in findings]
+    return {"changed": False, **result, "findings": [finding.as_result() for finding in told_findings]}
 
 
-def finish(module: AnsibleModule, findings: list[Finding], **result: Any) -> NoReturn:
-    """End a check with its result: as a failure that names whatever is refused or cannot be told."""
-    findings = named(findings, module.params.get("settings"))
-    result["findings"] = [finding.as_result() for finding in findings]
-    stops = [str(finding) for finding in findings if finding.status in STOPS]
-    if stops:
-        module.fail_json(msg="\n".join(stops), **result)
-    module.exit_json(changed=False, **result)
+def judge(params: Mapping[str, Any], findings: Iterable[Finding], **result: Any) -> Result:
+    """A check's result: a failure that names whatever is refused or cannot be told."""
+    ended = succeed(params, findings, **result)
+    stops = [line for line in map(_line, ended["findings"]) if line.status in STOPS]
+    return {**ended, "failed": True, "msg": "\n".join(map(str, stops))} if stops else ended
+
+
+def fail(params: Mapping[str, Any], error: CollectionError, findings: Iterable[Finding] = (), **result: Any) -> Result:
+    """The failure that an error is, together with what was found before it."""
+    ended = succeed(params, [*findings, error.finding], **{**result, **error.result})
+    return {**ended, "failed": True, "msg": str(_line(ended["findings"][-1]))}
+
+
+def attempt(run: Run, params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) -> Result:
+    """What a task's core returns; its errors, and defects of ours, as failures."""
+    try:
+        return run(params, check_mode=check_mode, say=say)
+    except CollectionError as error:
+        return fail(params, error)
+    except Exception as exc:
+        said = f"{type(exc).__name__}: {exc}".rstrip(": ")
+        defect = CollectionError(
+            "portal.stt",
+            f"a defect of this collection ({said}).",
+            "Run again with ANSIBLE_DISPLAY_TRACEBACK=error, and report what that prints.",
+        )
+        return {**fail(params, defect), "exception": traceback.format_exc()}
+
+
+def leave(module: AnsibleModule, run: Run) -> NoReturn:
+    """Runs a core with the module's arguments, and ends the module with what it returns."""
+    result = attempt(run, module.params, check_mode=module.check_mode)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
     raise SystemExit(0)  # not reached: exit_json ends the process
+
+
+def _line(told_finding: Mapping[str, Any]) -> Finding:
+    return Finding(
+        **{**told_finding, "status": Status(told_finding["status"]), "evidence": tuple(told_finding["evidence"])}
+    )

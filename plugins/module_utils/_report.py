@@ -51,17 +51,21 @@ def render(title: str, findings: Iterable[Finding]) -> list[Line]:
         lines += [Line(f"{indent}{fact}") for fact in finding.evidence]
         if finding.remedy:
             lines.append(Line(f"{indent}→ {finding.remedy}"))
+        if finding.status is not Status.OK:
+            lines.append(Line(f"{indent}  {place(finding.check)}"))
     return [*lines, Line(_summary(findings))]
 
 
+def place(check: str) -> str:
+    """Where the docs say more about a check."""
+    return f"docs/checks.md#{check.replace('.', '-').replace('_', '-')}"
+
+
 def verdict(title: str, findings: Iterable[Finding]) -> tuple[bool, str]:
-    """Whether the report fails, and the message that says why."""
+    """Whether the report fails, and one line for the task's own message: the report has told the rest."""
     findings = list(findings)
-    stops = [finding for finding in findings if finding.status in STOPS]
-    if not stops:
-        return False, f"{title}: {_summary(findings)}"
-    reasons = "\n".join(f"{stop.subject}: {stop.message} {stop.remedy}".rstrip() for stop in stops)
-    return True, f"{title}: {_summary(findings)}\n{reasons}"
+    failed = any(finding.status in STOPS for finding in findings)
+    return failed, f"{title}: {_summary(findings)}" + (", as reported above" if failed else "")
 
 
 def _summary(findings: list[Finding]) -> str:

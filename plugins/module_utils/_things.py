@@ -14,7 +14,27 @@ import re
 from collections.abc import Mapping
 
 THINGS: dict[str, str] = {
-    # the options of modules
+    # image, nodes and the verdict
+    "accept_unknown": "accept_unknown",
+    "compute_type": "compute_type",
+    "count": "count",
+    "docker_config": "docker_config",
+    "label_selector": "label_selector",
+    "mirrors": "mirrors",
+    "plain_http": "plain_http",
+    "platform": "platform",
+    "pull_secret": "pull_secret",
+    "replicas": "replicas",
+    "resource": "resource",
+    "spec.strategy.type": "spec.strategy.type",
+    # the server and its models
+    "hub.endpoint": "HF_ENDPOINT",
+    "image": "image",
+    # nfs_export
+    "allow_world": "allow_world",
+    "directories": "directories",
+    "install_server": "your playbook",
+    "min_free_mib": "min_free_mib",
     "when_covered": "when_covered",
     # fields of what a rollout rolls out: the pods, and the volume that they mount
     "WHISPER__COMPUTE_TYPE": "spec.template.spec.containers.env WHISPER__COMPUTE_TYPE",
@@ -32,6 +52,14 @@ THINGS: dict[str, str] = {
     "spec.securityContext": "spec.template.spec.securityContext",
     "spec.tolerations": "spec.template.spec.tolerations",
     "spec.volumes": "spec.template.spec.volumes",
+    # transcription_check
+    "max_wer": "max_wer",
+    "namespace": "namespace",
+    "requests": "requests",
+    "server_api_key": "server_api_key",
+    "service": "service",
+    "timeout": "timeout",
+    "url": "url",
 }
 """Thing → how it is called where nobody has said which variable sets it: a field's path or an option's name."""
 

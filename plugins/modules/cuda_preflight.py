@@ -20,6 +20,7 @@ description:
   - Fails when another node is V(refused), or V(unknown) unless O(accept_unknown=true). The failure carries everything.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
+  - portal.stt.settings
 options:
   image:
     description: RV(portal.stt.oci_image_info#module:image), or a dictionary with C(reference), C(tag) and C(env).
@@ -161,49 +162,54 @@ findings:
       evidence: []
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._cuda.advice import advise, findings, table
 from ..module_utils._cuda.ctranslate2 import COMPUTE_TYPES
-from ..module_utils._cuda.verdict import MODES, CudaImage, Terms, advise, findings, judge_all, mode_of, table
-from ..module_utils._findings import CollectionError, fail, finish
+from ..module_utils._cuda.verdict import MODES, CudaImage, Terms, judge_all, mode_of
+from ..module_utils._findings import SETTINGS, Result, judge, leave
 from ..module_utils._gpu.node import GpuNode
 
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **SETTINGS,
+        "image": {"type": "dict", "required": True},
+        "variants": {"type": "list", "elements": "dict", "default": []},
+        "nodes": {"type": "list", "elements": "dict", "required": True},
+        "pod_env": {"type": "dict", "default": {}},
+        "runtime_mode": {"type": "str", "choices": list(MODES), "default": "auto"},
+        "runtime_class": {"type": "str", "default": ""},
+        "compute_type": {"type": "str", "choices": list(COMPUTE_TYPES)},
+        "accept_unknown": {"type": "bool", "default": False},
+    },
+}
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "image": {"type": "dict", "required": True},
-            "variants": {"type": "list", "elements": "dict", "default": []},
-            "nodes": {"type": "list", "elements": "dict", "required": True},
-            "pod_env": {"type": "dict", "default": {}},
-            "runtime_mode": {"type": "str", "choices": list(MODES), "default": "auto"},
-            "runtime_class": {"type": "str", "default": ""},
-            "compute_type": {"type": "str", "choices": list(COMPUTE_TYPES)},
-            "accept_unknown": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    params, pod_env = module.params, module.params["pod_env"]
+
+def run(params: Mapping[str, Any], **_: Any) -> Result:
+    """The verdicts, a failure where one of them stops."""
+    pod_env = params["pod_env"]
     mode = mode_of(params["runtime_mode"], params["runtime_class"])
     terms = Terms(mode, datetime.now(UTC).date(), params["compute_type"] or "")
-    try:
-        image = CudaImage.from_result(params["image"], pod_env)
-        variants = [CudaImage.from_result(variant, pod_env) for variant in params["variants"]]
-        nodes = [GpuNode.from_result(node) for node in params["nodes"]]
-    except CollectionError as error:
-        fail(module, error)
+    image = CudaImage.from_result(params["image"], pod_env)
+    variants = [CudaImage.from_result(variant, pod_env) for variant in params["variants"]]
+    nodes = [GpuNode.from_result(node) for node in params["nodes"]]
     groups = judge_all(image, nodes, terms)
     advice = advise(variants, nodes, terms)
-    found = findings(image, groups, variants, terms, accept_unknown=params["accept_unknown"])
-    finish(
-        module,
-        found,
+    return judge(
+        params,
+        findings(image, groups, variants, terms, accept_unknown=params["accept_unknown"]),
         verdicts=[group.as_result() for group in groups],
         advice=[one.as_result() for one in advice],
         table=table(groups),
     )
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

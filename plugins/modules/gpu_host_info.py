@@ -72,33 +72,40 @@ findings:
 """
 
 import platform
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._findings import CollectionError, Finding, Status, fail
-from ..module_utils._gpu.node import GpuNode, mixed
+from ..module_utils._findings import Finding, Result, Status, leave, succeed
+from ..module_utils._gpu.findings import mixed
+from ..module_utils._gpu.node import GpuNode
 from ..module_utils._gpu.nvidia_smi import FULL, QUERY, DriverUnreadableError, read_cards
 
 GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}  # as images and nodes name processors
 
+ARGUMENTS: dict[str, Any] = {"argument_spec": {"name": {"type": "str"}}}
+
+
+def run(module: AnsibleModule, params: Mapping[str, Any], **_: Any) -> Result:
+    """The host, as its driver describes it."""
+    host = GpuNode(params["name"] or platform.node(), architecture=GO_NAMES.get(platform.machine(), ""))
+    if not module.get_bin_path("nvidia-smi"):
+        raise DriverUnreadableError(
+            f"node {host.name}",
+            "it has no nvidia-smi: no driver is installed on the host itself.",
+            "Where the GPU Operator installs the driver, use portal.stt.gpu_node_probe.",
+        )
+    said = [module.run_command(list(command)) for command in (QUERY, FULL)]
+    node = read_cards("\n".join(out or err for _, out, err in said), host)
+    finding = Finding("gpu.driver", Status.OK, f"node {node.name}", f"has {node.card}.")
+    return succeed(params, [finding, *mixed(node)], node=node.as_result())
+
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"name": {"type": "str"}}, supports_check_mode=True)
-    host = GpuNode(module.params["name"] or platform.node(), architecture=GO_NAMES.get(platform.machine(), ""))
-    try:
-        if not module.get_bin_path("nvidia-smi"):
-            raise DriverUnreadableError(
-                f"node {host.name}",
-                "it has no nvidia-smi: no driver is installed on the host itself.",
-                "Where the GPU Operator installs the driver, use portal.stt.gpu_node_probe.",
-            )
-        said = [module.run_command(list(command)) for command in (QUERY, FULL)]
-        node = read_cards("\n".join(out or err for _, out, err in said), host)
-    except CollectionError as error:
-        fail(module, error)
-    finding = Finding("gpu.driver", Status.OK, f"node {node.name}", f"has {node.card}.")
-    found = [one.as_result() for one in (finding, *mixed(node))]
-    module.exit_json(changed=False, node=node.as_result(), findings=found)
+    module = AnsibleModule(**ARGUMENTS, supports_check_mode=True)
+    leave(module, partial(run, module))
 
 
 if __name__ == "__main__":

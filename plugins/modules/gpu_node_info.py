@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   label_selector:
     description:
@@ -141,41 +142,48 @@ findings:
       evidence: ["1 x Tesla-T4, 15360 MiB, driver 570.195.03, CUDA 12.8, time-slicing"]
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, fail
-from ..module_utils._gpu.node import PRESENT, architectures, findings, gpu_nodes, placement, pools, selector_text
+from ..module_utils._findings import SETTINGS, Result, leave, succeed
+from ..module_utils._gpu.findings import findings, placement
+from ..module_utils._gpu.labels import PRESENT
+from ..module_utils._gpu.listing import architectures, gpu_nodes, pools, selector_text
 from ..module_utils._kubernetes.cluster import connect
 
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "label_selector": {"type": "raw", "default": PRESENT},
+        "tolerations": {"type": "list", "elements": "dict"},
+        "resource": {"type": "str"},
+        "count": {"type": "int", "default": 1},
+        "replicas": {"type": "int", "default": 1},
+        "rolling_update": {"type": "bool", "default": False},
+    },
+}
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "label_selector": {"type": "raw", "default": PRESENT},
-            "tolerations": {"type": "list", "elements": "dict"},
-            "resource": {"type": "str"},
-            "count": {"type": "int", "default": 1},
-            "replicas": {"type": "int", "default": 1},
-            "rolling_update": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
-    try:
-        selector = selector_text(params["label_selector"])
-        nodes = gpu_nodes(connect(module), selector, params["tolerations"], params["resource"] or "", params["count"])
-    except CollectionError as error:
-        fail(module, error)
+
+def run(params: Mapping[str, Any], **_: Any) -> Result:
+    """The GPU nodes, and what is to be said of them."""
+    selector = selector_text(params["label_selector"])
+    nodes = gpu_nodes(connect(params), selector, params["tolerations"], params["resource"] or "", params["count"])
     found = [*findings(nodes, selector), *placement(nodes, params["replicas"], rolling=params["rolling_update"])]
-    module.exit_json(
-        changed=False,
+    return succeed(
+        params,
+        found,
         nodes=[node.as_result() for node in nodes],
         pools=pools(nodes),
         architectures=architectures(nodes),
-        findings=[finding.as_result() for finding in found],
     )
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

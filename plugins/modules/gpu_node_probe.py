@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   nodes:
     description: RV(portal.stt.gpu_node_info#module:nodes).
@@ -96,36 +97,41 @@ findings:
       evidence: []
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, Finding, Status, fail, finish
-from ..module_utils._gpu.node import GpuNode, mixed
+from ..module_utils._findings import SETTINGS, CollectionError, Finding, Result, Status, fail, judge, leave
+from ..module_utils._gpu.findings import mixed
+from ..module_utils._gpu.node import GpuNode
 from ..module_utils._gpu.nvidia_smi import DriverUnreadableError
 from ..module_utils._gpu.probe import DOUBTS, Probe, ProbeError, ask
 from ..module_utils._kubernetes.cluster import connect
 
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "nodes": {"type": "list", "elements": "dict", "required": True},
+        "namespace": {"type": "str", "required": True},
+        "image": {"type": "str", "required": True},
+        "runtime_class": {"type": "str", "default": ""},
+        "seconds": {"type": "int", "default": 120},
+    },
+}
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "nodes": {"type": "list", "elements": "dict", "required": True},
-            "namespace": {"type": "str", "required": True},
-            "image": {"type": "str", "required": True},
-            "runtime_class": {"type": "str", "default": ""},
-            "seconds": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
+
+def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
+    """The nodes, those in doubt as their driver describes them."""
     probe = Probe(params["namespace"], params["image"], params["seconds"], params["runtime_class"])
     findings: list[Finding] = []
     nodes: list[GpuNode] = []
     try:
-        cluster = connect(module)
+        cluster = connect(params)
         for node in map(GpuNode.from_result, params["nodes"]):
-            if module.check_mode or not DOUBTS.intersection(node.problems):
+            if check_mode or not DOUBTS.intersection(node.problems):
                 nodes.append(node)
                 continue
             try:
@@ -138,8 +144,12 @@ def main() -> None:
             findings.append(Finding("gpu.probe", Status.OK, f"node {node.name}", f"its driver says {asked.card}."))
             findings += mixed(asked)
     except CollectionError as error:
-        fail(module, error, findings)
-    finish(module, findings, nodes=[node.as_result() for node in nodes])
+        return fail(params, error, findings)
+    return judge(params, findings, nodes=[node.as_result() for node in nodes])
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   namespace:
     description: Namespace of the Deployment or Job.
@@ -167,51 +168,53 @@ findings:
       evidence: []
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, fail
+from ..module_utils._findings import SETTINGS, CollectionError, Result, Say, fail, leave, succeed
 from ..module_utils._kubernetes.cluster import connect
-from ..module_utils._rollout.follow import Target
-from ..module_utils._rollout.task import Reporter, Task
+from ..module_utils._rollout.reporter import Reporter
+from ..module_utils._rollout.seen import Target
+from ..module_utils._rollout.task import Task
+
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "namespace": {"type": "str", "required": True},
+        "name": {"type": "str"},
+        "job": {"type": "str"},
+        "timeout": {"type": "int", "default": 900},
+        "progress": {"type": "bool", "default": True},
+        "rollback": {"type": "bool", "default": True},
+        "progress_to": {"type": "path"},
+    },
+    "mutually_exclusive": [("name", "job")],
+    "required_one_of": [("name", "job")],
+}
+
+
+def run(params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) -> Result:
+    """The rollout's end. Lines of progress go to `say`, or where O(progress_to) leads."""
+    target = Target("Job" if params["job"] else "Deployment", params["namespace"], params["job"] or params["name"])
+    with Reporter(params["progress_to"], show=say if params["progress"] else None) as reporter:
+        task = None
+        try:
+            task = Task(connect(params), target, reporter)
+            result = task.plan() if check_mode else task.run(timeout=params["timeout"], rollback=params["rollback"])
+        except CollectionError as error:
+            error.result.setdefault("status", "failed")
+            done = {"changed": bool(task and task.changed), "rolled_back": bool(task and task.rolled_back)}
+            told = {"progress": reporter.lines, "seconds": reporter.seconds}
+            return fail(params, error, task.findings if task else (), **done, **told)
+        return succeed(params, result.pop("findings"), **result, progress=reporter.lines, seconds=reporter.seconds)
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "namespace": {"type": "str", "required": True},
-            "name": {"type": "str"},
-            "job": {"type": "str"},
-            "timeout": {"type": "int", "default": 900},
-            "progress": {"type": "bool", "default": True},
-            "rollback": {"type": "bool", "default": True},
-            "progress_to": {"type": "path"},
-        },
-        mutually_exclusive=[("name", "job")],
-        required_one_of=[("name", "job")],
-        supports_check_mode=True,
-    )
-    params = module.params
-    target = Target("Job" if params["job"] else "Deployment", params["namespace"], params["job"] or params["name"])
-    with Reporter(params["progress_to"]) as reporter:
-        task = None
-        try:
-            task = Task(connect(module), target, reporter)
-            if module.check_mode:
-                result = task.plan()
-            else:
-                result = task.run(timeout=params["timeout"], rollback=params["rollback"])
-        except CollectionError as error:
-            error.result.setdefault("status", "failed")
-            error.result.update(
-                progress=reporter.lines,
-                seconds=reporter.seconds,
-                changed=bool(task and task.changed),
-                rolled_back=bool(task and task.rolled_back),
-            )
-            fail(module, error, task.findings if task else None)
-        module.exit_json(**result, progress=reporter.lines, seconds=reporter.seconds)
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

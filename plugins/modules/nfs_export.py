@@ -21,6 +21,7 @@ description:
   - A run that is killed leaves a table that the next run completes.
 extends_documentation_fragment:
   - portal.stt.attributes
+  - portal.stt.settings
 attributes:
   check_mode:
     support: full
@@ -182,6 +183,8 @@ file:
 """
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -189,75 +192,77 @@ from ..module_utils._exports.change import Outcome, ensure, intent_of
 from ..module_utils._exports.dry_run import Completed
 from ..module_utils._exports.export import ExportError
 from ..module_utils._exports.host import TOOL_PATH
-from ..module_utils._findings import fail
+from ..module_utils._findings import SETTINGS, Result, fail, leave, succeed
 
-ARGUMENTS = {
-    "name": {"type": "str", "required": True},
-    "path": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "clients": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "host": {"type": "str", "required": True},
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **SETTINGS,
+        "name": {"type": "str", "required": True},
+        "path": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "clients": {
+            "type": "list",
+            "elements": "dict",
             "options": {
-                "type": "list",
-                "elements": "str",
-                "default": ["rw", "sync", "no_subtree_check", "root_squash"],
+                "host": {"type": "str", "required": True},
+                "options": {
+                    "type": "list",
+                    "elements": "str",
+                    "default": ["rw", "sync", "no_subtree_check", "root_squash"],
+                },
             },
         },
-    },
-    "directories": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "path": {"type": "str", "required": True},
-            "owner": {"type": "int", "required": True},
-            "group": {"type": "int", "required": True},
-            "mode": {"type": "str", "required": True},
+        "directories": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "path": {"type": "str", "required": True},
+                "owner": {"type": "int", "required": True},
+                "group": {"type": "int", "required": True},
+                "mode": {"type": "str", "required": True},
+            },
         },
+        "require_mountpoint": {"type": "str"},
+        "when_covered": {"type": "str", "choices": ["declare", "skip", "fail"], "default": "declare"},
+        "allow_world": {"type": "bool", "default": False},
+        "min_free_mib": {"type": "int", "default": 0},
+        "server_pending": {"type": "bool", "default": False},
+        "delete_data": {"type": "str"},
     },
-    "require_mountpoint": {"type": "str"},
-    "when_covered": {"type": "str", "choices": ["declare", "skip", "fail"], "default": "declare"},
-    "allow_world": {"type": "bool", "default": False},
-    "min_free_mib": {"type": "int", "default": 0},
-    "server_pending": {"type": "bool", "default": False},
-    "delete_data": {"type": "str"},
+    "required_if": [("state", "present", ["clients"])],
 }
 
 
-def main() -> None:
-    """Entry point."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS, required_if=[("state", "present", ["clients"])], supports_check_mode=True
-    )
+def command(module: AnsibleModule, argv: Sequence[str], stdin: str) -> Completed:
+    """What a program of the host answers."""
+    found = [module.get_bin_path(argv[0], required=True), *argv[1:]]
+    environment = {"PATH": TOOL_PATH, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
+    rc, out, err = module.run_command(found, data=stdin, binary_data=True, environ_update=environment)
+    return Completed(rc, out, err)
 
-    def run(argv: Sequence[str], stdin: str) -> Completed:
-        command = [module.get_bin_path(argv[0], required=True), *argv[1:]]
-        environment = {"PATH": TOOL_PATH, "LC_ALL": "C.UTF-8", "LANGUAGE": "C"}
-        rc, out, err = module.run_command(command, data=stdin, binary_data=True, environ_update=environment)
-        return Completed(rc, out, err)
 
+def run(module: AnsibleModule, params: dict[str, Any], *, check_mode: bool, **_: Any) -> Result:
+    """The export as the kernel serves it."""
     try:
-        outcome = ensure(intent_of(module.params), run, check_mode=module.check_mode)
+        outcome = ensure(intent_of(params), partial(command, module), check_mode=check_mode)
     except ExportError as error:
         outcome = Outcome(error=error)
     result = {
-        "file": f"/etc/exports.d/{module.params['name']}.exports",
+        "file": f"/etc/exports.d/{params['name']}.exports",
         "exports": [
             {"path": entry.path, "client": entry.client, "options": list(entry.options)} for entry in outcome.exports
         ],
     }
     if outcome.error:
         outcome.error.result.update(result)
-        fail(module, outcome.error, list(outcome.findings))
-    module.exit_json(
-        changed=outcome.changed,
-        findings=[finding.as_result() for finding in outcome.findings],
-        diff=list(outcome.diff),
-        **result,
-    )
+        return fail(params, outcome.error, outcome.findings)
+    return succeed(params, outcome.findings, changed=outcome.changed, diff=list(outcome.diff), **result)
+
+
+def main() -> None:
+    module = AnsibleModule(**ARGUMENTS, supports_check_mode=True)
+    leave(module, partial(run, module))
 
 
 if __name__ == "__main__":

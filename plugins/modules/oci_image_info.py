@@ -12,13 +12,14 @@ version_added: 0.1.0
 author: the portal.stt maintainers (@portal-stt)
 description:
   - Reads manifest and configuration of a container image without pulling it, in OCI and Docker (schema 2) format, from
-    an index, a manifest list or a single manifest. Nothing needs to be installed but the oras library.
+    an index, a manifest list or a single manifest. Nothing needs to be installed but the requests library.
   - Logs in with a docker configuration (credential helpers too), with a pull secret of the cluster, or anonymously.
     Proxies are those of the environment (E(HTTPS_PROXY), E(NO_PROXY)), a private CA is given by E(REQUESTS_CA_BUNDLE).
   - A tag that does not exist is told apart from a registry that refuses or limits; the tags to take instead are named.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   image:
     description: The reference, as docker and Kubernetes write it.
@@ -63,7 +64,7 @@ options:
     type: bool
     default: false
 requirements:
-  - oras >= 0.2.43
+  - requests >= 2.32
   - kubernetes.core collection, for O(pull_secret)
 seealso:
   - module: portal.stt.cuda_preflight
@@ -128,6 +129,7 @@ image:
     size: 3912345678
     cuda_version: 12.9.0
     cuda_compat: "12.9"
+    cuda_wheels: []
 variants:
   description: With O(variants=true), the same for each variant, the image's own first.
   returned: success
@@ -148,35 +150,40 @@ findings:
       evidence: []
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, Finding, fail
+from ..module_utils._findings import SETTINGS, CollectionError, Finding, Result, fail, leave, succeed
 from ..module_utils._image.oci import findings, parse_reference
 from ..module_utils._image.registry import Access, Repository, mirror_addresses, secret_config
 from ..module_utils._kubernetes.cluster import connect
 
+_SECRET = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
 
-def main() -> None:
-    secret_spec = {"namespace": {"type": "str", "required": True}, "name": {"type": "str", "required": True}}
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "image": {"type": "str", "required": True},
-            "platform": {"type": "str", "default": "linux/amd64"},
-            "variants": {"type": "bool", "default": False},
-            "docker_config": {"type": "path"},
-            "pull_secret": {"type": "dict", "options": secret_spec},
-            "mirrors": {"type": "dict", "default": {}},
-            "plain_http": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "image": {"type": "str", "required": True},
+        "platform": {"type": "str", "default": "linux/amd64"},
+        "variants": {"type": "bool", "default": False},
+        "docker_config": {"type": "path"},
+        "pull_secret": {"type": "dict", "options": _SECRET},
+        "mirrors": {"type": "dict", "default": {}},
+        "plain_http": {"type": "bool", "default": False},
+    },
+}
+
+
+def run(params: Mapping[str, Any], **_: Any) -> Result:
+    """The image, and its variants where they are asked for."""
     found: list[Finding] = []
     try:
         reference = parse_reference(params["image"])
-        secret = secret_config(connect(module), **params["pull_secret"]) if params["pull_secret"] else {}
+        secret = secret_config(connect(params), **params["pull_secret"]) if params["pull_secret"] else {}
         mirrors = mirror_addresses(params["mirrors"])
         access = Access(params["docker_config"] or "", secret, mirrors, params["plain_http"])
         repository = Repository(reference, access)
@@ -184,13 +191,13 @@ def main() -> None:
         found += findings(image, reference)
         variants, lost = repository.variants(params["platform"]) if params["variants"] else ([], [])
     except CollectionError as error:
-        fail(module, error, found)
-    module.exit_json(
-        changed=False,
-        image=image.as_result(),
-        variants=[variant.as_result() for variant in variants],
-        findings=[finding.as_result() for finding in [*found, *lost]],
-    )
+        return fail(params, error, found)
+    shown = [variant.as_result() for variant in variants]
+    return succeed(params, [*found, *lost], image=image.as_result(), variants=shown)
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

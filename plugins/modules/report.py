@@ -12,7 +12,8 @@ version_added: 0.1.0
 author: the portal.stt maintainers (@portal-stt)
 description:
   - Takes the registered results of this collection's modules, prints one line for each finding with its remedy,
-    and fails once, at the end, when a finding is V(refused) or V(unknown).
+    and fails once, at the end, when a finding is V(refused) or V(unknown). Below each that is not fine stands its line
+    in docs/checks.md.
   - A result that failed without findings, or whose host was unreachable, is printed as a refusal with its message.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
@@ -50,8 +51,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: All findings, as data.
-  returned: always
+  description: All findings, as data. A failed report has printed them; as data they are in O(results).
+  returned: success
   type: list
   elements: dict
   sample:

@@ -13,8 +13,10 @@ author: the portal.stt maintainers (@portal-stt)
 description:
   - Sends recorded speech to a server with OpenAI's transcription API (C(/v1/audio/transcriptions)) and compares the
     text that comes back with what is said in the recording.
-  - The first clip is sent O(requests) times, one after the other. Where the first request takes longer than the later
-    ones, the model was not in memory - a server that calls itself healthy has often not loaded its model.
+  - The server is asked which models it has in memory (C(GET /api/ps)); one that is not listed is cold. Then the first
+    clip is sent O(requests) times, one after the other. Where the first request takes longer than the later ones, the
+    model was not in memory - a server that calls itself healthy has often not loaded its model. Where the two signs
+    disagree, or the times differ too widely to tell, the finding says so.
   - Fails when a clip is heard wrong, when the server was cold, or when it does not answer. The failure shows expected
     and heard text side by side, and returns everything that was measured.
   - The way to the server is the proxy of the Kubernetes API server. With O(server_api_key) it is a port-forward to a
@@ -28,6 +30,7 @@ description:
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   model:
     description: Name of the model to ask for.
@@ -108,7 +111,9 @@ options:
       - The server's API key, sent as a bearer token.
     type: str
   timeout:
-    description: Seconds after which a request that sends nothing has failed.
+    description:
+      - Seconds without a byte after which a request has failed. As a whole a request may take twice that, at least a
+        minute. To connect to O(url) there are at most ten seconds.
     type: int
     default: 120
 requirements:
@@ -185,7 +190,14 @@ rtf:
   type: float
   sample: 0.196
 warm:
-  description: Whether the first request was as fast as the later ones.
+  description: Whether the model was in memory, by RV(listed) and by the first request's time beside later ones.
+  returned: when all clips were answered
+  type: bool
+  sample: true
+listed:
+  description:
+    - Whether the server had the model in memory, or was loading it, before the first request (C(GET /api/ps)).
+    - V(null) where it does not tell.
   returned: when all clips were answered
   type: bool
   sample: true
@@ -212,24 +224,17 @@ findings:
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import CollectionError, Finding, fail, finish
+from ..module_utils._findings import SETTINGS, CollectionError, Finding, Result, Say, fail, judge, leave
 from ..module_utils._kubernetes.cluster import connect
-from ..module_utils._speech.proof import (
-    FORMATS,
-    Plan,
-    Report,
-    Send,
-    directly,
-    prove,
-    read_clips,
-    servers,
-)
+from ..module_utils._speech.proof import FORMATS, Plan, Report, prove, read_clips
+from ..module_utils._speech.ways import Send, directly, servers
 
 CLIP = {
     "path": {"type": "path", "required": True},
@@ -241,15 +246,35 @@ CLIP = {
     "max_wer": {"type": "float"},
 }
 
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "model": {"type": "str", "required": True},
+        "clips": {"type": "list", "elements": "dict", "required": True, "options": CLIP},
+        "max_wer": {"type": "float", "default": 0.2},
+        "requests": {"type": "int", "default": 4},
+        "concurrency": {"type": "int", "default": 1},
+        "warm_factor": {"type": "float", "default": 1.2},
+        "require_warm": {"type": "bool", "default": True},
+        "name_model": {"type": "bool", "default": False},
+        "namespace": {"type": "str", "default": "portal-stt"},
+        "service": {"type": "str", "default": "portal-stt"},
+        "port": {"type": "str", "default": "http"},
+        "url": {"type": "str"},
+        "server_api_key": {"type": "str", "no_log": True},
+        "timeout": {"type": "int", "default": 120},
+    },
+}
 
-def ways(module: AnsibleModule) -> list[tuple[str, Send]]:
+
+def ways(given: Mapping[str, Any]) -> list[tuple[str, Send]]:
     """How requests come to each server, with its pod's name where there are several. Raises CollectionError."""
-    given = module.params
     key = given["server_api_key"] or ""
     if given["url"]:
         checked = given["validate_certs"] is not False
         return [("", directly(given["url"], key, given["timeout"], validate_certs=checked))]
-    return servers(connect(module), given["namespace"], given["service"], given["port"], key, given["timeout"])
+    return servers(connect(given), given["namespace"], given["service"], given["port"], key, given["timeout"])
 
 
 def measured(reports: dict[str, Report]) -> dict[str, Any]:
@@ -259,40 +284,24 @@ def measured(reports: dict[str, Report]) -> dict[str, Any]:
     return {"pods": [{"pod": pod} | report.as_result() for pod, report in reports.items()]} if reports else {}
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **AUTH_ARG_SPEC,
-            "model": {"type": "str", "required": True},
-            "clips": {"type": "list", "elements": "dict", "required": True, "options": CLIP},
-            "max_wer": {"type": "float", "default": 0.2},
-            "requests": {"type": "int", "default": 4},
-            "concurrency": {"type": "int", "default": 1},
-            "warm_factor": {"type": "float", "default": 1.2},
-            "require_warm": {"type": "bool", "default": True},
-            "name_model": {"type": "bool", "default": False},
-            "namespace": {"type": "str", "default": "portal-stt"},
-            "service": {"type": "str", "default": "portal-stt"},
-            "port": {"type": "str", "default": "http"},
-            "url": {"type": "str"},
-            "server_api_key": {"type": "str", "no_log": True},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
-    given = module.params
+def run(params: Mapping[str, Any], say: Say | None = None, **_: Any) -> Result:
+    """What was heard and measured, a failure where it is not as it should be."""
     reports: dict[str, Report] = {}
     findings: list[Finding] = []
     try:
-        plan = Plan(**{field.name: given[field.name] for field in fields(Plan)})
-        clips = read_clips(given["clips"], given["max_wer"])
-        for pod, send in ways(module):
-            reports[pod], found = prove(clips, plan, pod, send, time.monotonic)
+        plan = Plan(**{field.name: params[field.name] for field in fields(Plan)})
+        clips = read_clips(params["clips"], params["max_wer"])
+        for pod, send in ways(params):
+            reports[pod], found = prove(clips, plan, pod, send, time.monotonic, say)
             findings += found
     except CollectionError as error:
         error.result.update(measured(reports))
-        fail(module, error, findings)
-    finish(module, findings, **measured(reports))
+        return fail(params, error, findings)
+    return judge(params, findings, **measured(reports))
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
 
 
 if __name__ == "__main__":

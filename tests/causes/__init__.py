@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes import objects as observed
-from ansible_collections.portal.stt.plugins.module_utils._kubernetes.objects import Event, Node, Pod, Seen
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.objects import Event, Node, Pod
 from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import NEVER, diagnose
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen
 
 HERE = Path(__file__).parent
 CORPUS, OWN = HERE / "corpus.json", HERE / "texts.json"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible
+import dnslib
 from ansible_collections.portal.stt.plugins.module_utils._exports.export import Table, parse_table
 
 from lab.node import disk
@@ -47,7 +48,17 @@ for path in sys.argv[2:]:
         fcntl.ioctl(handle, 0x40086602, struct.pack("l", flags | 16 if sys.argv[1] == "+" else flags & ~16))
 ' "$@"; }; flag"""
 """chattr(1) for the immutable flag alone, which Debian's smallest installation lacks: FLAG + FILE."""
+NAME_SERVER = """cp -n /etc/resolv.conf /run/torture.resolv 2>/dev/null
+printf 'search example.lan\\nnameserver 127.0.0.1\\n' > /etc/resolv.conf
+python3 -c 'import fcntl, socket, struct
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 0x49))'  # loopback is up
+python3 /run/portal-stt-test/nfs_host_dns.py > /dev/null 2>&1 & echo $! > /run/torture.dns
+until getent hosts nas > /dev/null; do sleep 0.1; done
+"""
+"""A name server on the host, which knows a machine by two names, and a search domain for their short forms."""
 _RESET = f"""
+kill $(cat /run/torture.dns) 2>/dev/null; rm -f /run/torture.dns
+[ ! -e /run/torture.resolv ] || mv /run/torture.resolv /etc/resolv.conf
 for mount in /usr/sbin/exportfs /usr/bin/unshare /etc/exports.d /var/lib/nfs /srv/torture-disk {PATH}/disk; do
   while umount -l $mount 2>/dev/null; do :; done
 done
@@ -219,5 +230,7 @@ def _library() -> bytes:
             add(core / name, f"ansible/{name}")
         add(ROOT / "plugins/module_utils", f"{ours}/module_utils")
         add(ROOT / "plugins/modules/nfs_export.py", f"{ours}/modules/nfs_export.py")
-        add(Path(__file__).with_name("nfs_host_agent.py"), "nfs_host_agent.py")
+        for name in ("nfs_host_agent.py", "nfs_host_dns.py"):
+            add(Path(__file__).with_name(name), name)
+        add(Path(dnslib.__file__).parent, "dnslib")
     return packed.getvalue()

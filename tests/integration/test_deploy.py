@@ -90,42 +90,24 @@ def many() -> str:
     return "many"
 
 
-def test_two_servers_stand_apart_and_go_one_by_one(many: str) -> None:
+def test_two_servers_go_one_by_one(many: str) -> None:
     spec = server(many)
     assert spec["replicas"] == 2
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-    pod = spec["template"]["spec"]
-    assert [one["topologyKey"] for one in pod["topologySpreadConstraints"]] == ["kubernetes.io/hostname"]
-    assert pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
     budget = get(f"/apis/policy/v1/namespaces/{many}/poddisruptionbudgets/portal-stt")
     assert (budget["spec"]["maxUnavailable"], budget["status"]["expectedPods"]) == (1, 2)
 
 
-def test_every_model_is_seeded_and_warmed_and_has_its_time(many: str) -> None:
-    template = server(many)["template"]
-    assert template["metadata"]["annotations"] == {
+def test_what_the_seed_job_has_said_is_what_serves(many: str) -> None:
+    annotations = server(many)["template"]["metadata"]["annotations"]
+    assert annotations == {
         "portal-stt/key": digest("sesame"),
         "portal-stt/models": f"{MODEL}@{NEW} {OTHER}@{OLD}",
         "portal-stt/revision-0": NEW,
         "portal-stt/revision-1": OLD,
     }
-    (container,) = template["spec"]["containers"]
-    at = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
-    for number, model in enumerate((MODEL, OTHER)):
-        (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == f"revision-{number}"]
-        (item,) = volume["downwardAPI"]["items"]
-        assert item["fieldRef"]["fieldPath"] == f"metadata.annotations['portal-stt/revision-{number}']"
-        assert f"{at[volume['name']]}/{item['path']}" == f"/data/hub/models--{model.replace('/', '--')}/refs/main"
-    given = {one["name"]: one.get("value") for one in container["env"]}
-    assert json.loads(given["WARM_MODELS"]) == [MODEL, OTHER]
-    assert "PRELOAD_MODELS" not in given
-    assert server(many)["progressDeadlineSeconds"] == 900
-    probe = container["startupProbe"]
-    assert (given["WARM_BUDGET_S"], given["WARM_RUN_S"]) == ("200", "20")
-    assert (probe["periodSeconds"], probe["failureThreshold"], probe["timeoutSeconds"]) == (1, 10, 230)
-    assert container["resources"]["limits"]["memory"] == "8Gi"
-    seed = {one["name"]: one.get("value") for one in seed_job(many)["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert json.loads(seed["SEED_MODELS"]) == [{"model": MODEL, "revision": NEW}, {"model": OTHER, "revision": OLD}]
+    said = json.loads(seed_job(many)["metadata"]["annotations"]["portal-stt/result"])
+    assert [(one["model"], one["revision"]) for one in said["models"]] == [(MODEL, NEW), (OTHER, OLD)]
 
 
 def test_key_and_token_come_from_the_secret(many: str) -> None:
@@ -134,33 +116,6 @@ def test_key_and_token_come_from_the_secret(many: str) -> None:
     sources = {one["name"]: one["valueFrom"] for one in server(many)["template"]["spec"]["containers"][0]["env"]
                if "valueFrom" in one}  # fmt: skip
     assert sources == {"API_KEY": {"secretKeyRef": {"name": "portal-stt", "key": "api-key"}}}
-
-
-def test_nothing_selects_the_pods_of_the_seed_job(many: str) -> None:
-    """Neither the Service nor the Deployment, the budget or the policy that keeps audio in."""
-    labels = seed_job(many)["spec"]["template"]["metadata"]["labels"]
-    policies = {one["metadata"]["name"]: one["spec"] for one in
-                get(f"/apis/networking.k8s.io/v1/namespaces/{many}/networkpolicies")["items"]}  # fmt: skip
-    selectors = [
-        get(f"/api/v1/namespaces/{many}/services/portal-stt")["spec"]["selector"],
-        server(many)["selector"]["matchLabels"],
-        get(f"/apis/policy/v1/namespaces/{many}/poddisruptionbudgets/portal-stt")["spec"]["selector"]["matchLabels"],
-        policies["portal-stt"]["podSelector"]["matchLabels"],
-    ]
-    for selector in selectors:
-        assert not selector.items() <= labels.items()
-        assert selector.items() <= server(many)["template"]["metadata"]["labels"].items()
-    assert policies["portal-stt-seed"]["podSelector"]["matchLabels"].items() <= labels.items()
-
-
-def test_who_may_call_and_that_nothing_goes_out(many: str) -> None:
-    policy = get(f"/apis/networking.k8s.io/v1/namespaces/{many}/networkpolicies/portal-stt")["spec"]
-    assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert "egress" not in policy
-    (rule,) = policy["ingress"]
-    assert rule["ports"] == [{"port": "http", "protocol": "TCP"}]
-    callers = [one["namespaceSelector"]["matchLabels"] for one in rule["from"]]
-    assert callers == [{"kubernetes.io/metadata.name": "portal-assistant"}]
 
 
 def digest(key: str) -> str:
@@ -173,6 +128,60 @@ def test_another_key_restarts_the_server_and_is_not_shown(many: str) -> None:
         (line,) = [one for one in planned.output.splitlines() if one.startswith(f"{sign}        portal-stt/key:")]
         assert digest(key) in line
         assert key not in planned.output
+
+
+INJECTED = f"""{NEW}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: portal-stt-attack}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}}
+subjects: [{{kind: User, apiGroup: rbac.authorization.k8s.io, name: stranger}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("job", f"{MODEL} has a revision that is no commit"), ("deployment", "which is no MODEL@COMMIT")],
+)
+def test_what_a_stranger_writes_is_refused_before_anything_is_written(where: str, said: str) -> None:
+    """A revision that brings an object of its own."""
+    namespace = f"stranger-{where}"
+    done(run("deploy", namespace))
+    if where == "job":
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs/{seed_job(namespace)['metadata']['name']}"
+        result = json.dumps({"models": [{"model": MODEL, "revision": INJECTED}]})
+        patch: dict[str, Any] = {"metadata": {"annotations": {"portal-stt/result": result}}}
+    else:
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/portal-stt"
+        annotations = {"portal-stt/models": f"{MODEL}@{INJECTED}"}
+        patch = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+    api.call("PATCH", path, patch)
+    before = server(namespace)
+    refused = run("deploy", namespace, "--diff")
+    assert refused.rc != 0
+    assert said in " ".join(refused.output.split())
+    assert refused.changed == 0, refused.output
+    found = api.call("GET", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/portal-stt-attack", accept=(404,))
+    assert found["kind"] == "Status"
+    assert server(namespace) == before
+
+
+def test_a_proxys_password_is_in_the_secret_alone(many: str) -> None:
+    proxy = {"environment": {"HTTPS_PROXY": "http://user:caraway@proxy.invalid:3128"}}
+    other = {"environment": {"HTTPS_PROXY": "http://user:cumin@proxy.invalid:3128"}}
+    played = done(run("deploy", many, "--diff", **MANY | {"speaches_hub": proxy}))
+    first = seed_job(many)
+    assert "caraway" not in played.output + json.dumps([first, server(many)])
+    (container,) = first["spec"]["template"]["spec"]["containers"]
+    assert {one["name"]: one.get("valueFrom") for one in container["env"]}["HTTPS_PROXY"] == {
+        "secretKeyRef": {"name": "portal-stt", "key": "hub.HTTPS_PROXY"}
+    }
+    planned = done(run("deploy", many, "--check", "--diff", **MANY | {"speaches_hub": other}))
+    assert "after: Job many/portal-stt-seed-" in planned.output
+    assert f"Job many/{first['metadata']['name']}" not in planned.output
+    assert "cumin" not in planned.output
+    done(run("deploy", many, **MANY))
 
 
 def test_another_revision_is_in_the_diff(many: str) -> None:
@@ -360,8 +369,8 @@ def test_a_local_copy_is_put_on_the_export_and_imported(tmp_path: Path, kind: st
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"speaches_model_local": ""}, "Set the absolute path of each model's folder or archive on this machine"),
-        ({"speaches_model_revision": NEW}, "and no revision: that is the digest of the copy's content"),
+        ({"speaches_model_local": ""}, "Set the absolute path of the model's folder or archive on this machine"),
+        ({"speaches_model_revision": NEW}, "whose revision is the digest of the copy's content"),
     ],
 )
 def test_a_local_source_without_a_copy_is_refused(settings: dict[str, str], said: str) -> None:

@@ -65,13 +65,17 @@ def test_names_resolve_in_a_copy_without_git(tmp_path: Path) -> None:
         pytest.param(
             {"speaches_volume": {"sever": "10.77.0.2"}},
             {},
-            ["sever", "Supported parameters include", "The NFS server runs with", "√ nfs.mountpoint"],
+            [
+                "speaches_volume.sever: is read by nobody. Did you mean speaches_volume.server?",
+                "The NFS server runs with",
+                "√ nfs.mountpoint",
+            ],
             id="mistyped-key",
         ),
         pytest.param(
             {"speaches_verify_clips": [{"pth": "kitchen.wav", "text": "light"}]},
             {},
-            ["speaches_verify_clips.pth", "Supported parameters include"],
+            ["speaches_verify_clips[0].pth: is read by nobody. Did you mean speaches_verify_clips[0].path?"],
             id="mistyped-key-of-a-clip",
         ),
         pytest.param(

@@ -23,7 +23,8 @@ import yaml
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes import watch as _watch
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError
 from ansible_collections.portal.stt.plugins.module_utils._rollout.back import MANAGER
-from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Reporter, Task
+from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 from ansible_collections.portal.stt.plugins.modules import k8s_rollout
 
 from lab import api, controlplane, processes
@@ -273,7 +274,7 @@ def test_a_run_that_is_ended_is_taken_up_by_the_next(number: signal.Signals, cor
     uncordon(cordoned)
     played = play(file)
     assert played.rc == 0, played.output
-    assert re.search(r"\[lab\] +[\d.]+ s  pod stt-\S+: ready", played.output)
+    assert re.search(r"\[lab\] +[\d.]+ s  ready\b", played.output)
     assert play(file).changed == 0
 
 
@@ -310,13 +311,14 @@ def playing(file: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
 
 
 def watching() -> bool:
-    """Whether a module that watches this rollout still runs."""
+    """Whether a process of the run, or a module, that watches this rollout still runs."""
     for one in Path("/proc").glob("[0-9]*/environ"):
         try:
             command, environment = one.with_name("cmdline").read_bytes(), one.read_bytes()
         except OSError:
             continue
-        if b"k8s_rollout" in command and os.environ["K8S_AUTH_KUBECONFIG"].encode() in environment:
+        ours = b"k8s_rollout" in command or b"rollout.yml" in command
+        if ours and os.environ["K8S_AUTH_KUBECONFIG"].encode() in environment:
             return True
     return False
 
@@ -335,5 +337,5 @@ def test_progress_as_awx_shows_it(progress: bool, tmp_path: Path, cordoned: Faul
     )
     text = "\n".join(event["stdout"] for event in run.events)
     assert run.status == "successful", text
-    assert bool(re.search(r"\[lab\] +[\d.]+ s  pod stt-\S+: ready", text)) is progress
+    assert bool(re.search(r"\[lab\] +[\d.]+ s  ready\b", text)) is progress
     assert bool(re.search(r"TASK \[It is ready\] \*+\s+\[lab\] ", text)) is progress, "the lines are under their task"

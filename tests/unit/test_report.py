@@ -22,9 +22,11 @@ def test_render() -> None:
         "√ image.digest  registry/repo:1: is sha256:aa.",
         "‼ nfs.covered   /srv/a on pve: is exported to everybody already.",
         "                → Narrow it.",
+        "                  docs/checks.md#nfs-covered",
         "× cuda          node gpu-1: driver 470 is too old.",
         "                cuda>=12.9",
         "                → Take the other image.",
+        "                  docs/checks.md#cuda",
         "1 fine, 1 to know, 1 refused",
     ]
 
@@ -36,11 +38,11 @@ def test_render() -> None:
         ([], (False, "Preflight: nothing was looked at")),
         (
             [FINE, REFUSED],
-            (True, "Preflight: 1 fine, 1 refused\nnode gpu-1: driver 470 is too old. Take the other image."),
+            (True, "Preflight: 1 fine, 1 refused, as reported above"),
         ),
         (
             [Finding("cuda", Status.UNKNOWN, "node gpu-2", "has no labels.")],
-            (True, "Preflight: 1 cannot tell\nnode gpu-2: has no labels."),
+            (True, "Preflight: 1 cannot tell, as reported above"),
         ),
     ],
 )

@@ -20,8 +20,9 @@ from enum import StrEnum
 from itertools import product
 from typing import Any
 
-from .._findings import CollectionError, Finding, Status
-from .._gpu.node import ALL_BRANDS, BRANCH_CUDA, OUT_OF_REACH, PROBLEMS, GpuNode, named
+from .._findings import CollectionError
+from .._gpu.node import ALL_BRANDS, BRANCH_CUDA, OUT_OF_REACH, PROBLEMS, GpuNode
+from .._text import plain
 from .ctranslate2 import Fit, fit
 from .requirement import (
     REQUIREMENTS_MAX,
@@ -32,9 +33,9 @@ from .requirement import (
     compare_versions,
     evaluate,
     gate,
-    major_minor,
     requirements,
 )
+from .toolkit import toolkit
 
 MODES = ("auto", "legacy", "cdi", "csv")
 # The GPU Operator's RuntimeClasses that name a mode; its third, nvidia, is the node's own.
@@ -61,6 +62,8 @@ _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
 _PERHAPS = frozenset(("Quadro", "QuadroRTX", "NvidiaRTX"))
 # The branches that NVIDIA's forward-compatibility matrix lists as a place to run a newer CUDA on.
 _FORWARD_BRANCHES = ("535", "570", "580", "590")
+_ENGINE_REMEDY = "Set [compute_type] to float16, or use another card."
+_LONGEST = 4000  # characters of a reason: an image's rule is quoted in it
 _LITERAL = re.compile(r"(cuda|driver|arch)[<>=!]+([0-9.]+)", re.IGNORECASE)
 
 
@@ -73,13 +76,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
 
 
-_ORDER = list(Kind)
-_STATUS = {
-    Kind.NATIVE: Status.OK,
-    Kind.ALLOWED: Status.WARNING,
-    Kind.UNKNOWN: Status.UNKNOWN,
-    Kind.REFUSED: Status.REFUSED,
-}
+ORDER = list(Kind)
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,7 @@ class CudaImage:
     """What decides of an image: its environment, CUDA version (``12.9``, empty without), CPU architectures.
 
     compat: the version of the forward-compatibility package in it; empty for none, None when it cannot be seen.
+    doubt: why it may hold another CUDA than that, empty where it states its own. notes: what `cuda` rests on.
     """
 
     reference: str
@@ -95,6 +93,8 @@ class CudaImage:
     cuda: str
     architectures: tuple[str, ...] = ()
     compat: str | None = None
+    doubt: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_result(cls, given: Mapping[str, Any], pod_env: Mapping[str, str] | None = None) -> CudaImage:
@@ -109,13 +109,18 @@ class CudaImage:
                 "Give the image that portal.stt.oci_image_info returns, or a dictionary with reference and env.",
             )
         base = {str(name): str(value) for name, value in given["env"].items()}
+        labels = given.get("labels")
+        labels = {str(name): str(value) for name, value in labels.items()} if isinstance(labels, Mapping) else {}
+        found = toolkit(base, labels, map(str, given.get("cuda_wheels") or ()))
         return cls(
             reference=str(given.get("reference", "the image")),
             tag=str(given.get("tag", "")),
             env={**base, **{str(name): str(value) for name, value in (pod_env or {}).items()}},
-            cuda=_cuda_of(base),
+            cuda=found.version,
             architectures=tuple(str(one).split("/")[1] for one in given.get("platforms") or () if "/" in str(one)),
             compat=given.get("cuda_compat"),
+            doubt=found.doubt,
+            notes=found.notes,
         )
 
 
@@ -190,23 +195,6 @@ class Group:
         }
 
 
-@dataclass(frozen=True)
-class Advice:
-    """A published variant and its worst verdict on the target nodes."""
-
-    image: CudaImage
-    kind: Kind
-
-    def as_result(self) -> dict[str, str]:
-        """The advice as a module returns it."""
-        return {
-            "reference": self.image.reference,
-            "tag": self.image.tag,
-            "cuda": self.image.cuda,
-            "verdict": self.kind.value,
-        }
-
-
 def mode_of(mode: str, runtime_class: str) -> str:
     """The mode to judge in, of MODES: a pod's RuntimeClass may decide what is left to ``auto``."""
     return _CLASS_MODES.get(runtime_class, mode) if mode == "auto" else mode
@@ -236,117 +224,12 @@ def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
     return replace(verdict, notes=(*verdict.notes, note))
 
 
-def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], terms: Terms) -> list[Advice]:
-    """The variants that would run on all nodes that the pod can be put on: native before allowed, newest CUDA first."""
-    targets = [node for node in nodes if node.target]
-    judged = []
-    for variant in variants:
-        kinds = [group.verdict.kind for group in judge_all(variant, targets, terms)]
-        judged.append(Advice(variant, max(kinds, key=_ORDER.index, default=Kind.UNKNOWN)))
-    good = [advice for advice in judged if advice.kind in (Kind.NATIVE, Kind.ALLOWED)]
-    newest = sorted(good, key=lambda advice: _sort_key(advice.image.cuda), reverse=True)
-    return sorted(newest, key=lambda advice: _ORDER.index(advice.kind))
-
-
-def findings(
-    image: CudaImage,
-    groups: Sequence[Group],
-    variants: Sequence[CudaImage],
-    terms: Terms,
-    *,
-    accept_unknown: bool = False,
-) -> list[Finding]:
-    """The table, then one finding a group of nodes, with the variant to take where the image is not native.
-
-    accept_unknown: what cannot be told is then a warning.
-    """
-    found = []
-    targets = [group for group in groups if group.target]
-    nodes = [node for group in groups for node in group.nodes]
-    if nodes:
-        compared = f"compared with {len(nodes)} GPU {'node' if len(nodes) == 1 else 'nodes'}:"
-        found.append(
-            Finding("cuda.nodes", Status.OK, f"image {image.reference}", compared, evidence=tuple(table(groups)))
-        )
-    if not targets:
-        found.append(
-            Finding(
-                "cuda.requirement",
-                Status.REFUSED,
-                f"image {image.reference}",
-                "there is no GPU node that its pod could be put on.",
-                "Look at what portal.stt.gpu_node_info found, or name another label_selector for it.",
-            )
-        )
-    everywhere = advise(variants, nodes, terms)
-    others = any(group.verdict.kind in (Kind.NATIVE, Kind.ALLOWED) for group in targets)
-    for group in groups:
-        if not group.target:
-            found.append(
-                Finding(
-                    "cuda.requirement",
-                    Status.OK,
-                    f"image {image.reference} on {named(list(group.nodes))} ({group.nodes[0].card})",
-                    f"left out, since {group.left_out}; it would be {group.verdict.kind.value}: {group.verdict.reason}",
-                )
-            )
-            continue
-        verdict = group.verdict
-        take = _take(image, verdict.kind, everywhere, advise(variants, group.nodes[:1], terms))
-        remedy = verdict.remedy
-        leave = "Leave these nodes out by the node selector" if others and verdict.kind is Kind.REFUSED else ""
-        ways = [way.rstrip(".") for way in (take, remedy, leave) if way]
-        remedy = "; or ".join([*ways[:1], *(f"{way[0].lower()}{way[1:]}" for way in ways[1:])]) + "." * bool(ways)
-        accepted = accept_unknown and verdict.kind is Kind.UNKNOWN
-        said = f"the runtime would end with: {verdict.runtime_message}" if verdict.runtime_message else ""
-        found.append(
-            Finding(
-                "cuda.requirement",
-                Status.WARNING if accepted else _STATUS[verdict.kind],
-                f"image {image.reference} on {named(list(group.nodes))} ({group.nodes[0].card})",
-                f"{verdict.kind.value}: {verdict.reason}",
-                remedy,
-                tuple(line for line in (said, *verdict.notes) if line),
-            )
-        )
-    return found
-
-
-def _take(image: CudaImage, kind: Kind, everywhere: Sequence[Advice], here: Sequence[Advice]) -> str:
-    """The variant that is better than a verdict: one for all target nodes if there is one, else one for these."""
-    for advice, where in ((everywhere, "on every target node"), (here, "there, though not on every target node")):
-        for one in advice:
-            if one.image.tag != image.tag and _ORDER.index(one.kind) < _ORDER.index(kind):
-                return f"Take {one.image.tag} (CUDA {one.image.cuda}), {one.kind.value} {where}"
-    return ""
-
-
-def table(groups: Sequence[Group]) -> list[str]:
-    """Lines for a terminal: a heading, then one line a group of like nodes."""
-    rows = [("nodes", "card", "driver", "CUDA", "verdict", "by")]
-    for group in groups:
-        first = group.nodes[0]
-        more = f" and {len(group.nodes) - 1} more" if len(group.nodes) > 1 else ""
-        rows.append(
-            (
-                f"{first.pool}: {len(group.nodes)}" if first.pool else f"{first.name}{more}",
-                first.product or "?",
-                first.driver or "?",
-                first.cuda or "?",
-                group.verdict.kind.value,
-                group.verdict.rule if group.target else f"{group.verdict.rule} (left out)",
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
 def _judge_in(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
     """The verdict in one mode: the worst of all cards, since the runtime looks at each that it can see."""
     if not node.cards:
         return _judge_card(mode, image, node, terms)
     alone = [replace(node, **vars(card), cards=()) for card in node.cards]
-    return max((_judge_card(mode, image, one, terms) for one in alone), key=lambda verdict: _ORDER.index(verdict.kind))
+    return max((_judge_card(mode, image, one, terms) for one in alone), key=lambda verdict: ORDER.index(verdict.kind))
 
 
 def _judge_card(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
@@ -354,15 +237,29 @@ def _judge_card(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Ver
     if early:
         return replace(early, mode=mode)
     answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
-    worst = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    worst = max(answers, key=lambda answer: ORDER.index(answer.kind))
     if any(answer.kind is not worst.kind for answer in answers):
-        return replace(_undecided(node, answers), mode=mode)
+        return _shown(replace(_undecided(node, answers), notes=image.notes, mode=mode))
     decided = answers[0]
     engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
     if engine.refusal and decided.kind is not Kind.REFUSED:
-        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
-    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
-    return replace(decided, notes=notes, mode=mode)
+        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy=_ENGINE_REMEDY)
+    elif engine.doubt and decided.kind is Kind.NATIVE:
+        decided = Verdict(
+            Kind.ALLOWED, "CTranslate2", f"{decided.reason[:-1]}, but {engine.doubt}.", remedy=_ENGINE_REMEDY
+        )
+    notes = (*decided.notes, *image.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
+    return _shown(replace(decided, notes=notes, mode=mode))
+
+
+def _shown(verdict: Verdict) -> Verdict:
+    """The verdict fit for a terminal: what an image's environment says may be anything."""
+    return replace(
+        verdict,
+        rule=plain(verdict.rule),
+        reason=plain(verdict.reason, _LONGEST),
+        runtime_message=plain(verdict.runtime_message, _LONGEST),
+    )
 
 
 def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | None:
@@ -380,21 +277,21 @@ def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | No
             Kind.UNKNOWN,
             "csv mode",
             "on Tegra another evaluator decides, by CUDA version and compute capability alone.",
-            remedy="Start the image on the device once, then accept it with accept_unknown.",
+            remedy="Start the image on the device once, then accept it with [accept_unknown].",
         )
     if not image.cuda and not _asks(image):
         return Verdict(
             Kind.UNKNOWN,
             "no CUDA_VERSION",
             "the image states no CUDA version and no requirement: it may hold no CUDA at all.",
-            remedy="Take a -cuda variant of it, or accept it with accept_unknown.",
+            remedy="Take a -cuda variant of it, or accept it with [accept_unknown].",
         )
     if not image.cuda and mode == "cdi":
         return Verdict(
             Kind.UNKNOWN,
             "no CUDA_VERSION",
             "the image states no CUDA version, and nobody evaluates its requirements in CDI mode.",
-            remedy="Start the image there once, then accept it with accept_unknown.",
+            remedy="Start the image there once, then accept it with [accept_unknown].",
         )
     if not node.driver and not node.cuda:
         return Verdict(
@@ -402,7 +299,7 @@ def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | No
             "no driver label",
             "nothing says which driver the node has.",
             remedy="Install gpu-feature-discovery, let portal.stt.gpu_node_probe read the driver on the node, or "
-            "accept it with accept_unknown.",
+            "accept it with [accept_unknown].",
         )
     return None
 
@@ -464,31 +361,24 @@ def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
 
 
 def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode: str) -> Verdict:
-    """What the driver itself will say, once the container runs."""
+    """What the driver itself will say, once the container runs. rules: the terms by which the gate let it pass."""
     cuda, has = image.cuda, host.cuda or ""
-    if rules:
-        passed = f"passes by {rules}"
-    elif mode == "cdi":
-        passed = "nobody evaluates its requirements in CDI mode"
-    else:
-        passed = "it has no requirement that is in the way"
+    passed = _passed(rules, mode)
     if not cuda:
         return Verdict(Kind.ALLOWED, rules, f"{passed}; the image states no CUDA version to compare the driver's with.")
-    capability = node.compute_capability
-    lowest = max((low for major, low in _LOWEST.items() if major <= int(cuda.split(".")[0])), default="")
-    if capability and lowest and compare_versions(capability, lowest) < 0:
+    lowest = _lowest_capability(cuda)
+    if node.compute_capability and lowest and compare_versions(node.compute_capability, lowest) < 0:
         return Verdict(
             Kind.REFUSED,
             f"compute capability >= {lowest}",
-            f"CUDA {cuda} has no code for compute capability {capability}: it ends at {lowest}.",
+            f"CUDA {cuda} has no code for compute capability {node.compute_capability}: it ends at {lowest}.",
             notes=("the container would start: no kernel image is available for execution on the device.",),
         )
     if compare_versions(has, cuda) >= 0:
-        return Verdict(
-            Kind.NATIVE,
-            rules or f"CUDA {has} >= {cuda}",
-            f"{f'{passed}; ' if mode == 'cdi' else ''}the driver's CUDA {has} runs the image's CUDA {cuda}.",
-        )
+        runs = f"{f'{passed}; ' if mode == 'cdi' else ''}the driver's CUDA {has} runs the image's CUDA {cuda}"
+        if image.doubt:
+            return Verdict(Kind.ALLOWED, rules or f"CUDA {has} >= {cuda}", f"{runs}, but {image.doubt}.")
+        return Verdict(Kind.NATIVE, rules or f"CUDA {has} >= {cuda}", f"{runs}.")
     if has.split(".")[0] == cuda.split(".")[0]:
         return Verdict(
             Kind.ALLOWED,
@@ -500,6 +390,25 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
                 *_compat_notes(image, host, "that limit is gone"),
             ),
         )
+    return _by_forward_compatibility(image, host, rules, passed)
+
+
+def _passed(rules: str, mode: str) -> str:
+    if rules:
+        return f"passes by {rules}"
+    if mode == "cdi":
+        return "nobody evaluates its requirements in CDI mode"
+    return "it has no requirement that is in the way"
+
+
+def _lowest_capability(cuda: str) -> str:
+    """The lowest compute capability that a CUDA version has code for; empty where none is known."""
+    return max((low for major, low in _LOWEST.items() if major <= int(cuda.split(".")[0])), default="")
+
+
+def _by_forward_compatibility(image: CudaImage, host: Host, rules: str, passed: str) -> Verdict:
+    """The verdict where the image's CUDA is of another major version than the driver's, and newer."""
+    cuda, has = image.cuda, host.cuda or ""
     brand = host.device.brand if host.device else None
     if image.compat != "" and (brand is None or brand in _DATA_CENTRE | _PERHAPS):
         perhaps = brand in _PERHAPS
@@ -512,7 +421,7 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
                 *_compat_notes(image, host, "it works"),
                 "otherwise: CUDA driver version is insufficient for CUDA runtime version.",
             ),
-            remedy="Where NVIDIA lists the card as NGC-Ready, accept it with accept_unknown." if perhaps else "",
+            remedy="Where NVIDIA lists the card as NGC-Ready, accept it with [accept_unknown]." if perhaps else "",
         )
     why = (
         "it holds no forward-compatibility package"
@@ -536,13 +445,13 @@ def _undecided(node: GpuNode, answers: Sequence[Verdict]) -> Verdict:
         missing.append("its CUDA version")
     if len(node.brands) != 1:
         missing.append("the card's brand")
-    bad = max(answers, key=lambda answer: _ORDER.index(answer.kind))
+    bad = max(answers, key=lambda answer: ORDER.index(answer.kind))
     return Verdict(
         Kind.UNKNOWN,
         bad.rule,
         f"it depends on {' and '.join(missing)}, which the node's labels do not tell; at worst: {bad.reason}",
         bad.runtime_message,
-        remedy="Let portal.stt.gpu_node_probe read the driver on the node, or accept it with accept_unknown.",
+        remedy="Let portal.stt.gpu_node_probe read the driver on the node, or accept it with [accept_unknown].",
     )
 
 
@@ -625,7 +534,7 @@ def _versions(branch: str, literals: Iterable[str]) -> list[str]:
         for version in literals
         if _comparable(version) and compare_versions(low, version) <= 0 <= compare_versions(high, version)
     }
-    points = sorted(inside, key=_sort_key)
+    points = sorted(inside, key=sort_key)
     return [low, f"{low}.0.1", *(point for one in points for point in (one, f"{one}.0.0.1")), high]
 
 
@@ -635,17 +544,6 @@ def _comparable(version: str) -> bool:
         return compare_versions(version, version) == 0
     except RequirementError:
         return False
-
-
-def _cuda_of(env: Mapping[str, str]) -> str:
-    """``12.9``: the CUDA version of an image; empty when its environment states none."""
-    try:
-        if env.get("CUDA_VERSION"):
-            return major_minor(env["CUDA_VERSION"])
-    except RequirementError:
-        pass
-    match = re.search(r"(?:^|[ ,])cuda>=(\d{1,4}(?:\.\d{1,4})?)", env.get("NVIDIA_REQUIRE_CUDA", ""))
-    return match[1] if match else ""
 
 
 def _asks(image: CudaImage) -> bool:
@@ -689,5 +587,5 @@ def _deciding(node: GpuNode) -> tuple[object, ...]:
     )
 
 
-def _sort_key(version: str) -> tuple[int, ...]:
+def sort_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d{1,18}", version))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import posixpath
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._findings import Finding, Status
@@ -106,61 +106,124 @@ def ensure(intent: Intent, run: Run, *, check_mode: bool) -> Outcome:
         )
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was seen before anything is tried.
+
+    wrong: what is wrong with the intent itself, whatever the host is like. own_text: our file's content, None without
+    one. half_done: an earlier run was killed in the middle. space: MiB free and MiB below the path. changes: of
+    directories. unfit: what stands in the way of those.
+    """
+
+    facts: HostFacts
+    wrong: tuple[Finding, ...]
+    own_text: str | None = None
+    half_done: bool = False
+    space: tuple[int, int] | None = None
+    changes: tuple[Change, ...] = ()
+    unfit: tuple[Finding, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether the intent may be taken further."""
+        return not _refused(self.wrong)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What was tried out: the dry runs, the text that our file shall have, and whether the table has to change."""
+
+    trial: Trial
+    text: str | None
+    todo: bool
+
+
 def _ensure(intent: Intent, run: Run, subject: str, check_mode: bool) -> Outcome:
-    export = intent.export
-    if intent.present:
-        findings = check_intent(export, subject=subject, allow_world=intent.allow_world)
-    else:
-        findings = check_place(export, subject=subject)
-    findings += _misplaced_deletion(intent, subject)
-    sound = not _refused(findings)
-    own_text = publishing.read(export.file) if sound else None
-    facts = gather(run, export.file, tuple(statements(export.file, export.text if sound and intent.present else "")))
-    half_done = sound and publishing.was_interrupted(export.file)
-    quiet = not intent.present and own_text is None and not half_done
-    judge = Judge(export, subject, changes_table=not quiet)
-    findings += judge.server(facts, pending=intent.server_pending and check_mode)
-    changes: list[Change] = []
-    if intent.present:
-        findings += judge.disk(facts, required=intent.required_mountpoint)
-        if sound:
-            try:
-                findings += judge.space(*space_mib(export.path), needed=intent.needed_mib)
-                changes = directories.plan(intent.directories)
-            except ExportError as error:
-                findings.append(error.finding)
-
-    trial, text, todo = None, None, False
-    if sound and not facts.missing_tools and facts.is_root:
-        trial, text = _try(intent, run, facts, own_text, subject)
-        todo = own_text != text or half_done or _differs(facts.table, trial)
-        judge = Judge(export, subject, changes_table=todo)
-        coming = any(change.before is None and change.wanted.path == export.path for change in changes)
-        findings += judge.candidate(facts, trial, coming=coming)
-        findings += judge.rivals(facts, trial)
-        if intent.present:
-            findings += judge.roots(facts, trial)
-            covering = judge.covering(facts, trial, intent.when_covered)
-            findings += judge.covered(facts, covering, intent.when_covered)
-        findings += judge.others(facts, trial)
-    if sound and intent.delete_data:
-        findings += _deletion(export.path, facts, trial.own if trial else frozenset(), subject)
-    findings += judge.files(facts)
-
+    """The steps of docs/nfs.md: look, try out, judge, change, compare (the last two in publish.py)."""
+    look = _look(intent, run, subject)
+    attempt = _try_out(intent, run, look, subject)
+    findings = _judge(intent, look, attempt, subject, check_mode)
     refused = _refused(findings)
     if refused:
         others = tuple(each for each in findings if each is not refused[0])
-        return Outcome(findings=others, exports=facts.table, error=ExportError.of(refused))
-    deletes = bool(intent.delete_data) and directories.exists(export.path)
+        return Outcome(findings=others, exports=look.facts.table, error=ExportError.of(refused))
+    # Without a server there is nothing to try, and nothing of ours in its table.
+    todo, text = (attempt.todo, attempt.text) if attempt else (False, None)
+    deletes = bool(intent.delete_data) and directories.exists(intent.export.path)
     outcome = Outcome(
-        changed=todo or bool(changes) or deletes,
+        changed=todo or bool(look.changes) or deletes,
         findings=tuple(findings),
-        exports=facts.table,
-        diff=_diff(export.file, own_text, text, changes, export.path if deletes else ""),
+        exports=look.facts.table,
+        diff=_diff(intent.export.file, look.own_text, text, look.changes, intent.export.path if deletes else ""),
     )
     if check_mode or not outcome.changed:
         return outcome
-    return _change(intent, run, facts, trial if todo else None, text, changes, deletes, outcome)
+    trial = attempt.trial if attempt and todo else None
+    return _change(intent, run, look.facts, trial, text, look.changes, deletes, outcome)
+
+
+def _look(intent: Intent, run: Run, subject: str) -> Look:
+    """Reads the host; what is wrong with the intent is found first, because names and paths are followed here."""
+    export = intent.export
+    if intent.present:
+        wrong = check_intent(export, subject=subject, allow_world=intent.allow_world)
+    else:
+        wrong = check_place(export, subject=subject)
+    wrong += _misplaced_deletion(intent, subject)
+    sound = not _refused(wrong)
+    facts = gather(run, export.file, tuple(statements(export.file, export.text if sound and intent.present else "")))
+    look = Look(facts, tuple(wrong))
+    if not sound:
+        return look
+    look = replace(look, own_text=publishing.read(export.file), half_done=publishing.was_interrupted(export.file))
+    if not intent.present:
+        return look
+    try:
+        look = replace(look, space=space_mib(export.path))
+        return replace(look, changes=tuple(directories.plan(intent.directories)))
+    except ExportError as error:
+        return replace(look, unfit=(error.finding,))
+
+
+def _try_out(intent: Intent, run: Run, look: Look, subject: str) -> Attempt | None:
+    """The dry runs; None where the intent or the host does not allow any."""
+    facts = look.facts
+    if not look.sound or facts.missing_tools or not facts.is_root:
+        return None
+    trial, text = _try(intent, run, facts, look.own_text, subject)
+    return Attempt(trial, text, look.own_text != text or look.half_done or _differs(facts.table, trial))
+
+
+def _judge(intent: Intent, look: Look, attempt: Attempt | None, subject: str, check_mode: bool) -> list[Finding]:
+    """Everything that speaks for and against the change."""
+    export, facts = intent.export, look.facts
+    quiet = look.sound and not intent.present and look.own_text is None and not look.half_done
+    judge = Judge(export, subject, changes_table=not quiet)
+    findings = [*look.wrong, *judge.server(facts, pending=intent.server_pending and check_mode)]
+    if intent.present:
+        findings += judge.disk(facts, required=intent.required_mountpoint)
+        if look.space:
+            findings += judge.space(*look.space, needed=intent.needed_mib)
+        findings += look.unfit
+    if attempt:
+        judge = Judge(export, subject, changes_table=attempt.todo)
+        findings += _of_trial(judge, intent, look, attempt.trial)
+    if look.sound and intent.delete_data:
+        findings += _deletion(export.path, facts, attempt.trial.own if attempt else frozenset(), subject)
+    return [*findings, *judge.files(facts)]
+
+
+def _of_trial(judge: Judge, intent: Intent, look: Look, trial: Trial) -> Iterator[Finding]:
+    """What the dry runs speak for and against."""
+    facts, path = look.facts, intent.export.path
+    coming = any(change.before is None and change.wanted.path == path for change in look.changes)
+    yield from judge.candidate(facts, trial, coming=coming)
+    yield from judge.rivals(facts, trial)
+    if intent.present:
+        yield from judge.roots(facts, trial)
+        covering = judge.covering(facts, trial, intent.when_covered)
+        yield from judge.covered(facts, covering, intent.when_covered)
+    yield from judge.others(facts, trial)
 
 
 def _change(
@@ -185,6 +248,7 @@ def _change(
                     before=facts.table,
                     expected=trial.expected,
                     own=trial.own,
+                    names=facts.names,
                 )
             except ExportError:
                 directories.undo(changes)
@@ -194,7 +258,7 @@ def _change(
     except ExportError as error:
         served: Table = ()
         with suppress(ExportError):
-            served = read_table(run)
+            served = facts.names.table(read_table(run))
         return Outcome(findings=outcome.findings, exports=served, error=error)
     return Outcome(True, outcome.findings, table, outcome.diff)
 
@@ -205,7 +269,7 @@ def _try(intent: Intent, run: Run, facts: HostFacts, own_text: str | None, subje
     name = f"{export.name}.exports"
 
     def scene(which: Scene, text: str) -> Parsed:
-        return dry_run(run, which, name, text, state=facts.state, addresses=facts.addresses, subject=subject)
+        return dry_run(run, which, name, text, state=facts.state, names=facts.names, subject=subject)
 
     without = scene(Scene.WITHOUT, "")
     text = export.text if intent.present else None

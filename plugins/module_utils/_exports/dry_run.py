@@ -11,17 +11,19 @@ empty tmpfs, /etc/exports.d a copy, and the kernel's export caches are those of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from .export import EXPORTS, ExportError, Table, parse_table
+from .names import Names
 
 TOOLS = ("unshare", "mount", "exportfs", "nfsconf")
 """What a dry run needs on the host: util-linux, and the NFS server's own tools."""
 
 # Arguments: state directory of exportfs, name of our file, Scene, lines for /etc/hosts. Standard input: our file.
-# The host's names are resolved outside, because inside there is no network to ask a name server through.
+# The host's names are resolved outside, because inside there is no network to ask a name server through; inside, their
+# answers are all there is, so that nobody waits for a server that cannot be reached.
 _SCRIPT = """
 set -eu
 state=$1 file=$2 scene=$3 hosts=$4
@@ -37,6 +39,11 @@ if [ -n "$hosts" ]; then
   cp /etc/hosts hosts
   printf '%s\\n' "$hosts" >> hosts
   mount --bind hosts /etc/hosts
+fi
+if [ -f /etc/nsswitch.conf ]; then
+  sed '/^[[:blank:]]*hosts[[:blank:]]*:/d' /etc/nsswitch.conf > nsswitch
+  echo 'hosts: files' >> nsswitch
+  mount --bind nsswitch /etc/nsswitch.conf
 fi
 if [ "$scene" = alone ]; then
   if [ -f /etc/exports ]; then mount --bind exports /etc/exports; fi
@@ -97,17 +104,14 @@ class Parsed:
     complaints: tuple[Complaint, ...]
 
 
-def dry_run(
-    run: Run, scene: Scene, file: str, text: str, *, state: str, addresses: Mapping[str, str], subject: str
-) -> Parsed:
+def dry_run(run: Run, scene: Scene, file: str, text: str, *, state: str, names: Names, subject: str) -> Parsed:
     """What exportfs makes of the scene; the live table and the host's files stay as they are.
 
     run: runs commands on the host. scene: what is parsed. file, text: our file's name and content.
-    state: the state directory of exportfs. addresses: host name to address. subject: for the error.
+    state: the state directory of exportfs. names: what the host's resolver says. subject: for the error.
     Raises ExportError when the private namespaces cannot be made.
     """
-    hosts = "\n".join(f"{address} {name}" for name, address in sorted(addresses.items()))
-    argv = ["unshare", "--mount", "--net", "sh", "-c", _SCRIPT, "dry-run", state, file, scene.value, hosts]
+    argv = ["unshare", "--mount", "--net", "sh", "-c", _SCRIPT, "dry-run", state, file, scene.value, names.lines]
     done = run(argv, text)
     ready, _, rest = done.out.partition("\n")
     if ready != "ready":
@@ -118,7 +122,7 @@ def dry_run(
             evidence=tuple(done.err.split("\n")[:3]),
         )
     rc, _, table = rest.partition("\n")
-    return Parsed(int(rc), parse_table(table), complaints(done.err))
+    return Parsed(int(rc), names.table(parse_table(table)), complaints(done.err))
 
 
 _AT = re.compile(r"(?P<file>/[^:\[]+?)(?::\s*(?P<colon>\d+):| \[(?P<bracket>\d+)\]:)\s*(?P<text>.*)", re.DOTALL)

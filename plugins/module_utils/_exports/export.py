@@ -10,7 +10,7 @@ import ipaddress
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._findings import CollectionError, Finding, Status
 
@@ -222,7 +222,7 @@ def _client_remarks(client: Client, subject: str, allow_world: bool) -> Iterable
             Status.WARNING if allow_world else Status.REFUSED,
             subject,
             f"The client {client.host} lets every machine that reaches the server mount the export.",
-            "Name the cluster's network instead, or allow the world by name with allow_world: true."
+            "Name the cluster's network instead, or allow the world by name with [allow_world]: true."
             if not allow_world
             else "Name the cluster's network instead, where it is known.",
         )
@@ -262,16 +262,24 @@ def _is_public(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the export table: a path, one client, the options in effect."""
+    """A line of the export table: a path, one client, the options in effect.
+
+    means: one text for all ways to write the client; two entries are the same whichever their files use.
+    """
 
     path: str
-    client: str
+    client: str = field(compare=False)
     options: tuple[str, ...]
+    means: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.means:
+            object.__setattr__(self, "means", self.client)
 
     @property
     def key(self) -> tuple[str, str]:
         """What the server tells exports apart by."""
-        return self.path, self.client
+        return self.path, self.means
 
     @property
     def is_v4_root(self) -> bool:
@@ -330,21 +338,12 @@ class Difference:
 
 def difference(before: Table, after: Table, *, own: Collection[tuple[str, str]] = ()) -> Difference:
     """How `after` differs from `before`, without the entries whose keys are our own."""
-    old = {entry.key: entry for entry in before if entry.key not in own}
-    new = {entry.key: entry for entry in after if entry.key not in own}
+    old = [entry for entry in before if entry.key not in own]
+    new = [entry for entry in after if entry.key not in own]
+    left = {entry.key: entry for entry in reversed(new)}
+    keys = {entry.key for entry in old}
     return Difference(
-        lost=tuple(entry for key, entry in old.items() if key not in new),
-        changed=tuple((entry, new[key]) for key, entry in old.items() if key in new and new[key] != entry),
-        added=tuple(entry for key, entry in new.items() if key not in old),
+        lost=tuple(entry for entry in old if entry.key not in left),
+        changed=tuple((entry, left[entry.key]) for entry in old if entry.key in left and entry not in new),
+        added=tuple(entry for entry in new if entry.key not in keys),
     )
-
-
-def covers(outer: str, inner: str) -> bool | None:
-    """Whether every machine that the client `inner` means is also one of `outer`; None where names hide it."""
-    if outer in WORLD or outer == inner:
-        return True
-    try:
-        one, two = ipaddress.ip_network(outer), ipaddress.ip_network(inner)
-    except ValueError:
-        return None
-    return one.version == two.version and two.subnet_of(one)  # type: ignore[arg-type]

@@ -10,10 +10,11 @@ What is exported is decided by the host's own parser; this reader only finds fil
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .export import Entry, unescaped
+from .names import Names, is_name
 
 _TOKEN = re.compile(r'(?:"[^"]*"|[^\s"])+')
 
@@ -66,10 +67,11 @@ def statements(file: str, text: str) -> Iterator[Statement]:
         comments += until < len(words)
 
 
-def locate(entry: Entry, known: Iterable[Statement]) -> str:
+def locate(entry: Entry, known: Iterable[Statement], names: Names) -> str:
     """Where the entry is declared, or that no file declares it."""
     for statement in known:
-        if statement.path.rstrip("/") == entry.path.rstrip("/") and entry.client in statement.hosts:
+        same = statement.path.rstrip("/") == entry.path.rstrip("/")
+        if same and entry.means in map(names.meant, statement.hosts):
             return statement.where
     return "the table alone (exported by hand)"
 
@@ -80,8 +82,17 @@ def line_in(file: str, counted: int, known: Iterable[Statement]) -> int:
     return before[-1].number + counted - before[-1].counted if before else counted
 
 
-def host_names(known: Iterable[Statement]) -> Sequence[str]:
-    """The clients that the parser will ask the resolver for: plain names, no addresses or patterns."""
-    plain = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-    hosts = {host for statement in known for host in statement.hosts}
-    return sorted(host for host in hosts if plain.fullmatch(host) and not host.replace(".", "").isdigit())
+def host_names(known: Iterable[Statement]) -> set[str]:
+    """The clients that the parser will ask the resolver for."""
+    return {host for statement in known for host in statement.hosts if is_name(host)}
+
+
+_PUT_AWAY = re.compile(
+    r"~|[.-](bak|backup|copy|disabled|dpkg-\w+|in|inactive|lock|new|off|old|orig|rpm\w+|sample|save|swp|tmp|ucf-\w+)\d*"
+)
+
+
+def is_mistyped(name: str, text: str) -> bool:
+    """Whether a file that exportfs passes over was meant to be read: it exports something, and nobody put it away."""
+    exports = any(each.path.startswith("/") and each.words for each in statements(name, text))
+    return exports and not any(_PUT_AWAY.fullmatch(name[at:].lower()) for at in range(len(name)))

@@ -10,14 +10,15 @@ import fcntl
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .dry_run import TOOLS, Run
-from .export import EXPORTS, EXPORTS_D, ExportError, Table, parse_table, unescaped
-from .files import Statement, host_names, statements
+from .export import EXPORTS, EXPORTS_D, Entry, ExportError, Table, parse_table, unescaped
+from .files import Statement, host_names, is_mistyped, locate, statements
+from .names import Names, is_name, resolve
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class HostFacts:
     does not run. versions: as in /proc/fs/nfsd/versions (``+4``, ``-3``). answering: rpc.mountd, which answers
     the kernel's questions, runs. state: state directory of exportfs. state_free: bytes left there.
     table: what is served. known: statements of all export files but our own. ignored: files in
-    /etc/exports.d that exportfs does not read. unreadable: export files with the reason.
+    /etc/exports.d that export something, and that exportfs does not read. unreadable: export files with the reason.
     immutable: which of our file and /etc/exports.d nobody can change. mounts: mountpoints.
-    addresses: host names in the files, resolved; unresolved: those that were not.
+    names: what the host's resolver says of the clients in the files and in the table.
     """
 
     is_root: bool
@@ -46,8 +47,7 @@ class HostFacts:
     unreadable: tuple[str, ...]
     immutable: tuple[str, ...]
     mounts: frozenset[str]
-    addresses: Mapping[str, str]
-    unresolved: tuple[str, ...]
+    names: Names
 
     def mount_of(self, path: str) -> str:
         """The mountpoint that holds the path."""
@@ -55,13 +55,19 @@ class HostFacts:
             path = os.path.dirname(path)
         return path
 
+    def where(self, entry: Entry) -> str:
+        """Where the entry is declared, or that no file declares it."""
+        return locate(entry, self.known, self.names)
+
 
 def gather(run: Run, own_file: str, own_hosts: Iterable[Statement]) -> HostFacts:
     """The host's facts. own_file: left out of `known`; own_hosts: our statements, to resolve their names."""
     missing = tuple(tool for tool in TOOLS if not shutil.which(tool, path=TOOL_PATH))
     known, ignored, unreadable = _read_files(own_file)
     state = _state_directory(run) if not missing else "/var/lib/nfs"
-    addresses, unresolved = _resolve(host_names((*known, *own_hosts)))
+    table = read_table(run) if not missing else ()
+    listed = {entry.client for entry in table if is_name(entry.client)}
+    names = resolve(host_names((*known, *own_hosts)) | listed)
     return HostFacts(
         is_root=os.geteuid() == 0,
         missing_tools=missing,
@@ -70,17 +76,17 @@ def gather(run: Run, own_file: str, own_hosts: Iterable[Statement]) -> HostFacts
         answering=_runs("rpc.mountd", "nfsv4.exportd"),
         state=state,
         state_free=_free(state),
-        table=read_table(run) if not missing else (),
+        table=names.table(table),
         known=tuple(known),
         ignored=tuple(ignored),
         unreadable=tuple(unreadable),
         immutable=tuple(path for path in (own_file, EXPORTS_D) if _is_immutable(path)),
         mounts=_mounts(_proc("/proc/self/mountinfo")),
-        addresses=addresses,
-        unresolved=unresolved,
+        names=names,
     )
 
 
+_LARGEST = 2**24  # characters of an export file
 TOOL_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
@@ -121,18 +127,23 @@ def _read_files(own_file: str) -> tuple[list[Statement], list[str], list[str]]:
     for file in (Path(EXPORTS), *files):
         if str(file) == own_file or file.name.startswith("."):
             continue
-        if file.parent == folder and file.suffix != ".exports":
-            ignored.append(str(file))
-            continue
+        read = file.parent != folder or file.suffix == ".exports"
+        if file.exists() and not file.is_file():
+            continue  # as exportfs does; a pipe would keep its reader waiting
         try:
-            text = file.read_text(encoding="utf-8", errors="surrogateescape")
+            with file.open(encoding="utf-8", errors="surrogateescape") as opened:
+                text = opened.read(_LARGEST)
         except FileNotFoundError as error:
-            if file.is_symlink():
+            if read and file.is_symlink():
                 unreadable.append(f"{file}: {error.strerror}")
         except OSError as error:
-            unreadable.append(f"{file}: {error.strerror}")
+            if read:
+                unreadable.append(f"{file}: {error.strerror}")
         else:
-            known += statements(str(file), text)
+            if read:
+                known += statements(str(file), text)
+            elif is_mistyped(file.name, text):
+                ignored.append(str(file))
     return known, ignored, unreadable
 
 
@@ -143,19 +154,6 @@ def _state_directory(run: Run) -> str:
         if done.rc == 0 and done.out.strip():
             return done.out.strip()
     return "/var/lib/nfs"
-
-
-def _resolve(names: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    addresses: dict[str, str] = {}
-    unresolved = []
-    for name in names:
-        try:
-            address = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0]
-        except (OSError, UnicodeError):
-            unresolved.append(name)
-        else:
-            addresses[name] = str(address)
-    return addresses, tuple(unresolved)
 
 
 def _proc(path: str) -> str:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from .._findings import Finding, Status
 from .dry_run import Complaint, Parsed, is_missing_directory, is_missing_exports
-from .export import Entry, Export, Table, covers, difference
-from .files import line_in, locate
+from .export import Entry, Export, Table, difference
+from .files import line_in
 from .host import HostFacts
+from .names import Names
 
 _STATE_ROOM = 256 * 1024
 
@@ -65,7 +66,7 @@ class Judge:
                 "nfs.server",
                 absent,
                 "No NFS server is installed: there is no exportfs.",
-                "Set nfs_export_install_server: true, or install the package nfs-kernel-server.",
+                "Install the package nfs-kernel-server, or let [install_server] do it.",
             )
             return
         if facts.missing_tools:
@@ -112,7 +113,7 @@ class Judge:
                 "nfs.space",
                 self._harm,
                 f"{free} MiB are free and {used} MiB lie below the path already; {needed} MiB are needed.",
-                "Make room on the disk, or lower nfs_export_min_free_mib when the model is smaller.",
+                "Make room on the disk, or lower [min_free_mib] when the model is smaller.",
             )
         else:
             yield self._say("nfs.space", Status.OK, f"{free} MiB are free.")
@@ -132,8 +133,8 @@ class Judge:
             yield self._say(
                 "nfs.others",
                 Status.WARNING,
-                "exportfs reads only files that end in .exports and ignores others in /etc/exports.d.",
-                "Rename or remove them.",
+                "exportfs reads only files that end in .exports; what others in /etc/exports.d declare is not served.",
+                "Rename them if they are meant to be read.",
                 *facts.ignored,
             )
         if facts.unreadable:
@@ -175,16 +176,14 @@ class Judge:
                     "Leave fsid out; where the file system needs a number, use another one, as in fsid=127.",
                     str(entry),
                 )
-        said = [
-            each
-            for each in trial.alone.complaints
-            if not is_missing_exports(each) and not (coming and is_missing_directory(each, self.export.path))
-        ]
-        lines = self.export.text.splitlines()
-        words = tuple(f"{each} [{lines[each.line - 1]}]" if 0 < each.line <= len(lines) else str(each) for each in said)
-        served = {entry.client for entry in trial.expected}
-        absent = [client.host for client in self.export.clients if client.host not in served]
-        unresolved = [host for host in absent if host in facts.unresolved]
+        clients = list(self._clients(facts.names))
+        yield from clients
+        if not clients:
+            yield from self._parser(trial.alone, coming)
+
+    def _clients(self, names: Names) -> Iterator[Finding]:
+        """Which of our clients exportfs would leave out without a word: unknown ones, and a machine's second name."""
+        unresolved = [client.host for client in self.export.clients if client.host in names.unresolved]
         if unresolved:
             yield self._say(
                 "nfs.client",
@@ -192,12 +191,32 @@ class Judge:
                 f"The host cannot resolve {', '.join(unresolved)}; exportfs would leave it out without a word.",
                 "Correct the name, enter it in the DNS or in /etc/hosts of the NFS host, or use the address.",
             )
-        elif (said and trial.alone.rc) or len(trial.expected) < len(self.export.clients):
+        meant: dict[str, str] = {}
+        for client in self.export.clients:
+            first = meant.setdefault(names.meant(client.host), client.host)
+            if first != client.host:
+                yield self._say(
+                    "nfs.client",
+                    Status.REFUSED,
+                    f"{first} and {client.host} are the same machine, and exportfs keeps only one of the two entries.",
+                    "Keep one of them, with all its options.",
+                )
+
+    def _parser(self, alone: Parsed, coming: bool) -> Iterator[Finding]:
+        """The parser's own words about our file."""
+        said = [
+            each
+            for each in alone.complaints
+            if not is_missing_exports(each) and not (coming and is_missing_directory(each, self.export.path))
+        ]
+        lines = self.export.text.splitlines()
+        words = tuple(f"{each} [{lines[each.line - 1]}]" if 0 < each.line <= len(lines) else str(each) for each in said)
+        if (said and alone.rc) or len(alone.table) < len(self.export.clients):
             yield self._say(
                 "nfs.candidate",
                 Status.REFUSED,
                 f"The host's exportfs rejects {self.export.file} as it would be written; nothing was written.",
-                "Name the directory in nfs_export_directories, or correct the path."
+                "Name the directory in [directories], or correct the path."
                 if said and all(is_missing_directory(each, self.export.path) for each in said)
                 else "Correct the options or clients in the line that it names.",
                 *words,
@@ -219,9 +238,9 @@ class Judge:
                 yield self._say(
                     "nfs.conflict",
                     Status.REFUSED,
-                    f"{locate(entry, facts.known)} already exports {entry.path} to {entry.client}; exportfs keeps "
+                    f"{facts.where(entry)} already exports {entry.path} to {entry.client}; exportfs keeps "
                     "only one of the two entries.",
-                    "Remove that entry, name other clients, or set nfs_export_when_covered: skip to use it as it is.",
+                    "Remove that entry, name other clients, or set [when_covered]: skip to use it as it is.",
                     f"there: {entry}",
                     *(f"ours: {own}" for own in trial.expected if own.key == entry.key),
                 )
@@ -237,7 +256,7 @@ class Judge:
             entry
             for entry in trial.without.table
             if _reaches(entry, self.export.path, facts)
-            and all(covers(entry.client, host) for host in hosts)
+            and all(facts.names.covers(entry.client, host) for host in hosts)
             and ("rw" in entry.options or not writes)
         ]
 
@@ -245,14 +264,14 @@ class Judge:
         """What an entry that already covers the path means."""
         if not covering:
             return
-        where = tuple(f"{locate(entry, facts.known)}: {entry}" for entry in covering)
+        where = tuple(f"{facts.where(entry)}: {entry}" for entry in covering)
         paths = ", ".join(dict.fromkeys(entry.path for entry in covering))
         if when_covered == "fail":
             yield self._say(
                 "nfs.covered",
                 Status.REFUSED,
                 f"{self.export.path} is already exported to the same clients, by {paths}.",
-                "Set nfs_export_when_covered to declare or skip when that is meant to be so.",
+                "Set [when_covered] to declare or skip when that is meant to be so.",
                 *where,
             )
         elif when_covered == "skip":
@@ -260,7 +279,7 @@ class Judge:
                 "nfs.covered",
                 Status.WARNING,
                 f"{self.export.path} is served by the export of {paths} and by no entry of its own.",
-                "It ends when that export ends; set nfs_export_when_covered: declare for an entry of its own.",
+                "It ends when that export ends; set [when_covered]: declare for an entry of its own.",
                 *where,
             )
         else:
@@ -279,7 +298,7 @@ class Judge:
             if not entry.is_v4_root:
                 continue
             answers = [
-                covers(*pair)
+                facts.names.covers(*pair)
                 for client in self.export.clients
                 for pair in ((entry.client, client.host), (client.host, entry.client))
             ]
@@ -289,7 +308,7 @@ class Judge:
             yield self._say(
                 "nfs.v4_root",
                 status,
-                f"{locate(entry, facts.known)} exports {entry.path} with fsid=0: to its NFSv4 clients that is the "
+                f"{facts.where(entry)} exports {entry.path} with fsid=0: to its NFSv4 clients that is the "
                 f"root, so {self.export.path} {seen}; a mount by the full path fails with 'No such file or directory'.",
                 "Ask its owner to give it another number, as in fsid=1; NFSv4 clients then mount it by the full path.",
                 str(entry),
@@ -297,7 +316,7 @@ class Judge:
 
     def others(self, facts: HostFacts, trial: Trial) -> Iterator[Finding]:
         """What exporting now would do to others, and what the parser says of their files."""
-        told = [_told(each, facts) for each in trial.without.complaints]
+        told = [_told(each, facts) for each in trial.without.complaints if not is_missing_exports(each)]
         pending = difference(facts.table, trial.without.table, own=trial.own)
         if pending.harms:
             yield self._say(
@@ -310,7 +329,7 @@ class Judge:
                 *pending.lines,
                 *told,
             )
-        elif trial.without.complaints and trial.without.rc:
+        elif told and trial.without.rc:
             yield self._say(
                 "nfs.others",
                 Status.WARNING,
@@ -333,7 +352,7 @@ class Judge:
                 Status.WARNING,
                 f"{_exports(pending.added)} of others, declared in a file and not served yet, will be served as well.",
                 "Look whether they are meant: their files were edited without `exportfs -ra`.",
-                *(f"{locate(entry, facts.known)}: {entry}" for entry in pending.added),
+                *(f"{facts.where(entry)}: {entry}" for entry in pending.added),
             )
 
 

@@ -21,6 +21,7 @@ from typing import NoReturn
 from .dry_run import Complaint, Run, complaints
 from .export import EXPORTS_D, ExportError, Table, difference
 from .host import read_table
+from .names import Names
 
 
 @contextmanager
@@ -74,11 +75,12 @@ def publish(
     before: Table,
     expected: Table,
     own: Collection[tuple[str, str]],
+    names: Names,
 ) -> Table:
     """The table as it is served after `file` holds `text` (None: after it is gone).
 
     before: the table as it was. expected: our entries as they have to be served.
-    own: keys of entries that are ours to change; all others have to stay as they are.
+    own: keys of entries that are ours to change; all others have to stay as they are. names: what clients mean.
     Raises ExportError after the previous content is back and exported again.
     """
     journal = read(journal_of(file))
@@ -100,14 +102,14 @@ def publish(
         ) from error
     done = run(["exportfs", "-ra"], "")
     try:
-        after = read_table(run)
+        after = names.table(read_table(run))
     except ExportError as error:
-        _roll_back(run, file, previous, before=before, made=made, evidence=(error.message, *error.evidence))
+        _roll_back(run, file, previous, names, before=before, made=made, evidence=(error.message, *error.evidence))
     said = tuple(str(each) for each in complaints(done.err) if done.rc and _concerns(each, file, expected))
     missing = tuple(f"not served as intended: {entry}" for entry in expected if entry not in after)
     problems = (*difference(before, after, own=own).lines, *missing, *said)
     if problems:
-        _roll_back(run, file, previous, before=before, made=made, evidence=problems)
+        _roll_back(run, file, previous, names, before=before, made=made, evidence=problems)
     _forget(file, made=False)
     return after
 
@@ -119,7 +121,7 @@ def _concerns(complaint: Complaint, file: str, expected: Table) -> bool:
 
 
 def _roll_back(
-    run: Run, file: str, previous: str | None, *, before: Table, made: bool, evidence: tuple[str, ...]
+    run: Run, file: str, previous: str | None, names: Names, *, before: Table, made: bool, evidence: tuple[str, ...]
 ) -> NoReturn:
     try:
         _put(file, previous)
@@ -132,7 +134,7 @@ def _roll_back(
         ) from error
     done = run(["exportfs", "-ra"], "")
     try:
-        left = difference(before, read_table(run)).lines
+        left = difference(before, names.table(read_table(run))).lines
     except ExportError as error:
         raise ExportError(
             file,

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .._findings import CollectionError, Finding, Status
+from .._text import plain
 
 DOCKER_HUB = "docker.io"
 INDEX_TYPES = (
@@ -32,6 +33,9 @@ CONFIG_TYPES = (
     "application/vnd.docker.container.image.v1+json",
 )
 
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
 _REFERENCE = re.compile(
     r"(?P<name>[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?"
@@ -39,9 +43,24 @@ _REFERENCE = re.compile(
 )
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?")
 _PRE = r"-?(?:rc|alpha|beta)(?:[.-]?\d+)?|[ab]\d+"
-_TAG = re.compile(rf"v?(?P<release>\d+(?:\.\d+)*)(?P<pre>{_PRE})?(?:-(?P<variant>[A-Za-z].*))?")
+_PARTS = re.compile(rf"v?(?P<release>\d+(?:\.\d+)*)(?P<pre>{_PRE})?(?:-(?P<variant>[A-Za-z].*))?")
 _COMMIT = re.compile(r"(?:(?:sha|git|commit)-[0-9a-f]{7,64}|[0-9a-f]{40})(?:-(?P<variant>.+))?")
-_COMPAT = re.compile(r"cuda-compat-(\d+)-(\d+)")
+_COMPAT = re.compile(r"cuda-compat-(\d{1,3})-(\d{1,3})")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,20}(?:Z|[+-]\d\d:\d\d)")
+# CUDA's libraries as Python packages, in the step of a Dockerfile that installs them.
+_WHEEL = re.compile(r"\bnvidia-(?:cublas|cudnn|cuda-runtime|cuda-nvrtc|cufft)(?:-cu\d{1,2})?(?:[=~<>]=[0-9.]{1,30})?")
+_ATTESTS = "vnd.docker.reference.type"  # annotation of a build's attestation, which is no image
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "i386": "386",
+    "armhf": "arm",
+    "armel": "arm",
+}
+_PLAIN_VARIANTS = {"amd64": "v1", "arm64": "v8", "arm": "v7"}  # what an architecture without a variant stands for
+_ENTRIES_MOST = 4096
 
 
 class ReferenceInvalidError(CollectionError):
@@ -113,7 +132,8 @@ class Image:
     digest: what to pin: the index's where there is one. manifest_digest: the platform's own manifest.
     platforms: all that the index offers (``linux/amd64``). size: compressed bytes to pull.
     cuda_version: as the environment says. cuda_compat: version of the forward-compatibility package in it, empty
-    for none, None where neither environment nor history tells.
+    for none, None where neither environment nor history tells. cuda_wheels: CUDA's libraries that came in as Python
+    packages, as far as the history names them (``nvidia-cublas-cu12==12.8.4.1``).
     """
 
     reference: str
@@ -132,6 +152,7 @@ class Image:
     size: int
     cuda_version: str
     cuda_compat: str | None
+    cuda_wheels: tuple[str, ...] = ()
 
     @property
     def pinned(self) -> str:
@@ -147,7 +168,16 @@ class Image:
             "platforms": list(self.platforms),
             "env": dict(self.env),
             "labels": dict(self.labels),
+            "cuda_wheels": list(self.cuda_wheels),
         }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an index lists: a digest, and the platform that it says it is for; empty where it does not say."""
+
+    digest: str
+    platform: str
 
 
 @dataclass(frozen=True)
@@ -170,9 +200,10 @@ def parse_reference(text: str) -> Reference:
     else:
         registry, path = DOCKER_HUB, text
     match = _REFERENCE.fullmatch(path)
-    if not match:
+    port = registry.rpartition(":")[2]
+    if not match or (":" in registry and port.isdecimal() and not 0 < int(port[:6]) < 65536):
         raise ReferenceInvalidError(
-            f"image {text!r}",
+            f"image {plain(text)!r}",
             "this is no image reference.",
             "Write registry/repository:tag or registry/repository@sha256:…, all lower case before the tag.",
         )
@@ -188,7 +219,7 @@ def parse_tag(text: str) -> Tag:
     commit = _COMMIT.fullmatch(text)
     if commit:
         return Tag(text, "", "", commit["variant"] or "")
-    match = _TAG.fullmatch(text)
+    match = _PARTS.fullmatch(text)
     if match:
         return Tag(text, match["release"], match["pre"] or "", match["variant"] or "")
     moving = re.fullmatch(r"(?:latest|main|master|nightly|edge)(?:-(.+))?", text)
@@ -225,31 +256,96 @@ def variants_of(wanted: str, tags: Iterable[str]) -> list[str]:
     return [tag.text for tag in same]
 
 
-def platforms(index: Mapping[str, Any]) -> dict[str, str]:
-    """Platform (``linux/arm/v7``) to manifest digest; attestations, whose platform is unknown, left out."""
-    found: dict[str, str] = {}
-    for entry in index.get("manifests") or ():
-        platform = entry.get("platform") or {}
-        if platform.get("os") in (None, "unknown") or platform.get("architecture") == "unknown":
+def media_type(manifest: Mapping[str, Any]) -> str:
+    """A manifest's media type. OCI lets it be left out: the members tell."""
+    given = manifest.get("mediaType")
+    if isinstance(given, str) and given:
+        return given
+    if "manifests" in manifest:
+        return INDEX_TYPES[0]
+    return MANIFEST_TYPES[0] if "layers" in manifest else ""
+
+
+def is_image(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is that of a container image, not of a signature, a chart or an attestation."""
+    config = manifest.get("config")
+    return (
+        media_type(manifest) in MANIFEST_TYPES
+        and isinstance(config, Mapping)
+        and config.get("mediaType") in CONFIG_TYPES
+    )
+
+
+def entries(index: Mapping[str, Any], reference: str) -> list[Entry]:
+    """What of an index may be an image or an index of images: attestations and other things are left out.
+
+    A platform may be missing (image-spec, image-index.md: OPTIONAL); `unknown` in it stands for no image.
+
+    Raises ManifestError for an index that lists nothing that can be read.
+    """
+    listed = index.get("manifests")
+    found: list[Entry] = []
+    unread = 0
+    for one in listed[:_ENTRIES_MOST] if isinstance(listed, list) else ():
+        platform = one.get("platform") if isinstance(one, Mapping) else None
+        digest = one.get("digest") if isinstance(one, Mapping) else None
+        if not isinstance(digest, str) or not DIGEST.fullmatch(digest) or not isinstance(platform, Mapping | None):
+            unread += 1
             continue
-        found.setdefault(_platform(platform), entry["digest"])
+        annotations = one.get("annotations")
+        attests = isinstance(annotations, Mapping) and _ATTESTS in annotations
+        if attests or one.get("mediaType", "") not in ("", None, *INDEX_TYPES, *MANIFEST_TYPES):
+            continue
+        named = platform_of(platform or {})
+        if "unknown" not in named.split("/"):
+            found.append(Entry(digest, named))
+    if not found and (unread or (listed and not isinstance(listed, list))):
+        raise ManifestError(
+            f"image {reference}",
+            "its index has no entry that can be read.",
+            "The registry or what pushed the image is broken: push it again, or take another tag.",
+        )
     return found
 
 
-def choose(offered: Mapping[str, str], wanted: str, reference: str) -> str:
-    """The manifest digest for a platform; ``linux/arm64`` also takes ``linux/arm64/v8``.
+def platform_of(entry: Mapping[str, Any]) -> str:
+    """``linux/arm/v7`` of an index entry's platform or of an image's configuration; empty without operating system."""
+    parts = [entry.get(name) for name in ("os", "architecture", "variant")]
+    words = [part if isinstance(part, str) and _WORD.fullmatch(part) else "" for part in parts]
+    return "/".join(word for word in words if word) if words[0] else ""
 
-    Raises ManifestError.
+
+def fits(platform: str, wanted: str) -> int | None:
+    """How well an image for a platform runs on a wanted one: 0 best; None for not at all.
+
+    As containerd's platforms.Only has it: ``linux/arm64`` is ``linux/arm64/v8``, and an arm processor also runs the
+    code of older ones.
     """
-    for platform in (wanted, *sorted(offered)):
-        if platform == wanted or platform.startswith(f"{wanted}/"):
-            digest = offered.get(platform)
-            if digest:
-                return digest
-    raise ManifestError(
+    has, needs = _normal(platform), _normal(wanted)
+    if has[:2] != needs[:2] or not has[0]:
+        return None
+    if has[2] == needs[2]:
+        return 0
+    older = re.fullmatch(r"v([0-9])", has[2]), re.fullmatch(r"v([0-9])", needs[2])
+    if not (older[0] and older[1]):
+        return None
+    distance = int(older[1][1]) - int(older[0][1])
+    return distance if distance > 0 else None
+
+
+def _normal(platform: str) -> tuple[str, str, str]:
+    system, architecture, variant, *_ = (*platform.lower().split("/"), "", "")
+    architecture = _ARCHITECTURES.get(architecture, architecture)
+    return system, architecture, variant or _PLAIN_VARIANTS.get(architecture, "")
+
+
+def unbuilt(wanted: str, offered: Iterable[str], reference: str) -> ManifestError:
+    """What to say of an image that is not built for a platform."""
+    known = [platform for platform in offered if platform]
+    return ManifestError(
         f"image {reference}",
-        f"it is not built for {wanted}, only for {', '.join(offered) or 'no platform at all'}.",
-        "Set platform to one of these, or take an image that is built for the nodes.",
+        f"it is not built for {wanted}, only for {', '.join(known[:20]) or 'no platform at all'}.",
+        "Set [platform] to one of these, or take an image that is built for the nodes.",
     )
 
 
@@ -261,10 +357,14 @@ def read_image(
     config: Mapping[str, Any],
     offered: Sequence[str],
 ) -> Image:
-    """The image of a manifest and its config blob."""
-    settings = config.get("config") or {}
-    env = dict(entry.split("=", 1) for entry in settings.get("Env") or () if "=" in entry)
-    platform = _platform(config)
+    """The image of a manifest and its config blob: of them what has the type that it should have."""
+    settings = _mapping(config.get("config"))
+    env = dict(entry.split("=", 1) for entry in _texts(settings.get("Env")) if "=" in entry)
+    labels = {name: value for name, value in _mapping(settings.get("Labels")).items() if isinstance(value, str)}
+    layers = [_mapping(layer).get("size") for layer in _list(manifest.get("layers"))]
+    created = config.get("created")
+    platform = platform_of(config)
+    steps = _texts(_mapping(step).get("created_by") for step in _list(config.get("history")))
     return Image(
         reference=str(reference),
         registry=reference.registry,
@@ -272,16 +372,17 @@ def read_image(
         tag=reference.tag,
         digest=digest,
         manifest_digest=manifest_digest,
-        media_type=str(manifest.get("mediaType", "")),
+        media_type=media_type(manifest),
         platform=platform,
         platforms=tuple(offered) or (platform,),
         env=env,
-        user=str(settings.get("User") or ""),
-        labels=settings.get("Labels") or {},
-        created=str(config.get("created") or ""),
-        size=sum(int(layer.get("size", 0)) for layer in manifest.get("layers") or ()),
+        user="".join(_texts([settings.get("User")])),
+        labels=labels,
+        created=created if isinstance(created, str) and _TIME.fullmatch(created) else "",
+        size=sum(size for size in layers if type(size) is int and size > 0),
         cuda_version=env.get("CUDA_VERSION", ""),
-        cuda_compat=_compat(env, config.get("history") or ()),
+        cuda_compat=_compat(env, steps),
+        cuda_wheels=tuple(dict.fromkeys(wheel for step in steps for wheel in _WHEEL.findall(step))),
     )
 
 
@@ -357,14 +458,20 @@ def _same_host(key: str, host: str) -> bool:
     return wanted == port and len(labels) == len(names) and all(map(fnmatchcase, names, labels))
 
 
-def _platform(entry: Mapping[str, Any]) -> str:
-    parts = (entry.get("os", ""), entry.get("architecture", ""), entry.get("variant", ""))
-    return "/".join(str(part) for part in parts if part)
+def _mapping(given: object) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {}
 
 
-def _compat(env: Mapping[str, str], history: Sequence[Mapping[str, Any]]) -> str | None:
+def _list(given: object) -> Sequence[Any]:
+    return given if isinstance(given, list) else ()
+
+
+def _texts(given: object) -> list[str]:
+    return [one for one in given if isinstance(one, str)] if isinstance(given, Iterable) else []
+
+
+def _compat(env: Mapping[str, str], steps: Sequence[str]) -> str | None:
     """The cuda-compat package of nvidia/cuda images: named by the environment up to 12.4, later by the history."""
-    steps = [str(step.get("created_by", "")) for step in history]
     match = _COMPAT.search(" ".join([env.get("NV_CUDA_COMPAT_PACKAGE", ""), *steps]))
     if match:
         return f"{match[1]}.{match[2]}"

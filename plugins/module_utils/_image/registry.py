@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""Asks a registry for images and tags, with the oras library: its tokens, credential helpers, paging, proxies."""
+"""Asks a registry for images and tags, as a node's container runtime would: each question at its own address first.
+
+What comes back is checked where it enters: size, JSON, digest, the grammar of digests and tags.
+"""
 
 from __future__ import annotations
 
@@ -11,52 +14,59 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from .._findings import CollectionError, Finding, Status
+from .._text import plain
+from .auth import Challenge, Origin, RealmError, bearer, challenges, origin, token_service
 from .oci import (
-    CONFIG_TYPES,
+    DIGEST,
     DOCKER_HUB,
     INDEX_TYPES,
     MANIFEST_TYPES,
+    TAG,
+    Entry,
     Image,
     Login,
     ManifestError,
     Reference,
-    choose,
     credentials,
+    entries,
+    fits,
     hub_name,
-    platforms,
+    is_image,
+    media_type,
+    platform_of,
     proposals,
     read_image,
     read_login,
+    unbuilt,
     variants_of,
 )
+from .transport import MISSING, Answer, Limits, TooLargeError, TooSlowError, Transport
 
-try:
-    import oras.auth.base
-    import oras.logger
-    import oras.provider
+if MISSING is None:
     import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
-except ImportError as exc:
-    MISSING: ImportError | None = exc
-else:
-    MISSING = None
 
 if TYPE_CHECKING:
     from .._kubernetes.cluster import Cluster
 
-SECONDS = 20  # to connect, and between two bytes
 _HUB_HOST = "registry-1.docker.io"
 _HUB_LOGIN = "https://index.docker.io/v1/"  # Docker Hub's name in docker's own files and helpers
-_BUSY = (429, 500, 502, 503, 504)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_REDIRECTS_MAX = 5
+_ROUNDS = 3  # of being asked for a login at one address
+_MANIFEST_MOST = 4 * 1024**2  # what registries take at most (distribution-spec, "Pushing Manifests")
+_CONFIG_MOST = 8 * 1024**2
+_TOKEN_MOST = 1024**2
+_PAGES_MOST, _TAGS_MOST = 1000, 200_000
+_INDEX_DEPTH, _INDEX_READ = 4, 24  # indexes in each other, and manifests that are looked into to find a platform
+_HELPER_SECONDS = 30
 
 
 class RegistryError(CollectionError):
@@ -85,12 +95,14 @@ class Access:
     secret: the docker configuration of a pull secret, which comes first.
     mirrors: registry name to the addresses to ask in its place, in order.
     plain_http: whether a registry without a mirror speaks HTTP.
+    limits: how long a registry is waited for.
     """
 
     docker_config: str = ""
     secret: Mapping[str, Any] = field(default_factory=dict)
     mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     plain_http: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 def mirror_addresses(given: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -101,13 +113,26 @@ def mirror_addresses(given: Mapping[str, Any]) -> dict[str, list[str]]:
     found = {str(name): [value] if isinstance(value, str) else list(value or ()) for name, value in given.items()}
     for name, addresses in found.items():
         for address in addresses:
-            if not isinstance(address, str) or not re.fullmatch(r"https?://[^/?#]+(/[^?#]*)?", address):
+            if not _is_address(address):
                 raise RegistryError(
                     f"mirrors of {name}",
-                    f"{address!r} is no address of a registry.",
-                    "Write it with its scheme: http://mirror.example.com:5000",
+                    f"{_without_login(address)!r} is no address of a registry.",
+                    "Write it with its scheme and without a login: http://mirror.example.com:5000",
                 )
     return found
+
+
+def _is_address(given: object) -> bool:
+    if not isinstance(given, str) or not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", given):
+        return False
+    try:
+        return bool(origin(given))
+    except ValueError:
+        return False
+
+
+def _without_login(given: object) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", str(given))
 
 
 def secret_config(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
@@ -161,31 +186,50 @@ def _logins(config: object) -> dict[str, Any]:
 
 
 def _ask_helper(name: str, server: str) -> Login | None:
-    """What a credential helper has for a server. Raises RegistryError for an answer that is none."""
+    """What a credential helper has for a server: nothing where it is not installed or says that it has none.
+
+    Raises RegistryError for an answer that is none, or none in time.
+    """
+    program = f"docker-credential-{name}"
+    why = "has no usable answer"
     try:
-        auth = oras.auth.base.AuthBackend()._get_auth_from_creds_store(name, server)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        program = f"docker-credential-{name}"
+        if "/" in name:
+            raise ValueError("a path")
+        ran = subprocess.run(
+            [program, "get"], input=server.encode(), capture_output=True, check=False, timeout=_HELPER_SECONDS
+        )
+        if ran.returncode:
+            return None
+        answer = json.loads(ran.stdout)
+        if not answer["Username"] and not answer["Secret"]:
+            return None
+        login = read_login({"username": answer["Username"], "password": answer["Secret"]})
+    except FileNotFoundError:
+        return None
+    except subprocess.TimeoutExpired:
+        login, why = None, f"gives no answer within {_HELPER_SECONDS} s"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        login = None
+    if login is None:
         raise RegistryError(
             f"credential helper {program}",
-            f"it has no usable answer for {server}: JSON with Username and Secret is expected.",
-            f"See what it says: echo {server} | {program} get. Or give docker_config without it.",
-        ) from exc
-    return read_login({"auth": auth})
+            f"it {why} for {server}: JSON with Username and Secret is expected.",
+            f"See what it says: echo {server} | {program} get. Or give [docker_config] without it.",
+        )
+    return login
 
 
 class Repository:
     """One repository at the first of its addresses that has it."""
 
     def __init__(self, reference: Reference, access: Access) -> None:
-        """Raises RegistryError when the oras library is missing or the docker configuration cannot be read."""
+        """Raises RegistryError when the requests library is missing."""
         if MISSING:
             raise RegistryError(
                 "controller",
-                f"the Python library oras is missing: {MISSING}.",
-                "Install it for the Python that runs the module: pip install 'oras>=0.2.43'",
+                f"the Python library requests is missing: {MISSING}.",
+                "Install it for the Python that runs the module: pip install requests",
             )
-        oras.logger.setup_logger(quiet=True)
         self.reference = reference
         self._access = access
         self._clients: list[_Client] = []
@@ -239,56 +283,100 @@ class Repository:
             scheme = "http" if self._access.plain_http else "https"
             host = _HUB_HOST if registry == DOCKER_HUB else registry
             urls = self._access.mirrors.get(registry) or [f"{scheme}://{host}"]
-            self._clients = [_Client(url, self.reference, self._access) for url in urls]
+            transport = Transport(self._access.limits)
+            self._clients = [_Client(url, self.reference, self._access, transport) for url in urls]
         return self._clients
 
 
 class _Client:
-    """The repository at one address."""
+    """The repository at one address.
 
-    def __init__(self, url: str, reference: Reference, access: Access) -> None:
+    What goes out as Authorization is kept by origin: nothing that was meant for one is ever sent to another.
+    """
+
+    def __init__(self, url: str, reference: Reference, access: Access, transport: Transport) -> None:
         parts = urlsplit(url)
         self._url = f"{parts.scheme}://{parts.netloc}"
+        self._home = origin(self._url)
         self._reference = reference
         self._access = access
+        self._transport = transport
         self._path = f"{parts.path.rstrip('/')}/{reference.repository}".lstrip("/")
         self._host = hub_name(parts.netloc)
-        self._registry: Any = None
-        self._refused: requests.Response | None = None
+        self._authorization: dict[Origin, str] = {}
 
     def image(self, reference: Reference, platform: str) -> Image:
         try:
             manifest, digest = self._manifest(reference, reference.digest or reference.tag)
         except RegistryError as exc:
             raise self._missing(reference) if exc.status == 404 else exc from exc
-        offered: dict[str, str] = {}
-        manifest_digest = digest
-        if _media_type(manifest) in INDEX_TYPES:
-            offered = platforms(manifest)
-            manifest_digest = choose(offered, platform, str(reference))
-            manifest, manifest_digest = self._manifest(reference, manifest_digest)
-        config = self._config(reference, manifest)
-        image = read_image(reference, digest, manifest_digest, manifest, config, list(offered))
-        if not offered:  # a single manifest: its config says what it is for
-            choose({image.platform: digest}, platform, str(reference))
-        return image
+        if media_type(manifest) not in INDEX_TYPES:
+            config = self._config(reference, manifest)
+            image = read_image(reference, digest, digest, manifest, config, [])
+            if fits(image.platform, platform) is None:
+                raise unbuilt(platform, [image.platform], str(reference))
+            return image
+        offered: dict[str, None] = {}
+        found = self._in_index(reference, manifest, platform, offered, [_INDEX_READ], 1)
+        if found is None:
+            raise unbuilt(platform, offered, str(reference))
+        chosen, manifest_digest, config = found
+        offered.setdefault(platform_of(config), None)
+        return read_image(reference, digest, manifest_digest, chosen, config, list(offered))
+
+    def _in_index(
+        self,
+        reference: Reference,
+        index: Mapping[str, Any],
+        platform: str,
+        offered: dict[str, None],
+        left: list[int],
+        depth: int,
+    ) -> tuple[dict[str, Any], str, dict[str, Any]] | None:
+        """Manifest, its digest and its config for a platform, as containerd finds them (core/images, Manifest).
+
+        An entry's own platform comes first; where it has none, the config decides. offered: filled with the platforms
+        that are met. left: how many manifests may still be looked into.
+        """
+        listed = entries(index, str(reference))
+        offered.update((entry.platform, None) for entry in listed if entry.platform)
+        for entry in _by_fitness(listed, platform):
+            left[0] -= 1
+            if left[0] < 0 or depth > _INDEX_DEPTH:
+                raise ManifestError(
+                    f"image {reference}",
+                    f"its indexes lie more than {_INDEX_DEPTH} deep in each other, or have more than {_INDEX_READ} "
+                    "entries without a platform.",
+                    "Name the digest of one platform's image, or take another one.",
+                )
+            manifest, digest = self._manifest(reference, entry.digest)
+            if media_type(manifest) in INDEX_TYPES:
+                found = self._in_index(reference, manifest, platform, offered, left, depth + 1)
+                if found:
+                    return found
+            elif entry.platform or is_image(manifest):
+                config = self._config(reference, manifest)
+                if entry.platform or fits(platform_of(config), platform) is not None:
+                    return manifest, digest, config
+                offered.setdefault(platform_of(config), None)
+        return None
 
     def tags(self) -> list[str]:
-        known: list[str] = []
+        known: dict[str, None] = {}
         asked: set[str] = set()
         path = f"/v2/{self._path}/tags/list"
-        while path not in asked:  # oras would end at an empty page, though more may follow
+        while path not in asked and len(asked) < _PAGES_MOST and len(known) < _TAGS_MOST:
             asked.add(path)
             try:
-                response = self._get(self._reference, path, {})
+                answer = self._get(self._reference, path, _MANIFEST_MOST)
             except RegistryError as exc:
                 if exc.status != 404 or known:
                     raise
                 break
-            known += map(str, _json(response, self._reference).get("tags") or ())
-            # The same path again without a next page. A Link's host is left out: it may be known behind a proxy only.
-            following = urlsplit(urljoin(path, response.links.get("next", {}).get("url", "")))
-            path = f"{following.path}?{following.query}" if following.query else following.path
+            listed = _json(answer, self._reference).get("tags")
+            if isinstance(listed, list):
+                known.update((tag, None) for tag in listed if isinstance(tag, str) and TAG.fullmatch(tag))
+            path = self._next_page(answer, path)
         if not known:
             raise TagMissingError(
                 f"image {self._reference}",
@@ -296,94 +384,197 @@ class _Client:
                 "Check the repository's name.",
                 status=404,
             )
-        return known
+        return list(known)
+
+    def _next_page(self, answer: Answer, path: str) -> str:
+        """The path of the page after this one; this one's again where there is none.
+
+        A Link's host is left out: it may be known behind a proxy only. An empty page is not the last for that.
+        """
+        links = requests.utils.parse_header_links(answer.headers.get("Link", "")[:8192])
+        url = next((str(link.get("url", "")) for link in links if link.get("rel") == "next"), "")
+        try:
+            following = urlsplit(urljoin(path, url))
+        except ValueError:
+            return path
+        if not following.path.startswith("/v2/") or not following.path.endswith("/tags/list"):
+            return path
+        return f"{following.path}?{following.query}" if following.query else following.path
 
     def _manifest(self, reference: Reference, wanted: str) -> tuple[dict[str, Any], str]:
         accepted = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
-        response = self._get(reference, f"/v2/{self._path}/manifests/{wanted}", {"Accept": accepted})
-        return _json(response, reference), _digest(response, reference, wanted)
+        path = f"/v2/{self._path}/manifests/{wanted}"
+        answer = self._get(reference, path, _MANIFEST_MOST, accepted, checked=bool(DIGEST.fullmatch(wanted)))
+        return _json(answer, reference), _digest(answer, reference, wanted)
 
     def _config(self, reference: Reference, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        config = manifest.get("config") or {}
-        if _media_type(manifest) not in MANIFEST_TYPES or config.get("mediaType") not in CONFIG_TYPES:
-            kind = config.get("mediaType") or _media_type(manifest) or "of no known type"
+        described = manifest.get("config")
+        digest = described.get("digest") if isinstance(described, Mapping) else None
+        if not is_image(manifest) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+            kind = (described.get("mediaType") if isinstance(described, Mapping) else "") or media_type(manifest)
             raise ManifestError(
                 f"image {reference}",
-                f"this is no container image that a node can run ({kind}).",
+                f"this is no container image that a node can run ({plain(kind, 100) or 'of no known type'}).",
                 "Name an image in OCI or Docker (schema 2) format.",
             )
-        response = self._get(reference, f"/v2/{self._path}/blobs/{config['digest']}", {})
-        parsed = _json(response, reference)
-        _digest(response, reference, config["digest"])
-        return parsed
+        answer = self._get(reference, f"/v2/{self._path}/blobs/{digest}", _CONFIG_MOST, checked=True)
+        _digest(answer, reference, digest)
+        return _json(answer, reference)
 
-    def _get(self, reference: Reference, path: str, headers: dict[str, str]) -> requests.Response:
-        client = self._connect()
-        try:
-            response: requests.Response = client.do_request(f"{self._url}{path}", "GET", headers=headers)
-        except ValueError as exc:  # oras could not authenticate; the refused answer says why
-            raise self._error(self._refused, reference) from exc
-        except requests.RequestException as exc:
-            raise self._unreachable(exc) from exc
-        if response.status_code == 404:
+    def _get(
+        self, reference: Reference, path: str, most: int, accepted: str = "*/*", *, checked: bool = False
+    ) -> Answer:
+        """The answer at a path of the registry, wherever it sends on to.
+
+        checked: the content's digest is known and looked at, so that it may come from anywhere.
+        """
+        answer = self._follow(f"{self._url}{path}", {"Accept": accepted}, most, checked=checked)
+        if answer.status == 404:
             raise RegistryError(
                 f"image {reference}",
-                f"{self._url} has no {path}{_said(response)}.",
+                f"{self._url} has no {path}{_said(answer)}.",
                 "A part of the image is lost there: push it again, or take another tag.",
                 status=404,
             )
-        if response.status_code != 200:
-            raise self._error(response, reference)
-        return response
+        if answer.status != 200:
+            raise self._error(answer, reference)
+        return answer
 
-    def _connect(self) -> Any:
-        """The oras client, with the kind of authentication that the registry asks for."""
-        if self._registry is None:
-            try:
-                ping = self._session().get(f"{self._url}/v2/", timeout=SECONDS)
-            except requests.RequestException as exc:
-                raise self._unreachable(exc) from exc
-            basic = ping.headers.get("WWW-Authenticate", "").lower().startswith("basic")
-            login = self._login()
-            if basic and login is None:
-                raise self._error(ping, self._reference)
-            if basic and login and login.identity_token:
-                raise RegistryError(
-                    f"registry {self._url}",
-                    "its login is an identity token, and it wants user and password.",
-                    f"Give docker_config or pull_secret with user and password for {self._host}.",
-                )
-            client = oras.provider.Registry(
-                insecure=self._url.startswith("http://"), auth_backend="basic" if basic else "token"
-            )
-            # oras repeats every failure for two minutes; the session's own retries are enough.
-            client.do_request = partial(oras.provider.Registry.do_request.__wrapped__, client)
-            client.session = client.auth.session = self._session()
-            client.auth._auth_config = {"auths": {}}  # ours to choose: see _login
-            if login:
-                client.auth.set_basic_auth(login.user, login.password)
-            if login and login.identity_token:
-                client.auth.request_token = partial(_exchange, client.session, login.identity_token)
-            self._registry = client
-        return self._registry
+    def _follow(self, url: str, headers: Mapping[str, str], most: int, *, checked: bool) -> Answer:
+        asked = [url]
+        while True:
+            answer = self._signed_in(url, headers, most)
+            if answer.status not in _REDIRECTS:
+                return answer
+            url = self._next_hop(answer, asked, checked=checked)
+            asked.append(url)
 
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        retry = Retry(
-            total=3,
-            backoff_factor=0.5,
-            status_forcelist=_BUSY,
-            respect_retry_after_header=False,
-            raise_on_status=False,
+    def _next_hop(self, answer: Answer, asked: Sequence[str], *, checked: bool) -> str:
+        here, said = origin(answer.url), answer.headers.get("Location", "")
+        try:
+            url = urljoin(answer.url, said)
+            there = origin(url)
+        except ValueError:
+            raise self._astray(f"to {plain(said, 200)!r}, which is no address") from None
+        if url in asked or len(asked) > _REDIRECTS_MAX:
+            raise self._astray(f"in circles, last to {plain(said, 200)}")
+        if here.scheme == "https" != there.scheme and not checked:
+            raise self._astray(f"from HTTPS to {plain(said, 200)}, where anybody could change the answer")
+        return url
+
+    def _astray(self, where: str) -> RegistryError:
+        return RegistryError(
+            f"registry {self._url}",
+            f"it sends on {where}: the image was not looked at.",
+            "Repair the registry or the proxy before it; another address can be set in [mirrors].",
         )
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _adapter(retry))
-        session.hooks["response"].append(self._remember)
-        return session
 
-    def _remember(self, response: requests.Response, *_args: object, **_options: object) -> None:
-        if response.status_code >= 400:
-            self._refused = response
+    def _signed_in(self, url: str, headers: Mapping[str, str], most: int) -> Answer:
+        """The answer, with a login where one is asked for and there is one for that place."""
+        place = origin(url)
+        tried = {self._authorization.get(place, "")}
+        for _ in range(_ROUNDS):
+            authorization = self._authorization.get(place, "")
+            answer = self._send(url, {**headers, **({"Authorization": authorization} if authorization else {})}, most)
+            if answer.status != 401:
+                return answer
+            authorization = self._answer(place, answer, tried)
+            if not authorization:
+                return answer
+            tried.add(authorization)
+            self._authorization[place] = authorization
+        return answer
+
+    def _answer(self, place: Origin, asking: Answer, tried: set[str]) -> str:
+        """The Authorization that a 401 asks for and that was not tried; empty where there is none.
+
+        Only the repository's own address is given its login, in the way that it asks for there.
+        """
+        login = self._login() if place == self._home else None
+        refused: RealmError | None = None
+        token_only = False
+        for challenge in challenges(asking.headers.get("WWW-Authenticate", "")):
+            authorization = ""
+            if challenge.scheme == "bearer":
+                try:
+                    authorization = f"Bearer {self._token(token_service(challenge, place), challenge, login)}"
+                except RealmError as exc:
+                    refused = refused or exc
+            elif challenge.scheme == "basic" and login:
+                token_only = token_only or bool(login.identity_token)
+                authorization = "" if login.identity_token else _basic(login)
+            if authorization and authorization not in tried:
+                return authorization
+        if refused:
+            raise RegistryError(
+                f"registry {self._url}",
+                f"it asks for a token of a service that is not trusted: {refused}; nothing was sent there.",
+                "The registry's operator must name it by an https:// address (realm in WWW-Authenticate).",
+            )
+        if token_only:
+            raise RegistryError(
+                f"registry {self._url}",
+                "its login is an identity token, and it wants user and password.",
+                f"Give [docker_config] or [pull_secret] with user and password for {self._host}.",
+            )
+        return ""
+
+    def _token(self, service: str, challenge: Challenge, login: Login | None) -> str:
+        """A token for pulling, asked for without a login where there is none.
+
+        Source: distribution.github.io/distribution/spec/auth/token and …/oauth (identity tokens).
+        """
+        asked = {
+            **({"service": challenge.parameters["service"]} if challenge.parameters.get("service") else {}),
+            "scope": challenge.parameters.get("scope") or f"repository:{self._path}:pull",
+        }
+        if login and login.identity_token:
+            form = {"grant_type": "refresh_token", "refresh_token": login.identity_token, "client_id": "portal.stt"}
+            answer = self._send(service, {}, _TOKEN_MOST, {**form, **asked})
+        else:
+            parts = urlsplit(service)
+            query = urlencode([*parse_qsl(parts.query), *asked.items()])
+            headers = {"Authorization": _basic(login)} if login else {}
+            answer = self._send(parts._replace(query=query).geturl(), headers, _TOKEN_MOST)
+        if answer.status in _REDIRECTS:
+            raise RegistryError(
+                f"registry {self._url}",
+                f"its token service {urlsplit(service).netloc} sends on to another address, which was not followed.",
+                "The registry's operator must name the token service's own address (realm in WWW-Authenticate).",
+            )
+        if answer.status != 200:
+            raise self._error(answer, self._reference)
+        token = bearer(_parsed(answer.body))
+        if not token:
+            raise RegistryError(
+                f"registry {self._url}",
+                f"its token service {urlsplit(service).netloc} answered with no token.",
+                "Try again later; its operator's status page may know more.",
+            )
+        return token
+
+    def _send(self, url: str, headers: Mapping[str, str], most: int, form: Mapping[str, str] | None = None) -> Answer:
+        try:
+            return self._transport.send(url, headers, most, form)
+        except TooSlowError as exc:
+            raise self._no_answer(url, f"no whole answer came {exc}") from exc
+        except TooLargeError as exc:
+            raise self._no_answer(url, f"its answer is too large: {exc}") from exc
+        except requests.RequestException as exc:
+            raise self._unreachable(url, exc) from exc
+
+    def _no_answer(self, url: str, why: str) -> RegistryError:
+        return RegistryError(
+            self._named(url),
+            f"{why}.",
+            "Check its name, the network and the proxy (HTTPS_PROXY, NO_PROXY) from the machine that runs this.",
+        )
+
+    def _named(self, url: str) -> str:
+        """The server at a URL, for messages: the registry itself, or the one that it names or sends on to."""
+        place = urlsplit(url)
+        there = f"{place.scheme}://{place.netloc}"
+        return f"registry {self._url}{'' if there == self._url else f' by way of {plain(there, 100)}'}"
 
     def _login(self) -> Login | None:
         """The login for this address's own host: a mirror is not shown the image registry's password."""
@@ -399,47 +590,43 @@ class _Client:
         helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
         return _ask_helper(str(helper), server) if helper else None
 
-    def _unreachable(self, exc: Exception) -> RegistryError:
-        cause = _root(exc)
+    def _unreachable(self, url: str, exc: Exception) -> RegistryError:
+        cause = plain(_root(exc))
         if isinstance(exc, requests.exceptions.SSLError):
-            plain = "WRONG_VERSION_NUMBER" in cause or "record layer failure" in cause
+            no_tls = "WRONG_VERSION_NUMBER" in cause or "record layer failure" in cause
             return RegistryError(
-                f"registry {self._url}",
-                "it does not speak TLS." if plain else f"its certificate is not accepted: {cause}.",
-                "It is a plain-HTTP registry: set plain_http, or an http:// address in mirrors."
-                if plain
+                self._named(url),
+                "it does not speak TLS." if no_tls else f"its certificate is not accepted: {cause}.",
+                "It is a plain-HTTP registry: set [plain_http], or an http:// address in [mirrors]."
+                if no_tls
                 else "Give its CA to the Python that runs the module: environment REQUESTS_CA_BUNDLE=/path/ca.pem",
             )
-        return RegistryError(
-            f"registry {self._url}",
-            f"it does not answer: {cause}.",
-            "Check its name, the network and the proxy (HTTPS_PROXY, NO_PROXY) from the machine that runs this.",
-        )
+        return self._no_answer(url, f"it does not answer: {cause}")
 
-    def _error(self, response: requests.Response | None, reference: Reference) -> RegistryError:
-        status = response.status_code if response is not None else 0
-        said = _said(response)
+    def _error(self, answer: Answer, reference: Reference) -> RegistryError:
+        status, said = answer.status, _said(answer)
         registry = f"registry {self._url}"
         if status in (401, 403):
             return RegistryError(
                 f"image {reference}",
                 f"{self._url} does not give access{said}: the repository is private, or does not exist (a registry "
                 "does not tell which).",
-                f"Check the name; for a private one give docker_config or pull_secret with a login for {self._host}.",
+                "Check the name; for a private one give [docker_config] or [pull_secret] with a login for "
+                f"{self._host}.",
                 status=status,
             )
         if status == 429:
-            wait = response.headers.get("Retry-After", "") if response is not None else ""
+            wait = plain(answer.headers.get("Retry-After", ""), 50)
             return RegistryError(
                 registry,
                 f"it limits the rate of requests{said}{f' (Retry-After: {wait})' if wait else ''}: the image was "
                 "not looked at.",
-                "Wait, or log in: registries give accounts a higher limit (docker_config, pull_secret).",
+                "Wait, or log in: registries give accounts a higher limit ([docker_config], [pull_secret]).",
                 status=status,
             )
         return RegistryError(
             registry,
-            f"it failed with HTTP status {status}{said}." if status else "it gave no usable answer.",
+            f"it failed with HTTP status {status}{said}.",
             "Try again later; its operator's status page may know more.",
             status=status,
         )
@@ -464,51 +651,41 @@ class _Client:
         )
 
 
-def _exchange(session: requests.Session, identity_token: str, asked: Any) -> str | None:
-    """An access token for an identity token, asked for as oras's parsed WWW-Authenticate header says.
-
-    Source: distribution.github.io/distribution/spec/auth/oauth.
-    """
-    form = {
-        "grant_type": "refresh_token",
-        "refresh_token": identity_token,
-        "client_id": "portal.stt",
-        "service": asked.service,
-        "scope": asked.scope,
-    }
-    answer = session.post(asked.realm, data=form)
-    return answer.json().get("access_token") if answer.status_code == 200 else None
+def _by_fitness(listed: Sequence[Entry], wanted: str) -> Iterator[Entry]:
+    """The entries that may be for a platform: those that say so, the best first, then those that do not say."""
+    ranked = [(rank, entry) for entry in listed if (rank := fits(entry.platform, wanted)) is not None]
+    yield from (entry for _, entry in sorted(ranked, key=lambda one: one[0]))
+    yield from (entry for entry in listed if not entry.platform)
 
 
-def _adapter(retry: Any) -> HTTPAdapter:
-    """An adapter that never waits for ever: oras sets no time limit."""
-
-    class Adapter(HTTPAdapter):
-        def send(self, *args: Any, **options: Any) -> requests.Response:
-            options["timeout"] = options.get("timeout") or SECONDS
-            return super().send(*args, **options)
-
-    return Adapter(max_retries=retry)
+def _basic(login: Login) -> str:
+    return f"Basic {base64.b64encode(f'{login.user}:{login.password}'.encode()).decode()}"
 
 
-def _json(response: requests.Response, reference: Reference) -> dict[str, Any]:
+def _parsed(body: bytes) -> object:
+    """The JSON value of a body; None where it is none."""
     try:
-        parsed = response.json()
-    except ValueError:
-        parsed = None
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json(answer: Answer, reference: Reference) -> dict[str, Any]:
+    parsed = _parsed(answer.body)
     if not isinstance(parsed, dict):
         raise RegistryError(
             f"image {reference}",
-            f"{urlsplit(response.url).netloc} answered with something that is no JSON object.",
+            f"{plain(urlsplit(answer.url).netloc, 100)} answered with something that is no JSON object.",
             "Is that address a registry? A captive portal or proxy answers like this.",
         )
     return parsed
 
 
-def _digest(response: requests.Response, reference: Reference, wanted: str) -> str:
+def _digest(answer: Answer, reference: Reference, wanted: str) -> str:
     """The digest of what was answered. Raises ManifestError when another one was wanted."""
-    digest = f"sha256:{hashlib.sha256(response.content).hexdigest()}"
-    if wanted.startswith("sha256:") and digest != wanted:
+    algorithm = wanted.partition(":")[0] if DIGEST.fullmatch(wanted) else "sha256"
+    digest = f"{algorithm}:{hashlib.new(algorithm, answer.body).hexdigest()}"
+    if DIGEST.fullmatch(wanted) and digest != wanted:
         raise ManifestError(
             f"image {reference}",
             f"the registry answered with content of digest {digest} for {wanted}.",
@@ -517,23 +694,15 @@ def _digest(response: requests.Response, reference: Reference, wanted: str) -> s
     return digest
 
 
-def _media_type(manifest: Mapping[str, Any]) -> str:
-    """OCI lets a manifest leave out its mediaType: the members tell."""
-    given = str(manifest.get("mediaType", ""))
-    if given:
-        return given
-    if "manifests" in manifest:
-        return INDEX_TYPES[0]
-    return MANIFEST_TYPES[0] if "layers" in manifest else ""
-
-
-def _said(response: requests.Response | None) -> str:
+def _said(answer: Answer) -> str:
     """The registry's own words, in parentheses."""
-    try:
-        errors = response.json().get("errors") if response is not None else None
-        texts = [f"{error.get('code', '')}: {error.get('message', '')}" for error in errors or ()]
-    except (ValueError, AttributeError):
+    parsed = _parsed(answer.body)
+    errors = parsed.get("errors") if isinstance(parsed, dict) else None
+    if not isinstance(errors, list):
         return ""
+    texts = [
+        plain(f"{one.get('code', '')}: {one.get('message', '')}") for one in errors[:3] if isinstance(one, Mapping)
+    ]
     return f" ({'; '.join(texts)})" if texts else ""
 
 

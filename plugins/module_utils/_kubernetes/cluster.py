@@ -12,18 +12,37 @@ watch. So: kubernetes.core's options and authentication, the client library's co
 from __future__ import annotations
 
 import json
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from .._findings import CollectionError
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
     from kubernetes.client import Configuration
 
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 60.0
+    from .transport import Guard
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may take.
+
+    connect: seconds until a connection is there, all addresses of a name together. silence: seconds without a byte.
+    whole: seconds for a request and its answer. answer: bytes of the answer, decompressed.
+    """
+
+    connect: float = 5.0
+    silence: float = 60.0
+    whole: float = 150.0
+    answer: int = 128 * 1024 * 1024
+
+
+FIRST = Limits(connect=5.0, silence=8.0, whole=10.0, answer=1024 * 1024)
+"""For the first question, to which every API server has the answer ready."""
 
 
 class ClusterError(CollectionError):
@@ -55,16 +74,25 @@ class ClusterError(CollectionError):
 class Cluster:
     """A Kubernetes API server. `configure` returns the access, anew each time: tokens expire."""
 
-    def __init__(self, configure: Callable[[], tuple[Configuration, Mapping[str, Any]]]) -> None:
+    def __init__(
+        self,
+        configure: Callable[[], tuple[Configuration, Mapping[str, Any]]],
+        limits: Limits = Limits(),
+    ) -> None:
         self._configure = configure
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._under_way: dict[Guard, int] = {}
         self._load()
 
     def _load(self) -> None:
         from kubernetes.client import ApiClient
 
+        from .transport import limited
+
         self._configuration, self._extra_headers = self._configure()
-        self.url: str = self._configuration.host.rstrip("/")
-        self._pool = ApiClient(self._configuration).rest_client.pool_manager
+        self.url: str = _plain(self._configuration.host)
+        self._pool = limited(ApiClient(self._configuration).rest_client.pool_manager)
 
     def client(self) -> Any:
         """The client library's own ApiClient, for what plain requests cannot do: streams."""
@@ -74,10 +102,24 @@ class Cluster:
         client.default_headers.update(self._extra_headers)
         return client
 
+    def reach(self) -> str:
+        """The API server's version, such as ``v1.34.2``, asked for with little patience. Raises ClusterError.
+
+        What talks to the cluster without limits of its own is safe after this.
+        """
+        answer = self._json(self._ask("GET", "/version", limits=FIRST), "/version")
+        version = answer.get("gitVersion")
+        if not isinstance(version, str) or not re.fullmatch(r"v\d+\.\d+[\w.+-]{0,60}", version):
+            raise self._strange("/version", "it has no gitVersion")
+        return version
+
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object at an API path such as ``/api/v1/nodes``. Raises ClusterError."""
-        answer: dict[str, Any] = json.loads(self.request("GET", path, query=query))
-        return answer
+        """The JSON object at an API path such as ``/api/v1/nodes``. Raises ClusterError.
+
+        Its ``metadata`` is a map, and so are ``spec`` and ``status`` if there are any; a list has ``items``.
+        """
+        answer = self._json(self.request("GET", path, query=query), path)
+        return self._checked(answer, path)
 
     def find(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """As `get`, but None when nothing is there (404)."""
@@ -111,8 +153,10 @@ class Cluster:
             body=json.dumps(manifest).encode(),
             headers={"Content-Type": "application/apply-patch+yaml"},
         )
-        answer: dict[str, Any] = json.loads(body)
-        return answer
+        stored = self._json(body, path)
+        if not _is_object(stored):
+            raise self._strange(path, "it is no Kubernetes object")
+        return stored
 
     def request(
         self,
@@ -122,16 +166,42 @@ class Cluster:
         query: Mapping[str, Any] | None = None,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = READ_SECONDS,
+        timeout: float | None = None,
     ) -> bytes:
-        """The answer's body. `timeout`: seconds without a byte. Raises ClusterError unless the status is 2xx."""
-        response = self._send(method, path, query, body, headers, timeout)
-        try:
-            return bytes(response.read())
-        except Exception as exc:
-            raise self._unreachable(exc) from exc
-        finally:
-            response.release_conn()
+        """The answer's body. Raises ClusterError unless the status is 2xx, and when a limit is passed.
+
+        timeout: seconds without a byte, in place of the limit; the whole may take at least twice that.
+        """
+        limits = self.limits
+        if timeout is not None:
+            limits = Limits(limits.connect, timeout, max(limits.whole, 2 * timeout), limits.answer)
+        return self._ask(method, path, query=query, body=body, headers=headers, limits=limits)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits,
+    ) -> bytes:
+        with self._guard(limits.whole) as guard:
+            response = self._send(guard, method, path, query, body, headers, limits)
+            try:
+                content = self._read(response, limits.answer, path)
+                if guard.is_cut:  # where neither length nor chunks tell the end of the answer, that looks like it
+                    raise ConnectionAbortedError
+                return content
+            except ClusterError:
+                response.close()
+                raise
+            except Exception as exc:
+                response.close()
+                raise self._unreachable(exc, guard, limits) from exc
+            finally:
+                response.release_conn()
 
     def watch(
         self,
@@ -141,7 +211,7 @@ class Cluster:
         resource_version: str = "",
         timeout: float = 300,
     ) -> Iterator[dict[str, Any]]:
-        """Events ``{"type", "object"}`` of one watch request; the server ends it after `timeout` seconds.
+        """Events ``{"type", "object"}`` of one watch request; the server ends it after `timeout` seconds, or we do.
 
         Raises ClusterError: status 410 when `resource_version` is too old, 0 when the connection broke.
         """
@@ -153,31 +223,43 @@ class Cluster:
         }
         if resource_version:
             asked["resourceVersion"] = resource_version
-        response = self._send("GET", path, asked, None, None, timeout + 10)
-        pending = b""
-        try:
-            for chunk in response.stream(65536, decode_content=True):
-                *lines, pending = (pending + chunk).split(b"\n")
-                for line in filter(None, lines):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise self._refusal(path, int(event["object"].get("code", 0)), event["object"])
-                    yield event
-        except ClusterError:
-            raise
-        except Exception as exc:
-            raise self._unreachable(exc) from exc
-        finally:
-            response.close()
+        limits = Limits(self.limits.connect, timeout + 10, timeout + 15, self.limits.answer)
+        with self._guard(limits.whole) as guard:
+            response = self._send(guard, "GET", path, asked, None, None, limits)
+            pending = b""
+            try:
+                for chunk in response.stream(65536, decode_content=True):
+                    *lines, pending = (pending + chunk).split(b"\n")
+                    if len(pending) > limits.answer:
+                        raise self._too_much(path, limits.answer)
+                    for line in filter(None, lines):
+                        yield self._event(line, path)
+            except ClusterError:
+                raise
+            except Exception as exc:
+                raise self._unreachable(exc, guard, limits) from exc
+            finally:
+                response.close()
+
+    def hang_up(self) -> None:
+        """Cuts the requests that other threads have under way: they end with a ClusterError, at once."""
+        with self._lock:
+            others = [guard for guard, thread in self._under_way.items() if thread != threading.get_ident()]
+        for guard in others:
+            guard.cut()
+
+    def _guard(self, seconds: float) -> _Tracked:
+        return _Tracked(self, seconds)
 
     def _send(
         self,
+        guard: Guard,
         method: str,
         path: str,
         query: Mapping[str, Any] | None,
         body: bytes | None,
         headers: Mapping[str, str] | None,
-        timeout: float,
+        limits: Limits,
         *,
         again: bool = True,
     ) -> Any:
@@ -185,24 +267,45 @@ class Cluster:
 
         url = f"{self.url}{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
         try:
-            response = self._pool.request(
-                method,
-                url,
-                body=body,
-                headers=self._headers(headers),
-                timeout=Timeout(connect=CONNECT_SECONDS, read=timeout),
-                retries=False,
-                preload_content=False,
-            )
+            with guard.sending():
+                response = self._pool.request(
+                    method,
+                    url,
+                    body=body,
+                    headers=self._headers(headers),
+                    timeout=Timeout(connect=limits.connect, read=limits.silence),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                )
         except Exception as exc:
-            raise self._unreachable(exc) from exc
+            raise self._unreachable(exc, guard, limits) from exc
         if response.status == 401 and again:
-            response.release_conn()
+            response.close()
             self._load()
-            return self._send(method, path, query, body, headers, timeout, again=False)
+            return self._send(guard, method, path, query, body, headers, limits, again=False)
         if not 200 <= response.status < 300:
-            raise self._refusal(path, response.status, _status_object(response.read()))
+            raise self._refused(response, guard, path, limits)
         return response
+
+    def _refused(self, response: Any, guard: Guard, path: str, limits: Limits) -> ClusterError:
+        try:
+            return self._refusal(path, response.status, _status_object(self._read(response, 1024 * 1024, path)))
+        except ClusterError as error:
+            return error
+        except Exception as exc:
+            return self._unreachable(exc, guard, limits)
+        finally:
+            response.close()
+
+    def _read(self, response: Any, most: int, path: str) -> bytes:
+        parts, size = [], 0
+        for chunk in response.stream(1024 * 1024, decode_content=True):
+            size += len(chunk)
+            if size > most:
+                raise self._too_much(path, most)
+            parts.append(chunk)
+        return b"".join(parts)
 
     def _headers(self, headers: Mapping[str, str] | None) -> Any:
         from urllib3 import HTTPHeaderDict
@@ -220,17 +323,69 @@ class Cluster:
             sent.extend(make_headers(basic_auth=f"{self._configuration.username}:{password}"))
         return sent
 
-    def _unreachable(self, exc: Exception) -> ClusterError:
-        reason = getattr(exc, "reason", None) or exc
+    def _json(self, body: bytes, path: str) -> dict[str, Any]:
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            html = b"<html" in body[:2000].lower() or b"<!doctype" in body[:2000].lower()
+            raise self._strange(path, "it is a page of HTML" if html else "it is not JSON") from None
+        if not isinstance(answer, dict):
+            raise self._strange(path, "it is not a JSON object")
+        return answer
+
+    def _checked(self, answer: dict[str, Any], path: str) -> dict[str, Any]:
+        """The answer, if it is a Kubernetes object or, where the path is that of a list, a list of them."""
+        if not isinstance(answer.get("kind"), str):
+            raise self._strange(path, "it is no Kubernetes object")
+        if _is_collection(path):
+            items = answer.get("items") or []
+            if not isinstance(items, list) or not all(map(_is_object, items)):
+                raise self._strange(path, "its items are no Kubernetes objects")
+            answer["items"] = items
+            if not isinstance(answer.get("metadata"), dict):
+                raise self._strange(path, "it is no list of Kubernetes objects")
+        elif not (_is_object(answer) or answer["kind"].startswith("API")):  # discovery describes, and has no metadata
+            raise self._strange(path, "it is no Kubernetes object")
+        return answer
+
+    def _event(self, line: bytes, path: str) -> dict[str, Any]:
+        event = self._json(line, path)
+        kind, thing = event.get("type"), event.get("object")
+        if kind == "ERROR" and isinstance(thing, dict):
+            code = thing.get("code")
+            raise self._refusal(path, code if isinstance(code, int) else 0, thing)
+        if not isinstance(kind, str) or not isinstance(thing, dict) or not _is_object(thing):
+            raise self._strange(path, "it is no event of a watch")
+        thing["metadata"]["resourceVersion"] = str(thing["metadata"].get("resourceVersion") or "")
+        return event
+
+    def _unreachable(self, exc: Exception, guard: Guard, limits: Limits) -> ClusterError:
+        from .transport import AGAIN, why
+
+        reason, remedy = why(exc, limits.connect, limits.silence)
+        if guard.is_cut:
+            reason, remedy = f"it has not answered completely after {limits.whole:g} s", AGAIN
+        return ClusterError(f"API server {self.url}", f"{reason}.", remedy)
+
+    def _too_much(self, path: str, most: int) -> ClusterError:
+        said = f"its answer for {path} is larger than {most / 1024 / 1024:g} MiB."
+        return ClusterError(f"API server {self.url}", said, "Look at what answers there.")
+
+    def _strange(self, path: str, what: str) -> ClusterError:
         return ClusterError(
             f"API server {self.url}",
-            f"it does not answer: {reason}.",
-            "Check that the address is right and reachable from this machine (kubeconfig or K8S_AUTH_*).",
+            f"its answer for {path} is not that of a Kubernetes API server: {what}.",
+            "Check that the address is the API server's own: a proxy, a login page or another service may stand there.",
         )
 
     def _refusal(self, path: str, status: int, body: dict[str, Any]) -> ClusterError:
-        message = body.get("message") or f"HTTP status {status} for {path}"
+        said = body.get("message")
+        plain = isinstance(said, str) and said.strip()[:1] not in ("", "<")
+        message = str(said).strip() if plain else f"it answers with HTTP status {status} for {path}"
         remedy = _REMEDIES.get(status, "")
+        if 300 <= status < 400:
+            message = f"it sends requests for {path} elsewhere (HTTP status {status})"
+            remedy = "Check that the address is the API server's own: a login page may stand before it."
         return ClusterError(
             f"API server {self.url}",
             f"{message.rstrip('.')}.",
@@ -239,6 +394,25 @@ class Cluster:
             reason=str(body.get("reason", "")),
             body=body,
         )
+
+
+class _Tracked:
+    """A request's guard, known to its cluster while the request is under way."""
+
+    def __init__(self, cluster: Cluster, seconds: float) -> None:
+        from .transport import Guard
+
+        self._cluster, self._guard = cluster, Guard(seconds)
+
+    def __enter__(self) -> Guard:
+        with self._cluster._lock:
+            self._cluster._under_way[self._guard] = threading.get_ident()
+        return self._guard.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        with self._cluster._lock:
+            self._cluster._under_way.pop(self._guard, None)
+        self._guard.__exit__(*error)
 
 
 _REMEDIES = {
@@ -253,41 +427,55 @@ def label_selector(labels: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
+def _plain(url: str) -> str:
+    """The address without a name and password in it."""
+    parts = urlsplit(url.rstrip("/"))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _is_collection(path: str) -> bool:
+    """Whether an API path is that of a list: ``/api/v1/nodes``, ``/apis/apps/v1/namespaces/n/deployments``."""
+    below = path.strip("/").split("/")[2 if path.startswith("/api/") else 3 :]
+    if below[:1] == ["namespaces"] and len(below) > 2:
+        below = below[2:]
+    return len(below) == 1
+
+
+def _is_object(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    parts = (value.get(name) for name in ("spec", "status"))
+    return isinstance(value.get("metadata"), dict) and all(part is None or isinstance(part, dict) for part in parts)
+
+
 def _status_object(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body)
     except ValueError:
         parsed = None
-    return parsed if isinstance(parsed, dict) else {"message": body.decode(errors="replace").strip()[:500]}
+    if isinstance(parsed, dict):
+        return parsed
+    return {"message": body.decode(errors="replace").strip()[:500]}
 
 
-def connect(module: AnsibleModule) -> Cluster:
-    """The cluster that the module's kubernetes.core auth options, `K8S_AUTH_*` or the kubeconfig name.
+def connect(params: Mapping[str, Any], limits: Limits = Limits()) -> Cluster:
+    """The cluster that kubernetes.core's auth options in `params`, `K8S_AUTH_*` or the kubeconfig name.
 
     Nothing is sent yet. Raises ClusterError when a library is missing or no access is configured.
     """
     try:
-        import kubernetes.config
-        import yaml
+        import kubernetes.config  # noqa: F401
+        import urllib3  # noqa: F401
+        import yaml  # noqa: F401
         from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-        from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client
+        from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client  # noqa: F401
+
+        from .access import configure
     except ImportError as exc:
         raise ClusterError(
             "controller",
             f"the kubernetes.core collection or its Python library is missing: {exc}.",
             "Install both: ansible-galaxy collection install kubernetes.core; pip install kubernetes.",
         ) from exc
-    given = {name: module.params.get(name) for name in AUTH_ARG_SPEC}
-
-    def configure() -> tuple[Configuration, Mapping[str, Any]]:
-        try:
-            access = client._create_configuration(client._create_auth_spec(None, **given))
-        except (kubernetes.config.ConfigException, OSError, ValueError, yaml.YAMLError) as exc:
-            raise ClusterError(
-                "the cluster",
-                f"no access is configured: {str(exc).rstrip('.')}.",
-                "Set kubeconfig (or K8S_AUTH_KUBECONFIG) and context, or host and api_key, for this inventory host.",
-            ) from exc
-        return access, client._create_headers(None, **given)
-
-    return Cluster(configure)
+    given = {name: params.get(name) for name in AUTH_ARG_SPEC}
+    return Cluster(lambda: configure(given), limits)

@@ -10,7 +10,10 @@ NetworkPolicy applies.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +29,9 @@ def endpoints(cluster: Cluster, namespace: str, service: str, port: str) -> list
 
     Raises ClusterError: 404 without such a Service, selector or port, 503 without a Ready pod.
     """
-    spec = cluster.get(f"/api/v1/namespaces/{namespace}/services/{service}")["spec"]
-    wanted = next((one for one in spec["ports"] if port in (one.get("name"), str(one["port"]))), None)
+    spec = cluster.get(f"/api/v1/namespaces/{namespace}/services/{service}").get("spec") or {}
+    ports = (one for one in spec.get("ports") or () if isinstance(one.get("port"), int))
+    wanted = next((one for one in ports if port in (one.get("name"), str(one["port"]))), None)
     if wanted is None:
         raise _missing(404, namespace, service, f"it has no port {port}.")
     if not spec.get("selector"):
@@ -56,33 +60,83 @@ def request(
     timeout: float,
 ) -> tuple[int, bytes]:
     """Status and body of the pod's answer. timeout: seconds without a byte. Raises ClusterError."""
-    from kubernetes.client import CoreV1Api
-    from kubernetes.client.exceptions import ApiException
-    from kubernetes.stream import portforward
+    from .transport import Guard
 
     subject = f"pod {namespace}/{pod}"
+    opened = _opened(cluster, namespace, pod, port, subject)
+    connection = HTTPConnection(pod, port, timeout=timeout)
+    connection.sock = opened.socket(port)
+    with Guard(max(cluster.limits.whole, 2 * timeout)) as guard:
+        try:
+            connection.sock.setblocking(True)
+            connection.sock.settimeout(timeout)
+            guard.hold(connection.sock)
+            connection.request(method, path, body, dict(headers))
+            answer = connection.getresponse()
+            content = answer.read(cluster.limits.answer + 1)
+            if guard.is_cut:
+                raise TimeoutError
+        except (OSError, HTTPException) as exc:
+            said = _said(exc, opened.error(port))
+            if guard.is_cut:
+                said = f"its answer has not ended after {guard.seconds:g} s"
+            raise ClusterError(subject, f"it does not answer at port {port}: {said}.", "") from exc
+        finally:
+            connection.close()
+    if len(content) > cluster.limits.answer:
+        raise ClusterError(subject, f"its answer at port {port} is too large.", "")
+    return answer.status, content
+
+
+def _opened(cluster: Cluster, namespace: str, pod: str, port: int, subject: str) -> Any:
+    """The client library's port-forward, which has no limits of its own."""
+    from kubernetes.client import CoreV1Api
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.stream import portforward, ws_client
+
+    kind = getattr(ws_client.WebSocket, "unlimited", ws_client.WebSocket)
+    ws_client.WebSocket = _limited(kind, cluster.limits.connect, cluster.limits.silence)
     try:
         # A client for each: the library changes it while it opens a stream.
-        opened = portforward(
+        return portforward(
             CoreV1Api(cluster.client()).connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port)
         )
     except ApiException as exc:
-        reason = str(exc.reason or "").strip().splitlines()
-        said = reason[0] if reason else "no reason given"
-        raise ClusterError(subject, f"no port-forward to it: {said}.", "", status=exc.status or 0) from exc
-    connection = HTTPConnection(pod, port, timeout=timeout)
-    connection.sock = opened.socket(port)
-    try:
-        connection.sock.setblocking(True)
-        connection.sock.settimeout(timeout)
-        connection.request(method, path, body, dict(headers))
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except (OSError, HTTPException) as exc:
-        said = opened.error(port) or str(exc) or type(exc).__name__
-        raise ClusterError(subject, f"it does not answer at port {port}: {said}.", "") from exc
-    finally:
-        connection.close()
+        status, said = _refusal(exc)
+        raise ClusterError(subject, f"no port-forward to it: {said}.", "", status=status) from exc
+
+
+@cache
+def _limited(kind: Any, connect: float, silence: float) -> Any:
+    """The library's web socket, with limits for connecting and for silence."""
+
+    class Limited(kind):  # type: ignore[misc]
+        unlimited = kind
+
+        def connect(self, url: str, **options: Any) -> None:
+            super().connect(url, **{"timeout": connect, **options})
+            self.settimeout(silence)
+
+    return Limited
+
+
+def _refusal(exc: Any) -> tuple[int, str]:
+    """HTTP status, 0 without an answer, and the API server's words. The library has them in what it caught itself."""
+    caught = exc.__context__
+    status = getattr(caught, "status_code", None) or exc.status or 0
+    if status:
+        with suppress(ValueError, TypeError):
+            answer = json.loads(caught.resp_body)
+            if isinstance(answer, dict) and isinstance(answer.get("message"), str):
+                return status, answer["message"].strip().rstrip(".")
+        return status, f"HTTP status {status}"
+    return 0, _said(caught if isinstance(caught, Exception) else exc, None)
+
+
+def _said(exc: Exception, by_cluster: str | None) -> str:
+    """Why there was no answer: the API server's words where it has some."""
+    text = by_cluster or getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return str(text).strip().splitlines()[0].rstrip(".")
 
 
 def _number(pod: Mapping[str, Any], target: str | int) -> int:

@@ -32,6 +32,9 @@ all roles (kubernetes/kubernetes#121635)."""
 INSIST_SECONDS = 30.0
 """A single request is tried again for so long."""
 
+STOP_SECONDS = 10.0
+"""Longer than a connection takes to be made, which is all that cannot be cut."""
+
 Answer = TypeVar("Answer")
 
 
@@ -43,6 +46,12 @@ class Api(Protocol):
     def watch(
         self, path: str, query: Mapping[str, Any] | None = None, *, resource_version: str = "", timeout: float = 300
     ) -> Iterator[dict[str, Any]]: ...
+
+
+class ApiToLeave(Api, Protocol):
+    """Its `hang_up` ends what other threads have under way."""
+
+    def hang_up(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ def follow(
         try:
             if not version:
                 answer = api.get(path, query)
-                version, patience = answer["metadata"]["resourceVersion"], REFUSED_SECONDS
+                version, patience = str(answer["metadata"].get("resourceVersion") or ""), REFUSED_SECONDS
                 yield Listed(path, tuple(answer.get("items") or ()))
             for event in api.watch(path, query, resource_version=version, timeout=WATCH_SECONDS):
                 pause = FIRST_WAIT
@@ -140,18 +149,19 @@ def insist(
 class Watches:
     """Several watches at once, each in a thread, their news in one queue (`inbox`). One key, one watch."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: ApiToLeave) -> None:
         self._api = api
         self._over = threading.Event()
-        self._followed: set[str] = set()
+        self._threads: dict[str, threading.Thread] = {}
         self.inbox: SimpleQueue[News] = SimpleQueue()
 
     def add(self, path: str, query: Mapping[str, Any] | None = None, *, key: str = "") -> None:
         """Follows a path from now on; once, however often it is asked for. key: stands for the path in the news."""
         key = key or path
-        if key not in self._followed:
-            self._followed.add(key)
-            threading.Thread(target=self._run, args=(path, query, key), daemon=True, name=f"watch {key}").start()
+        if key not in self._threads:
+            thread = threading.Thread(target=self._run, args=(path, query, key), daemon=True, name=f"watch {key}")
+            self._threads[key] = thread
+            thread.start()
 
     def _run(self, path: str, query: Mapping[str, Any] | None, key: str) -> None:
         for news in follow(self._api, path, query, wait=self._over.wait):
@@ -160,5 +170,10 @@ class Watches:
                 return
 
     def stop(self) -> None:
-        """No more news; requests that are under way end by themselves."""
+        """No more news: the requests that are under way are cut, and their threads end."""
         self._over.set()
+        end = time.monotonic() + STOP_SECONDS
+        for thread in self._threads.values():
+            while thread.is_alive() and time.monotonic() < end:
+                self._api.hang_up()  # again: a thread may have been between two requests
+                thread.join(0.05)

@@ -2,19 +2,61 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""The manifests that bring something back: a Deployment's earlier revision, a Job that had failed."""
+"""The way back: which revision served before, and the manifests that bring it, or a Job that had failed, back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from .._kubernetes.objects import Object, ReplicaSet, same_template
-from .decide import FRESH_SECONDS
+from .._kubernetes.objects import Object, ReplicaSet, below, entries, moment, same_template, text
+from .past import FRESH_SECONDS
+from .seen import Seen
 
 MANAGER = "portal-stt"
 _JOB_LABELS = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
+
+
+def earlier(seen: Seen, at_first: Seen) -> ReplicaSet | None:
+    """The revision that served before the current one: what a rollback goes back to; None when there is none.
+
+    It is the one that had a ready pod when the watch began (`at_first`), whoever had brought it there. Where no such
+    pod was left (with Recreate an old pod may be gone before the watch begins), it is the one with the latest mark.
+    """
+    new = seen.current.uid if seen.current else ""
+    ready = {pod.owner for pod in at_first.old_pods if pod.ready}
+    # Two of them: a rollout that was not complete. The one with a mark has been.
+    serving = [one for one in seen.revisions if one.uid in ready and one.uid != new]
+    if serving:
+        return max(serving, key=lambda one: (served(one), one.revision))
+    last = max(filter(served, seen.revisions), key=served, default=None)
+    return None if last is None or last.uid == new else last
+
+
+def served(revision: ReplicaSet) -> str:
+    """When a revision was last found complete, as its mark says; empty when it has none of its own.
+
+    `kubectl rollout undo` copies the marks of a ReplicaSet to the Deployment, whose controller copies them to each
+    newer ReplicaSet. So a mark names the ReplicaSet that it is about, and one that names another or none is no mark.
+    """
+    when, _, uid = revision.served.partition(" ")
+    return when if uid == revision.uid else ""
+
+
+def mark(revision: ReplicaSet, now: datetime) -> str:
+    """The mark of a revision that is complete now (time with a time zone); see `served`."""
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {revision.uid}"
+
+
+def unmarked(seen: Seen) -> bool:
+    """Whether the current revision, found complete, has to be marked as the one that served last.
+
+    Not without a pod: a Deployment of no replicas is complete, and nothing has served.
+    """
+    if seen.current is None or not any(pod.ready and not pod.deleting for pod in seen.pods):
+        return False
+    return not served(seen.current) or served(seen.current) < max(map(served, seen.revisions), default="")
 
 
 def earlier_manifest(deployment: Object, revision: ReplicaSet) -> dict[str, Any]:
@@ -68,11 +110,11 @@ def _owned(raw: Object) -> Mapping[str, Any]:
 def _pick(value: Mapping[str, Any], fields: Mapping[str, Any] | None) -> dict[str, Any]:
     """The part of a mapping that fieldsV1 names. Enough for all of a Deployment but its template, which has lists."""
     picked: dict[str, Any] = {}
-    for key, below in (fields or {}).items():
+    for key, inside in (fields or {}).items():
         name = key.removeprefix("f:")
         if key.startswith("f:") and name in value and name != "template":
             inner = value[name]
-            picked[name] = _pick(inner, below) if below and isinstance(inner, Mapping) else inner
+            picked[name] = _pick(inner, inside) if inside and isinstance(inner, Mapping) else inner
     return picked
 
 
@@ -82,16 +124,17 @@ def stuck(job: Object, now: datetime) -> bool:
     Its waits grow to minutes. One that runs a try is left alone: it may be downloading. One that has no pod after half
     a minute has been refused, or its controller does not work.
     """
-    status = job.get("status") or {}
-    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    status = below(job, "status")
+    conditions = {text(one.get("type")): one.get("status") for one in entries(status, "conditions")}
     if "True" in (conditions.get("Complete"), conditions.get("SuccessCriteriaMet")):
         return False
     if conditions.get("Failed") == "True":
         return True
-    if status.get("active") or status.get("succeeded") or job["spec"].get("suspend"):
+    if status.get("active") or status.get("succeeded") or below(job, "spec").get("suspend"):
         return False
-    age = now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-    return bool(status.get("failed")) or age.total_seconds() > FRESH_SECONDS
+    created = moment(text(below(job, "metadata").get("creationTimestamp")))
+    waits = created is not None and (now - created).total_seconds() > FRESH_SECONDS
+    return bool(status.get("failed")) or waits
 
 
 def job_manifest(job: Object) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .._kubernetes.objects import Container, Event, Pod, Seen
+from .._kubernetes.objects import Container, Event, Pod
+from .seen import Seen
 from .words import Actor, Error, bounded, one_line, take_apart
 
 NEVER = None

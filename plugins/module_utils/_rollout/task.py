@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 from .._findings import Finding, Status
 from .._kubernetes import objects as observed
 from .._kubernetes.cluster import Cluster, ClusterError, label_selector
-from .._kubernetes.objects import SERVED, Object, ReplicaSet, Seen
+from .._kubernetes.objects import SERVED, Object, ReplicaSet
 from .._kubernetes.watch import Answer, insist
-from .back import MANAGER, earlier_manifest, exact_template, job_manifest, stuck
-from .decide import Past, Verdict, earlier, leftovers, mark, past, unmarked
+from .back import MANAGER, earlier, earlier_manifest, exact_template, job_manifest, mark, stuck, unmarked
+from .compare import Way, way_back
+from .decide import Verdict
 from .diagnosis import Diagnosis
-from .follow import Follower, Gone, Outcome, RolloutError, Target
+from .follow import Follower, Outcome, RolloutError
+from .past import Past, leftovers, past
+from .reporter import Gone, Reporter
+from .seen import Seen, Target
 
 RETRIED = "portal-stt/retried"
 """Annotation of a ReplicaSet. Setting it makes its controller try again at once instead of backing off."""
@@ -34,50 +35,6 @@ RESULT = "portal-stt/result"
 """Annotation of a Job: the last words of the pod that succeeded, which outlive the pod."""
 
 DELETE_SECONDS = 30.0
-
-
-class Reporter:
-    """Collects the lines of progress, and writes each into a named pipe, if one is given, as it happens."""
-
-    def __init__(self, pipe: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._start = clock()
-        self._pipe = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK) if pipe else None
-        self.lines: list[str] = []
-
-    def __enter__(self) -> Reporter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pipe is not None:
-            os.close(self._pipe)
-
-    @property
-    def seconds(self) -> float:
-        """Since the beginning, to a tenth."""
-        return round(self._clock() - self._start, 1)
-
-    def say(self, text: str) -> None:
-        """Raises Gone when nobody reads the pipe any more."""
-        line = f"{self.seconds:5.1f} s  {text}"
-        self.lines.append(line)
-        if self._pipe is not None:
-            try:
-                os.write(self._pipe, line.encode() + b"\n")
-            except BlockingIOError:
-                pass  # a reader so slow misses a line; it is in the result
-            except BrokenPipeError:
-                raise Gone from None
-
-    def present(self) -> bool:
-        """Whether the pipe's reader is there; without a pipe nobody can tell."""
-        if self._pipe is None:
-            return True
-        poll = select.poll()
-        poll.register(self._pipe, 0)
-        return not any(flags & select.POLLERR for _, flags in poll.poll(0))
 
 
 class Task:
@@ -112,7 +69,8 @@ class Task:
             ) from None
 
     def _run(self, timeout: float, rollback: bool) -> dict[str, Any]:
-        outcome = self._follow(self._present_object(), timeout)
+        raw = self._present_object()
+        outcome = self._follow(raw, timeout)
         if outcome.verdict is Verdict.COMPLETE:
             message = self._keep() if self._target.kind == "Job" else ""
             self._mark(outcome.last)
@@ -120,15 +78,22 @@ class Task:
         diagnosis = outcome.diagnosis
         assert diagnosis is not None
         back = self._go_back(outcome, diagnosis, timeout) if rollback and self._target.kind == "Deployment" else ""
-        raise failure(diagnosis, timeout, back)
+        raise failure(replace(diagnosis, outside=_outside(outcome, diagnosis)), timeout, back)
 
     def _present_object(self) -> Object:
-        raw = self._cluster.find(self._target.path)
+        raw: Object | None = self._cluster.find(self._target.path)
         if raw is None:
             raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
         if self._target.kind == "Job" and stuck(raw, datetime.now(UTC)):
-            return self._anew(raw)
+            raw = self._anew(raw)
+            self._declare(raw)
         return raw
+
+    def _declare(self, raw: Object) -> None:
+        """What this run has made itself is what it declares from here on, if it declares anything."""
+        if self._target.uid or self._target.generation:
+            generation = observed.number(observed.below(raw, "metadata").get("generation"))
+            self._target = replace(self._target, uid=observed.uid(raw), generation=generation)
 
     def _follow(self, raw: Object, timeout: float) -> Outcome:
         reporter = self._reporter
@@ -155,7 +120,7 @@ class Task:
         now = datetime.now(UTC)
         failed = leftovers(seen, now)
         for pod in failed:
-            self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
+            self._reporter.say("had failed before this run began, is replaced", pod.name)
             self._delete(f"{self._target.core('pods')}/{pod.name}")
         if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
             self._patch(self._replica_set(seen.current), RETRIED, now.isoformat(timespec="seconds"))
@@ -190,8 +155,8 @@ class Task:
         job = self._cluster.get(self._target.path)
         if kept := _annotations(job).get(RESULT, ""):
             return kept
-        query = {"labelSelector": label_selector(job["spec"]["selector"]["matchLabels"])}
-        pods = map(observed.pod, self._cluster.get(self._target.core("pods"), query)["items"])
+        query = {"labelSelector": label_selector(observed.strings(job, "spec", "selector", "matchLabels"))}
+        pods = map(observed.pod, observed.entries(self._cluster.get(self._target.core("pods"), query), "items"))
         said = [c.exit.message for one in pods if one.phase == "Succeeded" for c in one.containers if c.exit]
         if kept := next(filter(None, said), ""):
             self._patch(self._target.path, RESULT, kept)
@@ -238,14 +203,17 @@ class Task:
         revision = earlier(outcome.last, outcome.first)
         if revision is None:
             return ""
-        if diagnosis.outside:
-            return f"Revision {revision.revision} was not brought back: it would fail in the same way."
+        way = _way(outcome.last, diagnosis, revision)
+        if not way.helps:
+            return f"Revision {revision.revision} was not brought back: {way.why}, so going back cannot help."
         say = self._reporter.say
         say(f"failed: {diagnosis.what}")
         say(f"revision {revision.revision} comes back")
         subject = f"{self._target.subject}, revision {revision.revision}"
         try:
-            again = self._follow(self._bring_back(revision), timeout)
+            brought = self._bring_back(revision)
+            self._declare(brought)
+            again = self._follow(brought, timeout)
         except (ClusterError, RolloutError) as error:
             self.findings.append(Finding("rollout.rollback", Status.REFUSED, subject, error.message, error.remedy))
             done = "is back, and was not seen to serve" if self.rolled_back else "cannot be brought back"
@@ -265,12 +233,23 @@ class Task:
 
     def _result(self, status: str, message: str) -> dict[str, Any]:
         line = Finding("rollout", Status.OK, self._target.subject, message)
-        findings = [one.as_result() for one in (line, *self.findings)]
+        findings = [line, *self.findings]
         return {"changed": self.changed, "status": status, "rolled_back": False, "findings": findings}
 
 
 def _annotations(raw: Object) -> dict[str, str]:
     return (raw.get("metadata") or {}).get("annotations") or {}
+
+
+def _way(seen: Seen, diagnosis: Diagnosis, revision: ReplicaSet) -> Way:
+    failed = seen.current or seen.deployment
+    return way_back(diagnosis, failed.template if failed else {}, revision.template, seen.nodes.values())
+
+
+def _outside(outcome: Outcome, diagnosis: Diagnosis) -> bool:
+    """Whether the earlier revision would fail in the same way; what the rule says where there is none."""
+    revision = earlier(outcome.last, outcome.first)
+    return diagnosis.outside if revision is None else not _way(outcome.last, diagnosis, revision).helps
 
 
 def _success(outcome: Outcome) -> str:
@@ -290,5 +269,5 @@ def failure(diagnosis: Diagnosis, timeout: float, back: str) -> RolloutError:
         diagnosis.remedy,
         evidence=diagnosis.evidence,
         status="failed",
-        diagnosis={**asdict(diagnosis), "evidence": list(diagnosis.evidence)},
+        diagnosis={**asdict(diagnosis), "evidence": list(diagnosis.evidence), "about": list(diagnosis.about)},
     )

@@ -6,7 +6,9 @@ Texts of exportfs are those of nfs-utils 2.6.2 (Debian 12), taken from runs in p
 from __future__ import annotations
 
 import os
+import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,21 +31,30 @@ from ansible_collections.portal.stt.plugins.module_utils._exports.export import 
     ExportError,
     check_intent,
     client_of,
-    covers,
     difference,
     parse_table,
 )
 from ansible_collections.portal.stt.plugins.module_utils._exports.files import (
     Statement,
     host_names,
+    is_mistyped,
     line_in,
     locate,
     statements,
 )
 from ansible_collections.portal.stt.plugins.module_utils._exports.host import HostFacts
 from ansible_collections.portal.stt.plugins.module_utils._exports.judge import Judge, Trial
+from ansible_collections.portal.stt.plugins.module_utils._exports.names import Host, Names, resolve
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding, Status
 
+LAN = Names(
+    {
+        "nas": Host("nas.example.lan", ("192.168.1.36",)),
+        "store.example.lan": Host("nas.example.lan", ("192.168.1.36",)),
+        "both.example.lan": Host("both.example.lan", ("192.168.1.50", "10.9.9.9")),
+    },
+    ("unknown.lan",),
+)
 SUBJECT = "/srv/nfs-ssd/portal-stt on pve"
 SAFE = ("rw", "sync", "no_subtree_check", "root_squash")
 SERVED = ("sync", "wdelay", "hide", "no_subtree_check", "sec=sys", "rw", "secure", "root_squash", "no_all_squash")
@@ -180,7 +191,7 @@ def test_what_cannot_be_meant_is_refused(given: Export, expected: str) -> None:
                 export(host=host),
                 False,
                 f"refused nfs.world: The client {host} lets every machine that reaches the server mount the export. "
-                "Name the cluster's network instead, or allow the world by name with allow_world: true.",
+                "Name the cluster's network instead, or allow the world by name with [allow_world]: true.",
             )
             for host in ("*", "**", "?*", "*.*", "[0-9]*", "0.0.0.0/0", "0.0.0.0/1", "::/0", "2000::/3")
         ),
@@ -323,10 +334,10 @@ def test_a_line_is_the_one_an_editor_shows(counted: int, line: int) -> None:
 
 def test_entries_are_found_in_the_files() -> None:
     known = list(statements("/etc/exports", FILE))
-    assert locate(PARENT, known) == "/etc/exports line 2"
-    assert locate(Entry("/srv/typo", "*", ()), known) == "/etc/exports line 7"
-    assert locate(OURS, known) == "the table alone (exported by hand)"
-    assert host_names(known) == ["node-1.lan"]
+    assert locate(PARENT, known, Names()) == "/etc/exports line 2"
+    assert locate(Entry("/srv/typo", "*", ()), known, Names()) == "/etc/exports line 7"
+    assert locate(OURS, known, Names()) == "the table alone (exported by hand)"
+    assert host_names(known) == {"node-1.lan"}
 
 
 @pytest.mark.parametrize(
@@ -341,10 +352,99 @@ def test_entries_are_found_in_the_files() -> None:
         ("*.lan", "node-1.lan", None),
         ("node-1.lan", "node-1.lan", True),
         ("@nodes", "192.168.1.7", None),
+        ("nas", "nas.example.lan", True),
+        ("store.example.lan", "192.168.1.36", True),
+        ("192.168.1.0/24", "nas", True),
+        ("10.0.0.0/8", "nas", False),
+        ("192.168.1.0/24", "both.example.lan", False),
+        ("nas", "192.168.1.0/24", False),
     ],
 )
 def test_covering_clients(outer: str, inner: str, expected: bool | None) -> None:
-    assert covers(outer, inner) is expected
+    assert LAN.covers(outer, inner) is expected
+
+
+@pytest.mark.parametrize(
+    ("clients", "same"),
+    [
+        (("nas", "NAS", "nas.example.lan", "store.example.lan", "192.168.1.36"), True),
+        (("both.example.lan", "10.9.9.9", "192.168.1.50"), True),
+        (("10.0.0.0/8", "10.0.0.0/255.0.0.0"), True),
+        (("*.lan", "*.example.lan"), False),
+        (("nas", "other.example.lan"), False),
+        (("unknown.lan", "Unknown.LAN"), True),
+        (("192.168.1.36", "192.168.1.0/24"), False),
+        (("@nodes", "@NODES"), False),
+    ],
+)
+def test_what_clients_mean(clients: tuple[str, ...], same: bool) -> None:
+    assert (len({LAN.meant(client) for client in clients}) == 1) is same
+
+
+def test_a_table_is_compared_by_what_it_means() -> None:
+    """The live server lists the canonical name, a file may use another one, or the address."""
+    live, declared = (
+        LAN.table((Entry("/srv/photos", client, ("ro",)),)) for client in ("nas.example.lan", "store.example.lan")
+    )
+    assert difference(live, declared) == difference(live, live)
+    assert str(live[0]) == "/srv/photos nas.example.lan(ro)"
+    known = tuple(statements("/etc/exports", "/srv/photos nas(ro)\n"))
+    assert locate(live[0], known, LAN) == "/etc/exports line 1"
+    (changed,) = difference(live, LAN.table((Entry("/srv/photos", "192.168.1.36", ("rw",)),))).changed
+    assert [str(entry) for entry in changed] == ["/srv/photos nas.example.lan(ro)", "/srv/photos 192.168.1.36(rw)"]
+
+
+def test_two_entries_that_mean_the_same_client_do_not_hide_each_other() -> None:
+    twice = LAN.table((Entry("/srv/a", "10.0.0.0/8", ("ro",)), Entry("/srv/a", "10.0.0.0/255.0.0.0", ("rw",))))
+    assert difference(twice, LAN.table((Entry("/srv/a", "10.0.0.0/8", ("rw",)),))).lines == (
+        "changed: /srv/a 10.0.0.0/8(ro) becomes /srv/a 10.0.0.0/8(rw)",
+    )
+
+
+def test_the_resolvers_answers_as_lines_of_a_hosts_file() -> None:
+    assert LAN.lines.splitlines() == [
+        "192.168.1.50 both.example.lan",
+        "10.9.9.9 both.example.lan",
+        "192.168.1.36 nas.example.lan nas",
+        "192.168.1.36 nas.example.lan store.example.lan",
+    ]
+
+
+def test_the_resolver_is_asked_for_canonical_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answers(name: str, *_: object, **asked: int) -> list[tuple[object, ...]]:
+        assert asked["flags"] == socket.AI_CANONNAME
+        if name == "silent.lan":
+            threading.Event().wait(20)
+        if name == "unknown.lan":
+            raise socket.gaierror("Name or service not known")
+        canonical = "evil 10.0.0.1\n10.0.0.2 nas" if name == "hostile.lan" else f"{name}.example.lan"
+        return [(2, 1, 6, canonical, ("192.168.1.36", 0)), (10, 1, 6, "", ("fe80::1%eth0", 0, 0, 2))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answers)
+    asked = resolve(["nas", "silent.lan", "unknown.lan", "hostile.lan"], seconds=0.5)
+    addresses = ("192.168.1.36", "fe80::1")
+    assert asked.hosts == {"nas": Host("nas.example.lan", addresses), "hostile.lan": Host("hostile.lan", addresses)}
+    assert asked.unresolved == ("silent.lan", "unknown.lan")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "mistyped"),
+    [
+        ("zfs.exports.lock", "", False),
+        ("zfs.exports.lock", "/srv/a *(ro)\n", False),
+        ("photos.exports.bak", "/srv/a *(ro)\n", False),
+        ("photos.exports~", "/srv/a *(ro)\n", False),
+        ("photos.exports.dpkg-old", "/srv/a *(ro)\n", False),
+        ("photos.disabled", "/srv/a *(ro)\n", False),
+        ("README", "Files here are read by exportfs.\n", False),
+        ("photos.export", "# ours\n", False),
+        ("photos.export", "/srv/a *(ro)\n", True),
+        ("photos", "/srv/a 10.0.0.1(ro)\n", True),
+        ("photos.conf", '"/srv/a b" 10.0.0.1(ro)\n', True),
+    ],
+)
+def test_a_file_that_exportfs_passes_over(name: str, text: str, mistyped: bool) -> None:
+    assert is_mistyped(name, text) is mistyped
 
 
 def test_a_difference_names_what_clients_would_notice() -> None:
@@ -377,8 +477,7 @@ HOST = HostFacts(
     unreadable=(),
     immutable=(),
     mounts=frozenset({"/", "/srv/nfs-ssd"}),
-    addresses={},
-    unresolved=(),
+    names=Names(),
 )
 JUDGE = Judge(export(), SUBJECT)
 IDLE = replace(JUDGE, changes_table=False)
@@ -423,14 +522,14 @@ WOULD_NOT_SURVIVE = (
             lambda: JUDGE.server(replace(HOST, missing_tools=("exportfs", "nfsconf")), pending=False),
             [
                 "refused nfs.server: No NFS server is installed: there is no exportfs. "
-                "Set nfs_export_install_server: true, or install the package nfs-kernel-server."
+                "Install the package nfs-kernel-server, or let [install_server] do it."
             ],
         ),
         (
             lambda: JUDGE.server(replace(HOST, missing_tools=("exportfs", "nfsconf")), pending=True),
             [
                 "warning nfs.server: No NFS server is installed: there is no exportfs. "
-                "Set nfs_export_install_server: true, or install the package nfs-kernel-server."
+                "Install the package nfs-kernel-server, or let [install_server] do it."
             ],
         ),
         (
@@ -476,7 +575,7 @@ WOULD_NOT_SURVIVE = (
             lambda: JUDGE.space(3000, 10, needed=4096),
             [
                 "refused nfs.space: 3000 MiB are free and 10 MiB lie below the path already; 4096 MiB are needed. "
-                "Make room on the disk, or lower nfs_export_min_free_mib when the model is smaller."
+                "Make room on the disk, or lower [min_free_mib] when the model is smaller."
             ],
         ),
         (lambda: JUDGE.files(HOST), []),
@@ -494,8 +593,8 @@ WOULD_NOT_SURVIVE = (
             [
                 "warning nfs.others: /etc/exports line 7 has a blank before (rw): these options apply to every machine "
                 "there is. Remove the blank, so that the options belong to the client before it.",
-                "warning nfs.others: exportfs reads only files that end in .exports and ignores others in "
-                "/etc/exports.d. Rename or remove them.",
+                "warning nfs.others: exportfs reads only files that end in .exports; what others in "
+                "/etc/exports.d declare is not served. Rename them if they are meant to be read.",
                 "warning nfs.others: An export file cannot be read, so all it declares ends with the next "
                 "`exportfs -ra` or restart. Make the file readable before the server is restarted.",
                 "refused nfs.file: The export file cannot be changed: an immutable flag is set. "
@@ -526,7 +625,7 @@ WOULD_NOT_SURVIVE = (
             lambda: JUDGE.candidate(HOST, trial(alone=parsed(OURS, rc=1, says=MISSING)), coming=False),
             [
                 "refused nfs.candidate: The host's exportfs rejects /etc/exports.d/portal-stt.exports as it would be "
-                "written; nothing was written. Name the directory in nfs_export_directories, or correct the path."
+                "written; nothing was written. Name the directory in [directories], or correct the path."
             ],
         ),
         (
@@ -538,7 +637,7 @@ WOULD_NOT_SURVIVE = (
         ),
         (
             lambda: Judge(export(host="node-9.lan"), SUBJECT).candidate(
-                replace(HOST, unresolved=("node-9.lan",)),
+                replace(HOST, names=Names({}, ("node-9.lan",))),
                 trial(alone=parsed(says="exportfs: Failed to resolve node-9.lan\n")),
                 coming=False,
             ),
@@ -547,27 +646,36 @@ WOULD_NOT_SURVIVE = (
                 "Correct the name, enter it in the DNS or in /etc/hosts of the NFS host, or use the address."
             ],
         ),
+        (
+            lambda: Judge(
+                replace(export(), clients=(client_of("nas", SAFE), client_of("192.168.1.36", SAFE))), SUBJECT
+            ).candidate(replace(HOST, names=LAN), trial(), coming=False),
+            [
+                "refused nfs.client: nas and 192.168.1.36 are the same machine, and exportfs keeps only one of the two "
+                "entries. Keep one of them, with all its options."
+            ],
+        ),
         (lambda: JUDGE.rivals(HOST, trial()), []),
         (
             lambda: JUDGE.rivals(HOST, trial(without=parsed(PARENT, replace(OURS, options=("ro",))))),
             [
                 "refused nfs.conflict: the table alone (exported by hand) already exports /srv/nfs-ssd/portal-stt to "
                 "192.168.1.0/24; exportfs keeps only one of the two entries. Remove that entry, name other clients, or "
-                "set nfs_export_when_covered: skip to use it as it is."
+                "set [when_covered]: skip to use it as it is."
             ],
         ),
         (
             lambda: JUDGE.covered(HOST, JUDGE.covering(HOST, trial(), "fail"), "fail"),
             [
                 "refused nfs.covered: /srv/nfs-ssd/portal-stt is already exported to the same clients, by "
-                "/srv/nfs-ssd. Set nfs_export_when_covered to declare or skip when that is meant to be so."
+                "/srv/nfs-ssd. Set [when_covered] to declare or skip when that is meant to be so."
             ],
         ),
         (
             lambda: JUDGE.covered(HOST, JUDGE.covering(HOST, trial(), "skip"), "skip"),
             [
                 "warning nfs.covered: /srv/nfs-ssd/portal-stt is served by the export of /srv/nfs-ssd and by no entry "
-                "of its own. It ends when that export ends; set nfs_export_when_covered: declare for an entry of its "
+                "of its own. It ends when that export ends; set [when_covered]: declare for an entry of its "
                 "own."
             ],
         ),
@@ -766,7 +874,13 @@ def exports_d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def publish(server: Server, text: str | None) -> object:
     return publishing.publish(
-        server, str(server.file), text, before=BEFORE, expected=EXPECTED if text else (), own={EXPECTED[0].key}
+        server,
+        str(server.file),
+        text,
+        before=BEFORE,
+        expected=EXPECTED if text else (),
+        own={EXPECTED[0].key},
+        names=Names(),
     )
 
 
@@ -846,7 +960,9 @@ def test_a_table_that_cannot_be_read_any_more_is_undone(exports_d: Path, stays: 
         return server(argv, stdin)
 
     with pytest.raises(ExportError) as caught:
-        publishing.publish(run, str(server.file), "ours\n", before=BEFORE, expected=EXPECTED, own={EXPECTED[0].key})
+        publishing.publish(
+            run, str(server.file), "ours\n", before=BEFORE, expected=EXPECTED, own={EXPECTED[0].key}, names=Names()
+        )
     assert ("cannot be seen" in caught.value.message) is stays
     assert "exportfs: /var/lib/nfs/etab line 1: syntax error" in caught.value.evidence
     assert publishing.read(str(server.file)) is None

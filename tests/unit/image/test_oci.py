@@ -11,14 +11,11 @@ import pytest
 from ansible_collections.portal.stt.plugins.module_utils._image.oci import (
     Image,
     Login,
-    ManifestError,
     ReferenceInvalidError,
-    choose,
     credentials,
     findings,
     parse_reference,
     parse_tag,
-    platforms,
     proposals,
     read_image,
     variants_of,
@@ -154,23 +151,6 @@ def test_proposals_by_precedence(wanted: str, tags: list[str], likely: list[str]
 )
 def test_variants(wanted: str, variants: list[str]) -> None:
     assert variants_of(wanted, SPEACHES) == variants
-
-
-def entry(architecture: str, os: str = "linux", **more: str) -> dict[str, Any]:
-    return {"digest": f"sha256:{architecture}", "platform": {"os": os, "architecture": architecture, **more}}
-
-
-def test_platforms_leave_attestations_out() -> None:
-    index = {"manifests": [entry("unknown", "unknown"), entry("amd64"), entry("arm64", variant="v8"), {"digest": "x"}]}
-    assert platforms(index) == {"linux/amd64": "sha256:amd64", "linux/arm64/v8": "sha256:arm64"}
-    assert platforms({"manifests": None}) == {}
-
-
-def test_choose() -> None:
-    offered = {"linux/amd64": "sha256:1", "linux/arm64/v8": "sha256:2"}
-    assert choose(offered, "linux/arm64", "image") == "sha256:2"
-    with pytest.raises(ManifestError, match="it is not built for linux/arm, only for linux/amd64, linux/arm64/v8"):
-        choose(offered, "linux/arm", "image")
 
 
 @pytest.mark.parametrize(

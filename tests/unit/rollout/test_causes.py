@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.portal.stt.plugins.module_utils._kubernetes import objects as observed
 from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import NEVER, RULES, diagnose
 from ansible_collections.portal.stt.plugins.module_utils._rollout.rule import ABOUT
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen
 from ansible_collections.portal.stt.plugins.module_utils._rollout.words import Actor, Error, take_apart
 from ansible_collections.portal.stt.plugins.module_utils._things import THINGS
 
@@ -156,7 +156,7 @@ def test_case_of_a_public_report(case: dict[str, Any], cause: str, outside: bool
     assert remedy in found[0].remedy
 
 
-def failing_probe(*lines: str, count: int = 20) -> observed.Seen:
+def failing_probe(*lines: str, count: int = 20) -> Seen:
     said = "Startup probe failed: warm: large-v3-turbo: HTTP 500: Internal Server Error"
     case = {**told(said, "Unhealthy"), "where": "probe", "given": {"probe": "Startup"}}
     seen = view(case)

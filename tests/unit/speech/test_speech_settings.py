@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pytest
-import yaml
+from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import ENVIRONMENT
 
 from lab.speech.server import Settings
-from tests.conftest import ROOT
 
 
 def test_the_server_understands_what_the_role_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is mistyped in the role would leave Speaches' own default here."""
-    variables = yaml.safe_load((ROOT / "roles" / "speaches" / "vars" / "main.yml").read_text())
-    for name, value in variables["speaches__environment_defaults"].items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     assert Settings.from_environment() == Settings(
         log_level="info",

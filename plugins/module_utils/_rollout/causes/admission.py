@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from ..._kubernetes.objects import Seen
 from ..rule import Hit, Look, Rule
+from ..seen import Seen
 from ..words import Error, bounded, one_line, take_apart
 
 _LIMITS = (

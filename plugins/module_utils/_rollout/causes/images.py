@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-from ..._kubernetes.objects import Container, Pod, Seen
+from ..._kubernetes.objects import Container, Pod
 from ..rule import Hit, Look, Rule, at, containers_of, essence, waiting, words_of
+from ..seen import Seen
 from ..words import Error, take_apart
 
 PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")

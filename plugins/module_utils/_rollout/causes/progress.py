@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from ..._kubernetes.objects import Seen
 from ..rule import NEVER, Hit, Look, Rule, at, containers_of, in_play, log_lines, probe_words, words_of
+from ..seen import Seen
 from ..words import one_line
 from .containers import PROBE_REMEDY
 

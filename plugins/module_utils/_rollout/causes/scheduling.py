@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..._kubernetes.objects import Node, Pod, Seen, Taint, untolerated
+from ..._kubernetes.objects import Node, Pod, Taint, untolerated
+from ..nearest import nearest
 from ..rule import Hit, Look, Rule, at, containers_of
+from ..seen import Seen
 from ..words import bounded, one_line
 
 Which = Callable[[Pod, list[Node]], bool]
@@ -57,7 +59,8 @@ def unscheduled(pattern: str, which: Which = lambda pod, nodes: True, *, blind: 
             found = re.search(pattern, said, re.IGNORECASE)
             if found:
                 words = {"selector": _selector(pod), **found.groupdict("")}
-                return Hit(at(pod), (f"scheduler: {said}", *_node_lines(seen)), words)
+                near = _nearest(seen, pod, place.message)
+                return Hit(at(pod), (f"scheduler: {said}", *near, *_node_lines(seen)), words)
         return None
 
     return look
@@ -77,10 +80,16 @@ def gpu_missing(test: Callable[[int, int], bool]) -> Look:
         if not test(most, wanted) or (most >= wanted and _kept_from_gpus(seen, name, wanted)):
             return None
         words = {**hit.words, "resource": name, "most": str(most), "wanted": str(wanted)}
-        holders = tuple(f"holds {name}: {who}" for who in seen.neighbours or ())
+        holders = tuple(f"holds {name}: {who}" for who in seen.neighbours or () if who.resource == name)
         return Hit(hit.where, (*hit.evidence, *holders), words)
 
     return look
+
+
+def _nearest(seen: Seen, pod: Pod, message: str) -> tuple[str, ...]:
+    """The node that lacks least, as far as nodes could be looked up."""
+    found = nearest(pod, bounded(message), (seen.nodes or seen.others).values(), seen.used)
+    return (str(found),) if found else ()
 
 
 def _kept_from_gpus(seen: Seen, name: str, wanted: int) -> bool:

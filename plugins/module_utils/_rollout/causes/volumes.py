@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..._kubernetes.objects import Seen
 from ..rule import Hit, Look, Rule, at, containers_of, in_play
+from ..seen import Seen
 from ..words import Actor, Error, Said, bounded, one_line, take_apart
 
 PREPARED = ("Pulling", "Pulled", "Created", "Started")

@@ -1,0 +1,479 @@
+"""A module's core gives the same result in the controller's process and as a module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import struct
+import sys
+import threading
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play_context import PlayContext
+from ansible.playbook.task import Task
+from ansible.plugins.loader import connection_loader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.portal.stt.plugins.module_utils._findings import (
+    SETTINGS,
+    CollectionError,
+    Finding,
+    Result,
+    Say,
+    Status,
+    succeed,
+)
+from ansible_collections.portal.stt.plugins.plugin_utils.in_process import Core, InProcess, core_of
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from tests.conftest import ROOT, play
+
+NODE = {
+    "metadata": {
+        "name": "gpu-1",
+        "labels": {
+            "nvidia.com/gpu.product": "Tesla-T4",
+            "nvidia.com/gpu.memory": "15360",
+            "nvidia.com/gpu.compute.major": "7",
+            "nvidia.com/gpu.compute.minor": "5",
+            "nvidia.com/cuda.driver-version.full": "550.127.08",
+            "nvidia.com/cuda.runtime-version.full": "12.4",
+            "kubernetes.io/arch": "amd64",
+        },
+    },
+    "spec": {},
+    "status": {
+        "capacity": {"nvidia.com/gpu": "1"},
+        "allocatable": {"nvidia.com/gpu": "1"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    },
+}
+DEPLOYMENT = {"kind": "Deployment", "metadata": {"name": "stt", "namespace": "n"}, "spec": {}, "status": {}}
+IMAGE = {"architecture": "amd64", "os": "linux", "config": {"Env": ["CUDA_VERSION=12.4.1"], "User": "1000"}}
+TEXT = "Turn on the light."
+KEY = "geheim-0815"
+
+
+def status(code: int, message: str) -> Response:
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
+    return Response(json.dumps(body), code, content_type="application/json")
+
+
+def document(value: object, kind: str = "application/json") -> Response:
+    return Response(json.dumps(value), content_type=kind)
+
+
+class Servers:
+    """Small real HTTP servers behind one port: paths of an API server, of a registry and of a speech server."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        config = json.dumps(IMAGE).encode()
+        self._config, digest = config, f"sha256:{hashlib.sha256(config).hexdigest()}"
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        described = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(config)}
+        self._manifest = {"schemaVersion": 2, "mediaType": kind, "config": described, "layers": []}
+        self._kind = kind
+
+    def __call__(self, request: Request) -> Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.asked.append((request.path, token))
+        if request.path.startswith(("/api/", "/apis/")) and token == KEY:
+            return status(403, f"nodes is forbidden for who has {KEY}")
+        return self._answer(request.path)
+
+    def _answer(self, path: str) -> Response:
+        if path == "/api/v1/nodes":
+            return document({"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": [NODE]})
+        if path.endswith("/deployments/stt"):
+            return document(DEPLOYMENT)
+        if path.startswith("/v2/") and "/manifests/" in path:
+            return document(self._manifest, self._kind)
+        if path.startswith("/v2/") and "/blobs/" in path:
+            return Response(self._config, content_type="application/octet-stream")
+        if path == "/v2/":
+            return document({})
+        if path == "/v1/audio/transcriptions":
+            return document({"text": TEXT})
+        if path == "/v1/models":
+            return document({"data": [{"id": "m"}]})
+        return status(404, f"{path} is not there")
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Servers, str]]:
+    answering = Servers()
+    with HTTPServer("127.0.0.1") as server:
+        server.expect_request(re.compile(".*")).respond_with_handler(answering)
+        yield answering, f"127.0.0.1:{server.port}"
+
+
+def clip(path: Path) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(i / 9))) for i in range(4000)))
+    return path
+
+
+def tasks(address: str, sound: Path) -> dict[str, dict[str, Any]]:
+    """Each case with its task."""
+    to = {"host": f"http://{address}", "api_key": "token"}
+    environment = {"K8S_AUTH_HOST": f"http://{address}", "K8S_AUTH_API_KEY": "from-the-environment"}
+    card = {"name": "gpu-1", "product": "Tesla-T4", "driver": "470.82.01", "cuda": "11.4"}
+    cuda = {"reference": "cuda:12", "tag": "12", "env": {"CUDA_VERSION": "12.4.1", "NVIDIA_REQUIRE_CUDA": "cuda>=12.4"}}
+    heard = {"url": f"http://{address}", "model": "m", "requests": 2, "require_warm": False}
+    speech = {"path": str(sound), "text": TEXT}
+    image = f"{address}/one/image:1"
+    return {
+        "nodes": {"portal.stt.gpu_node_info": to},
+        "nodes of the environment": {"portal.stt.gpu_node_info": {}, "environment": environment},
+        "nodes of the defaults": {
+            "portal.stt.gpu_node_info": {},
+            "module_defaults": {"group/portal.stt.k8s": {**to, "api_key": "from-the-defaults"}},
+        },
+        "nodes in a loop": {
+            "portal.stt.gpu_node_info": {**to, "api_key": "{{ item }}"},
+            "loop": ["first", "second"],
+        },
+        "a proxy of the environment": {
+            "portal.stt.gpu_node_info": to,
+            "environment": {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""},
+        },
+        "no proxy of the environment": {
+            "portal.stt.gpu_node_info": to,
+            "environment": {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9",
+                            "NO_PROXY": "127.0.0.1"},
+        },
+        "a secret in an answer": {"portal.stt.gpu_node_info": {**to, "api_key": KEY}},
+        "an alias": {"portal.stt.gpu_node_info": {**to, "verify_ssl": False, "validate_certs": False}},
+        "an option too many": {"portal.stt.gpu_node_info": {**to, "selector": "a"}},
+        "an option of another type": {"portal.stt.gpu_node_info": {**to, "count": "many"}},
+        "an option too few": {"portal.stt.gpu_node_probe": {**to, "nodes": []}},
+        "options that exclude each other": {
+            "portal.stt.k8s_rollout": {**to, "namespace": "n", "name": "a", "job": "b"}
+        },
+        "a pod that is not made in check mode": {
+            "portal.stt.gpu_node_probe": {**to, "namespace": "n", "image": "i",
+                                          "nodes": [{"name": "gpu-1", "problems": ["no_labels"]}]},
+            "check_mode": True,
+        },
+        "a rollout in check mode": {
+            "portal.stt.k8s_rollout": {**to, "namespace": "n", "name": "stt"},
+            "check_mode": True, "diff": True,
+        },
+        "a rollout of nothing": {"portal.stt.k8s_rollout": {**to, "namespace": "n", "name": "none"}},
+        "an image": {"portal.stt.oci_image_info": {"image": image, "plain_http": True}},
+        "an image that is none": {"portal.stt.oci_image_info": {"image": "A B"}},
+        "a verdict": {
+            "portal.stt.cuda_preflight": {"image": cuda, "nodes": [{**card, "driver": "550.127.08", "cuda": "12.4"}]}
+        },
+        "a verdict that refuses": {"portal.stt.cuda_preflight": {"image": cuda, "nodes": [card]}},
+        "speech": {"portal.stt.transcription_check": {**heard, "clips": [speech]}},
+        "speech heard wrong": {
+            "portal.stt.transcription_check": {**heard, "server_api_key": KEY,
+                                               "clips": [{**speech, "text": "Good night."}]}
+        },
+    }  # fmt: skip
+
+
+def playbook(cases: dict[str, dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """All cases on both hosts, and what came of them in a file for each host."""
+    steps: list[dict[str, Any]] = []
+    for number, task in enumerate(cases.values()):
+        steps.append({**task, "register": f"case_{number}", "ignore_errors": True})
+    results = ", ".join(f"'{name}': case_{number}" for number, name in enumerate(cases))
+    content = f"{{{{ {{ {results} }} | to_json }}}}"
+    steps.append(
+        {
+            "ansible.builtin.copy": {
+                "content": content,
+                "dest": f"{folder}/{{{{ inventory_hostname }}}}",
+                "mode": "0600",
+            },
+            "vars": {"ansible_remote_tmp": str(folder / "tmp")},
+        }
+    )
+    return [{"hosts": "all", "gather_facts": False, "strategy": "linear", "tasks": steps}]
+
+
+@pytest.fixture(scope="module")
+def both(servers: tuple[Servers, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, dict[str, Any]]:
+    """The results in the controller's process, those of the modules, and the cases.
+
+    Where no module may run, Ansible has no folder to put one into: the first host's cannot be made. The other
+    host's interpreter is a script elsewhere, which calls this one and counts.
+    """
+    folder = tmp_path_factory.mktemp("both")
+    other = folder / "python"
+    other.write_text(f'#!/bin/sh\necho >> {folder}/calls\nexec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    hosts = {
+        "own": {"ansible_remote_tmp": "/proc/nowhere", "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "other": {"ansible_python_interpreter": str(other), "ansible_remote_tmp": str(folder / "tmp")},
+    }
+    inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local"}}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    cases = tasks(servers[1], clip(folder / "clip.wav"))
+    (folder / "play.yml").write_text(yaml.safe_dump(playbook(cases, folder), sort_keys=False))
+    # The hosts one after the other: what they ask the server is compared, too.
+    played = play(str(folder / "play.yml"), "-i", str(folder / "hosts.yml"), "--forks", "1")
+    assert played.rc == 0, played.output
+    assert "errantly" not in played.output
+    assert "Traceback" not in played.output
+    assert len((folder / "calls").read_text()) > len(cases)  # one for each item of the loop, one for the file
+    own, module = (json.loads((folder / name).read_text()) for name in ("own", "other"))
+    return own, module, cases
+
+
+def same(value: Any) -> Any:
+    """Without what no two runs have in common: durations."""
+    if isinstance(value, dict):
+        timed = ("seconds", "first_seconds", "median_seconds", "rtf", "concurrent", "warm")
+        return {key: same(one) for key, one in value.items() if key not in timed}
+    if isinstance(value, list):
+        checks = ("speech.warm", "speech.speed")
+        return [same(one) for one in value if not (isinstance(one, dict) and one.get("check") in checks)]
+    return value
+
+
+NAMES = list(tasks("", Path()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_ways_give_the_same(both: tuple[Any, Any, dict[str, Any]], name: str) -> None:
+    own, module, _ = both
+    assert same(own[name]) == same(module[name])
+
+
+SUCCEED = {
+    "nodes",
+    "nodes of the environment",
+    "nodes of the defaults",
+    "nodes in a loop",
+    "no proxy of the environment",
+    "an alias",
+    "a pod that is not made in check mode",
+    "a rollout in check mode",
+    "an image",
+    "a verdict",
+    "speech",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_comes_of_it(both: tuple[Any, Any, dict[str, Any]], name: str) -> None:
+    own, _, _ = both
+    assert own[name].get("failed", False) is (name not in SUCCEED), own[name]
+    assert KEY not in json.dumps(own[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("an option of another type", "argument 'count' is of type str and we were unable to convert to int"),
+        ("an option too few", "missing required arguments: image, namespace"),
+        ("options that exclude each other", "parameters are mutually exclusive: name|job"),
+        ("an option too many", "Unsupported parameters for (portal.stt.gpu_node_info) module: selector. Supported"),
+        ("a rollout of nothing", "Deployment n/none: it is not there."),
+        ("a proxy of the environment", "the proxy gives no way to it: it refuses the connection"),
+        ("a secret in an answer", "nodes is forbidden for who has ********."),
+    ],
+)
+def test_messages(both: tuple[Any, Any, dict[str, Any]], name: str, message: str) -> None:
+    assert message in both[0][name]["msg"]
+
+
+def test_tokens_come_from_where_they_were_given(
+    both: tuple[Any, Any, dict[str, Any]], servers: tuple[Servers, str]
+) -> None:
+    tokens = {token for path, token in servers[0].asked if path == "/api/v1/nodes"}
+    assert {"token", "from-the-environment", "from-the-defaults", "first", "second"} <= tokens
+
+
+# The base by itself: what a playbook cannot show cheaply.
+
+
+ARGUMENTS = {
+    "argument_spec": {
+        **SETTINGS,
+        "secret": {"type": "str", "no_log": True},
+        "path": {"type": "path"},
+        "answer": {"type": "str"},
+    }
+}
+
+
+def plugin(run: Any, args: dict[str, Any], variables: dict[str, Any] | None = None, **fields: Any) -> InProcess:
+    """The base with a core of the test's, ready to run on a local host."""
+
+    class Plugin(InProcess):
+        core = Core("example", ARGUMENTS, run)
+
+        def as_module(self, task_vars: Any, **further: Any) -> Result:
+            return {"as": "module", **further}
+
+    loader, context = DataLoader(), PlayContext()
+    task = Task()
+    task.action, task.args = "portal.stt.example", args
+    context.become = fields.pop("become", False)
+    connection = connection_loader.get(fields.pop("connection", "local"), context)
+    for name, value in fields.items():
+        setattr(task, name, value)
+    templar = Templar(loader, variables=variables or {})
+    return Plugin(task, connection, context, loader, templar)
+
+
+def ran(run: Any, args: dict[str, Any] | None = None, **more: Any) -> Result:
+    variables = more.pop("variables", {"inventory_hostname": "h"})
+    return plugin(run, args or {}, variables, **more).run(task_vars=variables)
+
+
+def answers(params: Any, *, check_mode: bool, say: Say | None) -> Result:
+    return succeed(params, [], check_mode=check_mode)
+
+
+@pytest.mark.parametrize(
+    ("variables", "fields", "here"),
+    [
+        pytest.param({}, {}, True, id="nobody has named an interpreter"),
+        pytest.param({"ansible_python_interpreter": sys.executable}, {}, True, id="the controller's"),
+        pytest.param({"ansible_python_interpreter": "auto_silent"}, {}, True, id="found by itself"),
+        pytest.param({"ansible_python_interpreter": "/usr/bin/python3"}, {}, False, id="another"),
+        pytest.param({}, {"become": True}, False, id="another user"),
+        pytest.param({}, {"async_val": 10}, False, id="in the background"),
+        pytest.param({}, {"connection": "ssh"}, False, id="another machine"),
+        pytest.param(
+            {"ansible_delegated_vars": {"d": {"ansible_python_interpreter": "/usr/bin/python3"}}},
+            {"delegate_to": "d"},
+            False,
+            id="delegated to a host with another",
+        ),
+        pytest.param(
+            {"ansible_python_interpreter": "/usr/bin/python3", "ansible_delegated_vars": {"d": {}}},
+            {"delegate_to": "d"},
+            True,
+            id="delegated to a host without one",
+        ),
+    ],
+)
+def test_where_it_runs(variables: dict[str, Any], fields: dict[str, Any], here: bool) -> None:
+    result = ran(answers, variables=variables, **fields)
+    assert (result.get("as") != "module") is here
+
+
+def raises(error: BaseException) -> Any:
+    def run(params: Any, **_: Any) -> Result:
+        raise error
+
+    return run
+
+
+DEFECT = "Run again with ANSIBLE_DISPLAY_TRACEBACK=error, and report what that prints."
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (CollectionError("a node", f"has {KEY}.", "Look."), "a node: has ********. Look."),
+        (KeyError(KEY), f"portal.stt: a defect of this collection (KeyError: '********'). {DEFECT}"),
+        (RuntimeError(), f"portal.stt: a defect of this collection (RuntimeError). {DEFECT}"),
+    ],
+)
+def test_a_core_that_raises(error: BaseException, message: str) -> None:
+    result = ran(raises(error), {"secret": KEY})
+    assert (result["failed"], result["msg"]) == (True, message)
+    assert result["findings"][0]["status"] == "refused"
+    assert KEY not in json.dumps(result)
+
+
+def test_a_task_timeout_is_ansibles() -> None:
+    """It is no exception of ours to catch, and the environment is as before."""
+
+    class Timeout(BaseException):
+        pass
+
+    with pytest.raises(Timeout):
+        ran(raises(Timeout()), environment=[{"SEEN": "yes"}])
+    assert "SEEN" not in os.environ
+
+
+def test_environment_and_output_are_the_tasks(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEPT", "before")
+
+    def run(params: Any, **_: Any) -> Result:
+        print("noise")
+        print("noise", file=sys.stderr)
+        return succeed(params, [], seen=[os.environ.get("SEEN"), os.environ.get("KEPT"), params["path"]])
+
+    environment = [{"SEEN": "1", "KEPT": "2"}, {"SEEN": trust_as_template("{{ number }}")}]
+    result = ran(run, {"path": "$SEEN/a"}, environment=environment, variables={"number": 3, "inventory_hostname": "h"})
+    assert result["seen"] == ["3", "2", "3/a"]
+    assert (os.environ.get("SEEN"), os.environ["KEPT"]) == (None, "before")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_settings_name_what_a_remedy_asks_for() -> None:
+    def run(params: Any, **_: Any) -> Result:
+        return succeed(params, [Finding("a", Status.WARNING, "b", "c.", "Set [when_covered].")])
+
+    result = ran(run, {"settings": {"when_covered": "nfs_export_when_covered", "other": None}})
+    assert [one["remedy"] for one in result["findings"]] == ["Set nfs_export_when_covered."]
+
+
+def test_the_result_is_plain_data() -> None:
+    def run(params: Any, **_: Any) -> Result:
+        return succeed(params, [], status=Status.OK, pair=(1, 2), numbers={1: Path("/a")})
+
+    result = ran(run)
+    assert (result["status"], result["pair"], result["numbers"]) == ("ok", [1, 2], {"1": "/a"})
+    assert type(result["status"]) is str
+
+
+def test_progress_is_shown_at_once_and_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(
+        "ansible.utils.display.Display.display", lambda self, text, **_: shown.append(f"{text} {len(shown)}")
+    )
+
+    def run(params: Any, *, say: Say, **_: Any) -> Result:
+        say(f"one {KEY}")
+        assert shown == ["[h] one ******** 0"]
+        return succeed(params, [])
+
+    ran(run, {"secret": KEY})
+    assert len(shown) == 1
+
+
+def test_a_missing_collection_is_said_when_the_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ansible_collections.portal.stt.plugins.modules.gpu_node_info", None)
+    missing = core_of("gpu_node_info", "no_such_library")
+    assert missing.run is None
+    action = plugin(answers, {})
+    action.core = missing
+    result = action.run(task_vars={})
+    assert result["failed"] is True
+    assert result["msg"].startswith("controller: the kubernetes.core collection is missing: import of ")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "plugins" / "action").glob("*.py")))
+def test_an_action_has_the_module_of_its_name(name: str) -> None:
+    assert (ROOT / "plugins" / "modules" / f"{name}.py").exists()
+
+
+def test_no_thread_is_left(both: tuple[Any, Any, dict[str, Any]]) -> None:
+    before = threading.active_count()
+    ran(answers)
+    assert threading.active_count() == before
