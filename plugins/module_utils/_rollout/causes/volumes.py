@@ -178,7 +178,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "nfs-version",
         preparing(
-            r"protocol not supported|requested NFS version|incorrect mount option|invalid argument|not supported",
+            r"protocol not supported|requested NFS version|incorrect mount option|invalid argument|"
+            r"(?<!family )not supported",
             source=nfs,
         ),
         "The NFS server {server} and the mount options of the volume do not go together.",
