@@ -49,13 +49,14 @@ def with_ollama() -> None:
     put.raise_for_status()
 
 
+def ollama_on_an_old_driver() -> None:
+    on_nodes("driver-470")
+    with_ollama()
+
+
 MIRRORED = [f"http://{registry.ADDRESS}"]
 RUNS: dict[str, tuple[Callable[[], None], dict[str, Any], bool]] = {
-    "ollama.yml": (
-        lambda: (on_nodes("driver-470"), with_ollama())[0],
-        {"ollama_mirrors": {"docker.io": MIRRORED}},
-        False,
-    ),
+    "ollama.yml": (ollama_on_an_old_driver, {"ollama_mirrors": {"docker.io": MIRRORED}}, False),
     "frigate.yml": (lambda: on_nodes("t4"), {}, False),
     "tag.yml": (lambda: None, {"mirrors": {"ghcr.io": MIRRORED}}, True),
     "llm.yml": (lambda: on_nodes("t4"), {}, False),
