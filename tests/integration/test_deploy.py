@@ -261,6 +261,64 @@ def test_policies_go_when_none_are_wanted(many: str) -> None:
     assert done(run("deploy", many, **settings)).changed == 0
 
 
+# ---- others
+
+
+def theirs(namespace: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}}, accept=(409,))
+    made: dict[str, Any] = api.call("POST", path, body, fieldManager="helm")
+    return made
+
+
+def test_what_stands_in_the_way_is_found_before_anything_is_written() -> None:
+    """At the last objects of a deploy: somebody else's Deployment and Service of our name."""
+    selector = {"matchLabels": {"app": "other"}}
+    template = {"metadata": {"labels": {"app": "other"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
+    spec = {"replicas": 0, "selector": selector, "template": template}
+    made = theirs(
+        "way",
+        "/apis/apps/v1/namespaces/way/deployments",
+        {"metadata": {"name": "portal-stt", "labels": {"app.kubernetes.io/managed-by": "Helm"}}, "spec": spec},
+    )
+    for playbook in ("deploy", "preflight"):
+        refused = run(playbook, "way", speaches_namespace_labels={})
+        assert refused.rc != 0
+        said = " ".join(refused.output.split())
+        assert "Deployment way/portal-stt: there is one of this name already" in said
+        assert "which carries the label app.kubernetes.io/managed-by=Helm: it is left as it is." in said
+        assert "fields are set by helm" in said
+        assert "Choose another speaches_name." in said
+    for kind in ("/api/v1/namespaces/way/persistentvolumeclaims", "/apis/batch/v1/namespaces/way/jobs"):
+        assert get(kind)["items"] == []
+    assert api.call("GET", "/api/v1/persistentvolumes/way-models", accept=(404,))["kind"] == "Status"
+    gone = done(run("teardown", "way"))
+    assert "Deployment way/portal-stt: it carries the label app.kubernetes.io/managed-by=Helm" in gone.output
+    there = get("/apis/apps/v1/namespaces/way/deployments/portal-stt")["metadata"]
+    assert (there["uid"], there.get("deletionTimestamp")) == (made["metadata"]["uid"], None)
+
+
+def test_a_secret_of_our_name_that_is_somebody_elses_stays() -> None:
+    """Neither a run without a key nor the way back deletes it."""
+    secret = {"metadata": {"name": "portal-stt"}, "data": {"their": "c2VjcmV0"}}
+    made = theirs("kept", "/api/v1/namespaces/kept/secrets", secret)
+    done(run("deploy", "kept", speaches_namespace_labels={}, speaches_models=[{"model": MODEL, "revision": NEW}]))
+    gone = done(run("teardown", "kept", speaches_namespace_labels={}))
+    assert "Secret kept/portal-stt: it was not made by us, and is left as it is. fields are set by helm" in gone.output
+    assert get("/api/v1/namespaces/kept/secrets/portal-stt")["metadata"]["uid"] == made["metadata"]["uid"]
+    assert "c2VjcmV0" not in gone.output
+
+
+def test_one_scale_by_hand_does_not_stop_a_run_and_an_autoscaler_keeps_its_number(many: str) -> None:
+    settings: dict[str, Any] = {"speaches_models": [{"model": MODEL, "revision": NEW}], "speaches_replicas": 1}
+    done(run("deploy", many, **settings))
+    path = f"/apis/apps/v1/namespaces/{many}/deployments/portal-stt"
+    for manager, left in (("kubectl", 1), ("kube-controller-manager", 2)):
+        api.call("PATCH", f"{path}/scale", {"spec": {"replicas": 2}}, fieldManager=manager)
+        done(run("deploy", many, **settings))
+        assert get(path)["spec"]["replicas"] == left
+    assert done(run("deploy", many, **settings)).changed == 0
+
+
 # ---- rights
 
 

@@ -113,7 +113,7 @@ class Judge:
                 "nfs.space",
                 self._harm,
                 f"{free} MiB are free and {used} MiB lie below the path already; {needed} MiB are needed.",
-                "Make room on the disk, or lower [min_free_mib] when the model is smaller.",
+                "Make room on the disk, or lower [min_free_mib] where less will do.",
             )
         else:
             yield self._say("nfs.space", Status.OK, f"{free} MiB are free.")

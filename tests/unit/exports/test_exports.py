@@ -575,7 +575,7 @@ WOULD_NOT_SURVIVE = (
             lambda: JUDGE.space(3000, 10, needed=4096),
             [
                 "refused nfs.space: 3000 MiB are free and 10 MiB lie below the path already; 4096 MiB are needed. "
-                "Make room on the disk, or lower [min_free_mib] when the model is smaller."
+                "Make room on the disk, or lower [min_free_mib] where less will do."
             ],
         ),
         (lambda: JUDGE.files(HOST), []),
