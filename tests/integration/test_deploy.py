@@ -292,7 +292,9 @@ def test_what_stands_in_the_way_is_found_before_anything_is_written() -> None:
         assert get(kind)["items"] == []
     assert api.call("GET", "/api/v1/persistentvolumes/way-models", accept=(404,))["kind"] == "Status"
     gone = done(run("teardown", "way"))
-    assert "Deployment way/portal-stt: it carries the label app.kubernetes.io/managed-by=Helm" in gone.output
+    assert "Deployment way/portal-stt: it carries the label app.kubernetes.io/managed-by=Helm" in " ".join(
+        gone.output.split()
+    )
     there = get("/apis/apps/v1/namespaces/way/deployments/portal-stt")["metadata"]
     assert (there["uid"], there.get("deletionTimestamp")) == (made["metadata"]["uid"], None)
 
@@ -303,7 +305,8 @@ def test_a_secret_of_our_name_that_is_somebody_elses_stays() -> None:
     made = theirs("kept", "/api/v1/namespaces/kept/secrets", secret)
     done(run("deploy", "kept", speaches_namespace_labels={}, speaches_models=[{"model": MODEL, "revision": NEW}]))
     gone = done(run("teardown", "kept", speaches_namespace_labels={}))
-    assert "Secret kept/portal-stt: it was not made by us, and is left as it is. fields are set by helm" in gone.output
+    told = " ".join(gone.output.split())
+    assert "Secret kept/portal-stt: it was not made by us, and is left as it is. fields are set by helm" in told
     assert get("/api/v1/namespaces/kept/secrets/portal-stt")["metadata"]["uid"] == made["metadata"]["uid"]
     assert "c2VjcmV0" not in gone.output
 

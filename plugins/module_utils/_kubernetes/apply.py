@@ -200,7 +200,6 @@ def explain_foreign(live: Object, reason: str, take_over: Iterable[str], names: 
     """
     if names and allowed(names, take_over) and reason == "was not made by us":
         return None
-    thing = name_of(live)
     adopt = (
         f" To make it ours, name {', '.join(names)} in [take_over]."
         if names and reason == "was not made by us" and live["kind"] != "PersistentVolume"
@@ -209,19 +208,21 @@ def explain_foreign(live: Object, reason: str, take_over: Iterable[str], names: 
     return ApplyError(
         label(live),
         f"there is one of this name already, which {reason}: it is left as it is.",
-        f"Choose another {thing}.{adopt}",
+        f"C{another(live['kind'])[1:]}.{adopt}",
         evidence=evidence(live),
     )
 
 
-def name_of(manifest: Object) -> str:
-    """The thing that an object is named by."""
-    special = {
-        "Namespace": "namespace.metadata.name",
-        "PersistentVolume": "volume.metadata.name",
-        "PersistentVolumeClaim": "volume.metadata.name",
-    }
-    return f"[{special.get(manifest['kind'], 'metadata.name')}]"
+_ANOTHER = {
+    "Namespace": "choose another [namespace.metadata.name]",
+    "PersistentVolume": "choose another [volume.metadata.name]",
+    "PersistentVolumeClaim": "choose another [volume.metadata.name]",
+}
+
+
+def another(kind: str) -> str:
+    """What to do where the name of an object cannot be had."""
+    return _ANOTHER.get(kind, "choose another [metadata.name]")
 
 
 def explain(manifest: Object, status: Object, said: str) -> ApplyError:
@@ -238,12 +239,12 @@ def _remedy(manifest: Object, status: Object, message: str) -> str:
         return "Check address and credentials of the cluster (kubeconfig, context, K8S_AUTH_*)."
     if "is being terminated" in message:
         return (
-            f"The namespace is being deleted: wait until it is gone, or choose another "
-            f"{name_of({'kind': 'Namespace'})}. What it waits for is in its status (kubectl get namespace -o yaml)."
+            f"The namespace is being deleted: wait until it is gone, or {another('Namespace')}. "
+            "What it waits for is in its status (kubectl get namespace -o yaml)."
         )
     if "immutable" in message or "updates to statefulset spec" in message:
         return (
-            f"Kubernetes does not change this field of an existing object: choose another {name_of(manifest)}, or "
+            f"Kubernetes does not change this field of an existing object: {another(manifest['kind'])}, or "
             "remove the old one first (playbooks/teardown.yml keeps the models)."
         )
     if "not declared in schema" in message or "unknown field" in message:
