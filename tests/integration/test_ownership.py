@@ -17,7 +17,7 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply impor
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, connect
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.ownership import MANAGER
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.paths import Paths
-from ansible_collections.portal.stt.plugins.modules import k8s_apply, k8s_remove
+from ansible_collections.portal.stt.plugins.modules import k8s_apply, k8s_remove, k8s_rollout
 
 from lab import api
 from tests.conftest import Played, play, until
@@ -287,6 +287,36 @@ def test_a_field_is_taken_from_those_who_are_named_and_from_no_other(cluster: Cl
 def test_an_object_can_be_taken_over_by_naming_who_made_it() -> None:
     theirs(DEPLOYMENT)
     assert asked(DEPLOYMENT, take_over=["kubectl-create"])["objects_changed"] == [label(DEPLOYMENT)]
+
+
+# ---- two runs at once
+
+
+def test_a_run_fails_when_another_one_changes_what_it_has_declared(cluster: Cluster) -> None:
+    ours(cluster, DEPLOYMENT)
+    (declared,) = asked(DEPLOYMENT)["objects"]
+    other = json.loads(json.dumps(DEPLOYMENT))
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = "10.77.0.1:5000/other"
+    ours(cluster, other)
+    ended = run_module(k8s_rollout, namespace=SPACE, name="whose", declared=declared, timeout=20, rollback=False)
+    assert ended["failed"]
+    assert f"It is no longer what this run declared: another run (field manager {MANAGER}) changed it." in ended["msg"]
+    assert ended["seconds"] < 15
+
+
+def test_what_was_judged_a_moment_ago_is_not_asked_for_again(cluster: Cluster) -> None:
+    service = next(one for one in KINDS if one["kind"] == "Service")
+    ours(cluster, DEPLOYMENT, SECRET, service)
+    plan = asked(DEPLOYMENT, SECRET, service)["plan"]
+    assert "sesame" not in json.dumps(plan)
+    for one in (DEPLOYMENT, SECRET):
+        api.call("DELETE", path(one), propagationPolicy="Background")
+    changed = {**SECRET, "data": {"api-key": base64.b64encode(b"caraway").decode()}}
+    again = asked(DEPLOYMENT, changed, service, plan=plan)
+    assert again["objects_changed"] == [label(SECRET)]
+    assert {one["kind"] for one in again["objects"]} == {"Deployment", "Service"}
+    old = {**plan, "at": plan["at"] - 121}
+    assert asked(DEPLOYMENT, plan=old)["objects_changed"] == [label(DEPLOYMENT)]
 
 
 # ---- what an API server says of a plan
