@@ -10,7 +10,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs unit integration long molecule e2e bench vectors build lock lab down clean
+.PHONY: help demo test lint docs unit integration long molecule e2e bench vectors causes build lock lab down clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench: $(STAMP) lab ## paired measurements
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
 	@python -m tests.vectors $(if $(VECTORS),"$(VECTORS)")
+
+causes: $(STAMP) ## texts of failed rollouts and the answers: make causes CAUSES=FILE
+	@python -m tests.causes $(if $(CAUSES),"$(CAUSES)")
 
 build: $(STAMP) ## the collection as ansible-galaxy installs it
 	ansible-galaxy collection build --force

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError
-from ansible_collections.portal.stt.plugins.module_utils._speaches import manifests, models
+from ansible_collections.portal.stt.plugins.module_utils._speaches import manifests, models, rbac
 from ansible_collections.portal.stt.plugins.module_utils._speaches.manifests import Object, Scripts
 from ansible_collections.portal.stt.plugins.module_utils._speaches.models import Found
 from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import Settings, text
@@ -64,7 +64,28 @@ def _server(settings: Settings, found: Raw) -> list[Object]:
     return manifests.server(settings, Found.of(found, settings))
 
 
+def _all(settings: Settings, found: Raw) -> list[Object]:
+    """What a run applies, as far as it is known before the seed Job has run."""
+    job = _seed(settings, found) if settings.model_source != "hub" else []
+    return [*_base(settings, found), *_secret(settings, found), *job, *_server(settings, found)]
+
+
+def _account(settings: Settings, found: Raw) -> list[Object]:
+    return rbac.account(settings)
+
+
+def _standing(settings: Settings, found: Raw) -> list[Object]:
+    return [manifests.namespace(settings), manifests.persistent_volume(settings)]
+
+
 _PARTS: dict[str, Callable[[Settings, Raw], list[Object]]] = {
+    "all": _all,
+    "absent": lambda settings, _: manifests.absent(settings),
+    "account": _account,
+    "fillable": lambda settings, _: manifests.fillable(settings),
+    "no_secret": lambda settings, _: manifests.no_secret(settings),
+    "standing": _standing,
+    "unwanted": lambda settings, _: manifests.unwanted(settings),
     "base": _base,
     "secret": _secret,
     "seed": _seed,

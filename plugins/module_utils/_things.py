@@ -14,6 +14,11 @@ import re
 from collections.abc import Mapping
 
 THINGS: dict[str, str] = {
+    # objects of a cluster
+    "metadata.name": "metadata.name",
+    "namespace.metadata.name": "metadata.namespace",
+    "take_over": "take_over",
+    "volume.metadata.name": "metadata.name",
     # image, nodes and the verdict
     "accept_unknown": "accept_unknown",
     "compute_type": "compute_type",
@@ -37,6 +42,22 @@ THINGS: dict[str, str] = {
     "install_server": "your playbook",
     "min_free_mib": "min_free_mib",
     "when_covered": "when_covered",
+    # fields of what a rollout rolls out: the pods, and the volume that they mount
+    "WHISPER__COMPUTE_TYPE": "spec.template.spec.containers.env WHISPER__COMPUTE_TYPE",
+    "model_source": "the way in which the model comes",
+    "spec.containers.image": "spec.template.spec.containers.image",
+    "spec.containers.resources": "spec.template.spec.containers.resources",
+    "spec.containers.startupProbe": "spec.template.spec.containers.startupProbe",
+    "spec.csi.driver": "spec.csi.driver of the volume",
+    "spec.imagePullSecrets": "spec.template.spec.imagePullSecrets",
+    "spec.mountOptions": "spec.mountOptions of the volume",
+    "spec.nfs": "spec.nfs of the volume",
+    "spec.nodeSelector": "spec.template.spec.nodeSelector",
+    "spec.priorityClassName": "spec.template.spec.priorityClassName",
+    "spec.runtimeClassName": "spec.template.spec.runtimeClassName",
+    "spec.securityContext": "spec.template.spec.securityContext",
+    "spec.tolerations": "spec.template.spec.tolerations",
+    "spec.volumes": "spec.template.spec.volumes",
     # transcription_check
     "max_wer": "max_wer",
     "namespace": "namespace",

@@ -11,25 +11,47 @@ short_description: Server-side apply of manifests, with a plan on an empty clust
 version_added: 0.1.0
 author: the portal.stt maintainers (@portal-stt)
 description:
-  - Applies manifests with M(kubernetes.core.k8s) as server-side apply under the field manager V(portal-stt), without
-    waiting. Fields that the manifests do not name stay their owners'.
-  - In check mode the API server judges a dry run. Objects whose namespace does not exist yet, which no API server can
-    judge, are shown in the diff as they would be created.
-  - A conflict with another field manager is reported with field and owner.
+  - Applies manifests by server-side apply under the field manager V(portal-stt), without waiting. Fields that the
+    manifests do not name stay their owners'.
+  - All of them are judged before one is written. Whose is each object, what would the API server change, and whom does
+    it take a field from. M(kubernetes.core.k8s) then applies those that change; where none does, nothing is sent.
+  - An object of the same name that somebody else has made is refused. Ours is what this field manager has applied and
+    whose labels C(app.kubernetes.io/managed-by) and C(app.kubernetes.io/part-of) are not other ones than the
+    manifest's; a PersistentVolume has to be for the claim that the manifest names.
+  - Namespaces and PersistentVolumes that the account may only read count as applied when they are as declared.
+  - A number of replicas that an autoscaler has set is left to it. One that C(kubectl scale) has set is set again as
+    declared.
 extends_documentation_fragment:
   - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
+  - portal.stt.settings
 options:
   definition:
     description: Manifests, each a dict or a YAML text of one or more documents. Applied in this order.
     type: list
     elements: raw
     required: true
+  take_over:
+    description: Field managers that may lose to us the fields, and the objects of our names, that they have set.
+    type: list
+    elements: str
+    default: []
+  existing:
+    description: Whether an object of ours that is there is made as declared, or kept as it is.
+    type: str
+    choices: [apply, keep]
+    default: apply
+  plan:
+    description:
+      - RV(plan) of an earlier task. What that has found as declared within the last two minutes is not asked for again.
+    type: dict
+    default: {}
 requirements:
   - kubernetes.core collection
 attributes:
   check_mode:
     support: full
+    details: Of objects whose namespace does not exist yet the API server judges the form.
   diff_mode:
     support: full
     details: Shows each changed object; the values of Secrets are left out.
@@ -37,6 +59,7 @@ attributes:
     support: full
 seealso:
   - module: kubernetes.core.k8s
+  - module: portal.stt.k8s_remove
 """
 
 EXAMPLES = r"""
@@ -52,10 +75,11 @@ EXAMPLES = r"""
   portal.stt.k8s_apply:
     definition: "{{ query('ansible.builtin.file', 'service.yaml', 'deployment.yaml') }}"
 
-- name: A manifest from a template, on a cluster that a kubeconfig names
+- name: A Deployment is ours again where somebody has set its image by hand, on a cluster that a kubeconfig names
   portal.stt.k8s_apply:
     kubeconfig: ~/.kube/homelab
-    definition: "{{ query('ansible.builtin.template', 'deployment.yaml.j2') }}"
+    definition: "{{ query('ansible.builtin.file', 'deployment.yaml') }}"
+    take_over: [kubectl-set]
 """
 
 RETURN = r"""
@@ -65,10 +89,82 @@ objects_changed:
   type: list
   elements: str
   sample: [Namespace portal-stt, Deployment portal-stt/portal-stt]
+objects:
+  description: What is there after it; none of those that are planned only.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - kind: Deployment
+      namespace: portal-stt
+      name: portal-stt
+      uid: 6408ea5f-f905-4fe8-b6c2-bc6d26ca4c52
+      generation: 3
+plan:
+  description: What was found as declared, for O(plan) of a later task.
+  returned: success
+  type: dict
 findings:
   description: What was found, for M(portal.stt.report).
   returned: always
   type: list
   elements: dict
-  sample: []
+  sample:
+    - check: cluster.objects
+      status: ok
+      subject: 3 objects
+      message: are as declared.
+      remedy: ""
+      evidence: []
 """
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+
+from ..module_utils._findings import SETTINGS, Result, judge, leave
+from ..module_utils._kubernetes.apply import diff, label, parse
+from ..module_utils._kubernetes.cluster import connect
+from ..module_utils._kubernetes.judge import Judge, identity
+
+ARGUMENTS: dict[str, Any] = {
+    "argument_spec": {
+        **AUTH_ARG_SPEC,
+        **SETTINGS,
+        "definition": {"type": "list", "elements": "raw", "required": True},
+        "take_over": {"type": "list", "elements": "str", "default": []},
+        "existing": {"type": "str", "choices": ["apply", "keep"], "default": "apply"},
+        "plan": {"type": "dict", "default": {}},
+    },
+}
+
+
+def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
+    """What an apply would change: it is the action plugin that has it done, by `todo`."""
+    asker = Judge(
+        connect(params), take_over=params["take_over"], keep=params["existing"] == "keep", planning=check_mode
+    )
+    found = asker.judge(parse(params["definition"]), params["plan"])
+    changing = [] if found.errors else [one for one in found.judged if one.changes]
+    live = [identity(one.live) for one in found.judged if one.live is not None]
+    return judge(
+        params,
+        found.findings(),
+        changed=bool(changing),
+        objects_changed=[label(one.manifest) for one in changing],
+        diff=[diff(one.live, one.after) for one in changing],
+        objects=[*found.known.values(), *live],
+        plan=found.plan(time.time()),
+        todo=[one.todo() for one in changing],
+    )
+
+
+def main() -> None:
+    leave(AnsibleModule(**ARGUMENTS, supports_check_mode=True), run)
+
+
+if __name__ == "__main__":
+    main()

@@ -45,6 +45,12 @@ options:
         Deployment. The task fails in any case.
     type: bool
     default: true
+  declared:
+    description:
+      - C(uid) and C(generation) of the object as the task before has declared it, see
+        RV(portal.stt.k8s_apply#module:objects). The rollout fails when somebody else changes or replaces it.
+    type: dict
+    default: {}
   progress_to:
     description: Named pipe that each line is written to as it happens. The action plugin sets it.
     type: path
@@ -190,6 +196,7 @@ ARGUMENTS: dict[str, Any] = {
         "timeout": {"type": "int", "default": 900},
         "progress": {"type": "bool", "default": True},
         "rollback": {"type": "bool", "default": True},
+        "declared": {"type": "dict", "default": {}},
         "progress_to": {"type": "path"},
     },
     "mutually_exclusive": [("name", "job")],
@@ -199,7 +206,9 @@ ARGUMENTS: dict[str, Any] = {
 
 def run(params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) -> Result:
     """The rollout's end. Lines of progress go to `say`, or where O(progress_to) leads."""
-    target = Target("Job" if params["job"] else "Deployment", params["namespace"], params["job"] or params["name"])
+    kind, name = ("Job", params["job"]) if params["job"] else ("Deployment", params["name"])
+    uid, generation = (params["declared"].get(key) for key in ("uid", "generation"))
+    target = Target(kind, params["namespace"], name, str(uid or ""), int(generation or 0))
     with Reporter(params["progress_to"], show=say if params["progress"] else None) as reporter:
         task = None
         try:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from lab import api, simulated
-from lab.certificates import KUBECONFIG
+from lab.certificates import API, KUBECONFIG, PKI
 from lab.hub import MODEL
-from tests.conftest import ROOT, Played, play
+from tests.conftest import ROOT, Played, play, until
 
 OTHER = "Systran/faster-whisper-tiny"
 OLD, NEW = "1" * 40, "2" * 40
@@ -260,6 +261,67 @@ def test_policies_go_when_none_are_wanted(many: str) -> None:
     assert done(run("deploy", many, **settings)).changed == 0
 
 
+# ---- others
+
+
+def theirs(namespace: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}}, accept=(409,))
+    made: dict[str, Any] = api.call("POST", path, body, fieldManager="helm")
+    return made
+
+
+def test_what_stands_in_the_way_is_found_before_anything_is_written() -> None:
+    """At the last objects of a deploy: somebody else's Deployment and Service of our name."""
+    selector = {"matchLabels": {"app": "other"}}
+    template = {"metadata": {"labels": {"app": "other"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
+    spec = {"replicas": 0, "selector": selector, "template": template}
+    made = theirs(
+        "way",
+        "/apis/apps/v1/namespaces/way/deployments",
+        {"metadata": {"name": "portal-stt", "labels": {"app.kubernetes.io/managed-by": "Helm"}}, "spec": spec},
+    )
+    for playbook in ("deploy", "preflight"):
+        refused = run(playbook, "way", speaches_namespace_labels={})
+        assert refused.rc != 0
+        said = " ".join(refused.output.split())
+        assert "Deployment way/portal-stt: there is one of this name already" in said
+        assert "which carries the label app.kubernetes.io/managed-by=Helm: it is left as it is." in said
+        assert "fields are set by helm" in said
+        assert "Choose another speaches_name." in said
+    for kind in ("/api/v1/namespaces/way/persistentvolumeclaims", "/apis/batch/v1/namespaces/way/jobs"):
+        assert get(kind)["items"] == []
+    assert api.call("GET", "/api/v1/persistentvolumes/way-models", accept=(404,))["kind"] == "Status"
+    gone = done(run("teardown", "way"))
+    assert "Deployment way/portal-stt: it carries the label app.kubernetes.io/managed-by=Helm" in " ".join(
+        gone.output.split()
+    )
+    there = get("/apis/apps/v1/namespaces/way/deployments/portal-stt")["metadata"]
+    assert (there["uid"], there.get("deletionTimestamp")) == (made["metadata"]["uid"], None)
+
+
+def test_a_secret_of_our_name_that_is_somebody_elses_stays() -> None:
+    """Neither a run without a key nor the way back deletes it."""
+    secret = {"metadata": {"name": "portal-stt"}, "data": {"their": "c2VjcmV0"}}
+    made = theirs("kept", "/api/v1/namespaces/kept/secrets", secret)
+    done(run("deploy", "kept", speaches_namespace_labels={}, speaches_models=[{"model": MODEL, "revision": NEW}]))
+    gone = done(run("teardown", "kept", speaches_namespace_labels={}))
+    told = " ".join(gone.output.split())
+    assert "Secret kept/portal-stt: it was not made by us, and is left as it is. fields are set by helm" in told
+    assert get("/api/v1/namespaces/kept/secrets/portal-stt")["metadata"]["uid"] == made["metadata"]["uid"]
+    assert "c2VjcmV0" not in gone.output
+
+
+def test_one_scale_by_hand_does_not_stop_a_run_and_an_autoscaler_keeps_its_number(many: str) -> None:
+    settings: dict[str, Any] = {"speaches_models": [{"model": MODEL, "revision": NEW}], "speaches_replicas": 1}
+    done(run("deploy", many, **settings))
+    path = f"/apis/apps/v1/namespaces/{many}/deployments/portal-stt"
+    for manager, left in (("kubectl", 1), ("kube-controller-manager", 2)):
+        api.call("PATCH", f"{path}/scale", {"spec": {"replicas": 2}}, fieldManager=manager)
+        done(run("deploy", many, **settings))
+        assert get(path)["spec"]["replicas"] == left
+    assert done(run("deploy", many, **settings)).changed == 0
+
+
 # ---- rights
 
 
@@ -296,6 +358,8 @@ def test_the_account_of_rbac_yml_can_do_what_the_plays_do(tmp_path: Path) -> Non
         ("verify", clips | key),
     ]:
         done(run(playbook, "rights", kubeconfig=access, **settings))
+    filled = get("/api/v1/namespaces/rights/secrets/portal-stt")
+    assert set(filled["data"]) == {"api-key"}
     foreign = {"metadata": {"name": "of-somebody-else"}}
     api.call("POST", "/api/v1/namespaces/rights/configmaps", foreign, accept=(409,))
     gone = done(run("teardown", "rights", kubeconfig=access))
@@ -308,9 +372,146 @@ def test_the_account_of_rbac_yml_can_do_what_the_plays_do(tmp_path: Path) -> Non
         for one in get(f"/api/v1/namespaces/rights/{kind}")["items"]
         if "deletionTimestamp" not in one["metadata"]
     ]
-    assert left == ["kube-root-ca.crt", "of-somebody-else"]
+    # What the administrator has made, and the account may fill, is empty again.
+    assert left == ["kube-root-ca.crt", "of-somebody-else", "portal-stt-scripts", "portal-stt"]
+    for kind, name in (("configmaps", "portal-stt-scripts"), ("secrets", "portal-stt")):
+        assert not {"data", "binaryData"} & get(f"/api/v1/namespaces/rights/{kind}/{name}").keys()
     assert get("/apis/batch/v1/namespaces/rights/jobs")["items"] == []
     assert "rights-models" not in [one["metadata"]["name"] for one in get("/api/v1/persistentvolumes")["items"]]
+
+
+def test_an_account_finds_its_namespace_and_volume_there(tmp_path: Path) -> None:
+    """It may not make them, and says who does."""
+    done(run("rbac", "found"))
+    access = account("found", tmp_path)
+    api.call("DELETE", "/api/v1/persistentvolumes/found-models")
+    api.call("PATCH", "/api/v1/namespaces/found", {"metadata": {"labels": {"tier": "other"}}})
+    refused = run("deploy", "found", kubeconfig=access)
+    said = " ".join(refused.output.split())
+    assert refused.rc != 0
+    assert "Namespace found: is not as declared, and this account may not change it" in said
+    assert 'metadata.labels.tier is "other", and shall be "2-gpu"' in said
+    assert "PersistentVolume found-models: is not there, and this account may not make it." in said
+    assert "Have an administrator of the cluster run playbooks/rbac.yml" in said
+    assert get("/apis/apps/v1/namespaces/found/deployments")["items"] == []
+    assert "data" not in get("/api/v1/namespaces/found/configmaps/portal-stt-scripts")
+
+
+def test_rbac_gives_no_right_to_a_secret_of_somebody_else() -> None:
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "given"}})
+    secret = {"metadata": {"name": "portal-stt"}, "data": {"their": "c2VjcmV0"}}
+    api.call("POST", "/api/v1/namespaces/given/secrets", secret, fieldManager="kubectl-create")
+    refused = run("rbac", "given", speaches_namespace_labels={})
+    assert refused.rc != 0
+    said = " ".join(refused.output.split())
+    assert "Secret given/portal-stt: there is one of this name already, which was not made by us" in said
+    assert "Choose another speaches_name. To make it ours, name kubectl-create in speaches_take_over." in said
+    assert get("/apis/rbac.authorization.k8s.io/v1/namespaces/given/roles")["items"] == []
+
+
+POD: dict[str, Any] = {"containers": [{"name": "x", "image": "10.77.0.1:5000/x"}]}
+PRIVILEGED: dict[str, Any] = {
+    "containers": [{"name": "x", "image": "x", "securityContext": {"privileged": True}}],
+    "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
+}
+IN = "/api/v1/namespaces/escape"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+ADMIN = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+ME = [{"kind": "ServiceAccount", "name": "portal-stt-deployer", "namespace": "escape"}]
+LABEL = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/api/v1/namespaces/escape", LABEL),
+        ("PUT", "/api/v1/namespaces/escape", {**LABEL, "metadata": {**LABEL["metadata"], "name": "escape"}}),
+        ("POST", "/api/v1/namespaces", {"metadata": {"name": "mine"}}),
+        ("DELETE", "/api/v1/namespaces/escape", None),
+        ("POST", "/api/v1/persistentvolumes", {"metadata": {"name": "root"}, "spec": {"hostPath": {"path": "/"}}}),
+        ("PATCH", "/api/v1/persistentvolumes/escape-models", {"spec": {"hostPath": {"path": "/"}}}),
+        ("DELETE", "/api/v1/persistentvolumes/of-others", None),
+        ("POST", f"{IN}/pods", {"metadata": {"name": "x"}, "spec": POD}),
+        ("GET", f"{IN}/secrets", None),
+        ("GET", f"{IN}/secrets/of-others", None),
+        ("DELETE", f"{IN}/secrets/of-others", None),
+        ("POST", f"{IN}/secrets", {"metadata": {"name": "x"}, "type": "kubernetes.io/service-account-token"}),
+        ("DELETE", f"{IN}/secrets/portal-stt", None),
+        ("GET", f"{IN}/configmaps/of-others", None),
+        ("POST", f"{IN}/configmaps", {"metadata": {"name": "x"}}),
+        ("GET", "/api/v1/namespaces/kube-system/secrets", None),
+        ("PATCH", "/apis/apps/v1/namespaces/escape/deployments/of-others", {"spec": {"replicas": 0}}),
+        ("DELETE", "/apis/apps/v1/namespaces/escape/deployments/of-others", None),
+        ("DELETE", f"{IN}/services/of-others", None),
+        ("DELETE", f"{IN}/persistentvolumeclaims/of-others", None),
+        ("GET", f"{IN}/services/of-others:http/proxy/", None),
+        ("POST", f"{IN}/serviceaccounts/default/token", {"spec": {}}),
+        ("POST", f"{IN}/serviceaccounts", {"metadata": {"name": "x"}}),
+        ("POST", f"{IN}/pods/x/exec?command=id", None),
+        ("POST", f"{IN}/pods/x/attach", None),
+        ("PATCH", f"{IN}/pods/x/ephemeralcontainers", {"spec": {}}),
+        ("POST", f"{IN}/pods/x/eviction", {"metadata": {"name": "x"}}),
+        ("POST", f"{RBAC}/clusterrolebindings", {"metadata": {"name": "x"}, "roleRef": ADMIN, "subjects": ME}),
+        (
+            "POST",
+            f"{RBAC}/namespaces/escape/rolebindings",
+            {"metadata": {"name": "x"}, "roleRef": ADMIN, "subjects": ME},
+        ),
+        ("PATCH", f"{RBAC}/namespaces/escape/roles/portal-stt-deployer", {"rules": []}),
+        ("PATCH", f"{RBAC}/clusterroles/escape-portal-stt-deployer", {"rules": []}),
+        ("PATCH", "/api/v1/nodes/t4", {"metadata": {"labels": {"a": "b"}}}),
+        ("GET", "/api/v1/nodes/t4/proxy/pods", None),
+        ("GET", "/apis/apps/v1/deployments", None),
+        ("DELETE", "/api/v1/namespaces/default/pods/x", None),
+    ],
+    ids=lambda value: value.rsplit("/api", 1)[-1] if isinstance(value, str) else "",
+)
+def test_the_account_cannot_get_out(escape: Path, method: str, path: str, body: object) -> None:
+    answer = asked(escape, method, path, body)
+    assert answer.status_code == 403, answer.text
+    assert "cannot" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("user", ["system:admin", "system:serviceaccount:kube-system:node-controller"])
+def test_the_account_cannot_be_another(escape: Path, user: str) -> None:
+    answer = asked(escape, "GET", "/api/v1/nodes", None, {"Impersonate-User": user})
+    assert answer.status_code == 403
+    assert "cannot impersonate" in answer.json()["message"]
+
+
+def test_a_privileged_pod_of_the_account_is_refused(escape: Path) -> None:
+    """It may declare any Deployment; the namespace's Pod Security, which it cannot change, turns the pods away."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": PRIVILEGED}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    path = "/apis/apps/v1/namespaces/escape/deployments"
+    assert asked(escape, "POST", path, {"metadata": {"name": "root"}, "spec": spec}).status_code == 201
+
+    def condition() -> str:
+        found = get(f"{path}/root").get("status", {}).get("conditions", [])
+        return next((one["message"] for one in found if one["type"] == "ReplicaFailure"), "")
+
+    assert 'violates PodSecurity "restricted:latest"' in until(condition, 30, lambda: get(f"{path}/root"))
+    assert get(f"{IN}/pods")["items"] == []
+    api.call("DELETE", f"{path}/root")
+
+
+@pytest.fixture(scope="module")
+def escape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the account's token, beside objects of others."""
+    done(run("rbac", "escape"))
+    token = tmp_path_factory.mktemp("escape") / "token"
+    access = yaml.safe_load(Path(account("escape", token.parent)).read_text())
+    token.write_text(access["users"][0]["user"]["token"])
+    for kind in ("secrets", "configmaps"):
+        api.call("POST", f"{IN}/{kind}", {"metadata": {"name": "of-others"}}, accept=(409,))
+    return token
+
+
+def asked(token: Path, method: str, path: str, body: object, headers: dict[str, str] | None = None) -> Any:
+    """The API server's answer to the account."""
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    sent = {"Authorization": f"Bearer {token.read_text()}", "Content-Type": kind, **(headers or {})}
+    return requests.request(method, API + path, json=body, headers=sent, verify=str(PKI / "ca.crt"), timeout=30)
 
 
 # ---- a local copy

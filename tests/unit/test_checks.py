@@ -28,7 +28,7 @@ def _first(node: ast.AST) -> ast.expr | None:
             return first
         case ast.Assign(targets=[ast.Name(id="check")], value=first) | ast.keyword(arg="check", value=first):
             return first
-        case ast.Tuple(elts=[first, ast.Constant(), ast.Constant()]):
+        case ast.Tuple(elts=[ast.Constant(value=str(text)) as first, ast.Constant(), ast.Constant()]) if "." in text:
             return first
     return None
 

@@ -12,8 +12,9 @@ and CUDA 12, and of CRI-O, older kubelets and CSI drivers where they differ.
 from __future__ import annotations
 
 from .causes import admission, containers, images, progress, scheduling, volumes
-from .rule import NEVER, Diagnosis, Rule, at, log_lines, one_line
+from .rule import NEVER, Diagnosis, Rule, at, log_lines
 from .seen import Seen
+from .words import one_line
 
 __all__ = ["NEVER", "RULES", "Diagnosis", "Rule", "diagnose", "unknown"]
 

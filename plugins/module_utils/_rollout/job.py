@@ -164,7 +164,7 @@ class JobTask:
                 return  # its namespace is not there yet
             if not error.body:
                 raise
-            raise _apply.explain(self._target.subject, {"error": {"msg": json.dumps(error.body)}}) from error
+            raise _apply.explain(self._manifest, error.body, error.message) from error
 
     def _delete(self, job: Object) -> None:
         """Removes just this Job, not one that has been made under its name meanwhile."""
@@ -214,7 +214,7 @@ class JobTask:
         return insist(send, wait=self._wait)
 
     def _with_diff(self, result: dict[str, Any]) -> dict[str, Any]:
-        diff = [_apply.diff(self._manifest, {"after": self._manifest})] if self._made else []
+        diff = [_apply.diff(None, self._manifest)] if self._made else []
         return {**result, "changed": self.changed, "diff": diff}
 
 

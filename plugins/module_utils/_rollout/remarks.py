@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .._kubernetes.objects import Container, Event, Pod, moment
-from .rule import one_line
 from .seen import Seen
+from .words import one_line
 
 PROBE_SECONDS = 10.0
 """What a probe says is worth a line once in so long: it may say something else each second."""

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 
 from .._kubernetes.objects import Container, Event, Pod
 from .seen import Seen
+from .words import Actor, Error, bounded, one_line, take_apart
 
 NEVER = None
 """A rule with this patience explains a time-out, and never ends the wait by itself."""
 
 LOG_LINES = 8
+_ABOVE = "at the log above"
 
 ABOUT = (
     "image",  # the whole reference: tag or digest
@@ -108,6 +110,9 @@ class Rule:
         if hit is None:
             return None
         ripe = hit.times >= self.times and not (self.after_old and old_pods_go(seen))
+        remedy = self.remedy.format_map(_Words(hit.words))
+        if not any(line.startswith("log: ") for line in hit.evidence):
+            remedy = remedy.replace(_ABOVE, "at its log (kubectl logs)")
         diagnosis = Diagnosis(
             self.cause,
             self.what.format_map(_Words(hit.words)),
@@ -116,7 +121,7 @@ class Rule:
             False,
             self.outside,
             hit.evidence,
-            self.remedy.format_map(_Words(hit.words)),
+            remedy,
             self.about,
         )
         return diagnosis, ripe
@@ -133,16 +138,21 @@ def old_pods_go(seen: Seen) -> bool:
     return any(not pod.finished and (pod.deleting or recreate) for pod in seen.old_pods)
 
 
-def waiting(reasons: tuple[str, ...], pattern: str = "") -> Look:
-    """A container waits for one of these reasons, with such a message."""
+def waiting(
+    reasons: tuple[str, ...], pattern: str = "", *errors: Error, actor: Actor | None = None, without: str = "\0"
+) -> Look:
+    """A container waits for one of these reasons; the words about it, the innermost error and who it is from."""
 
     def look(seen: Seen) -> Hit | None:
         for pod, container in containers_of(seen):
             if container.state == "waiting" and container.reason in reasons:
-                said = essence(container.message)
-                found = re.search(pattern, said, re.IGNORECASE)
-                if found:
-                    return Hit(at(pod), (f"{container.reason}: {said}",), words_of(container, found))
+                said = take_apart(essence(container.message))
+                if (errors and said.error not in errors) or (actor and said.actor is not actor):
+                    continue
+                found = re.search(pattern, said.text, re.IGNORECASE)
+                if found and not re.search(without, said.text, re.IGNORECASE):
+                    words = {"why": said.reason, **words_of(container, found)}
+                    return Hit(at(pod), (f"{container.reason}: {said.text}".rstrip(": "),), words)
         return None
 
     return look
@@ -182,20 +192,15 @@ def words_of(container: Container, found: re.Match[str] | None = None) -> dict[s
 
 def essence(message: str) -> str:
     """A kubelet's message in one line: without the mount command and the back-off's preamble."""
-    message = re.sub(r'^Back-off pulling image "[^"]*": ', "", message)
+    message = re.sub(r'^Back-off pulling image "[^"]*": (?:ErrImagePull: )?', "", bounded(message))
     if "Output: " in message:
         message = message.split("Output: ", 1)[1]
     return one_line(message)
 
 
-def one_line(message: str) -> str:
-    """A message without line breaks, and not too long."""
-    return " ".join(message.split())[:600]
-
-
 def log_lines(lines: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """The last lines of a log, as evidence."""
-    return tuple(f"log: {line.rstrip()}" for line in list(lines)[-LOG_LINES:] if line.strip())
+    return tuple(f"log: {bounded(line.rstrip(), 1000)}" for line in list(lines)[-LOG_LINES:] if line.strip())
 
 
 def probe_words(events: tuple[Event, ...], pod: Pod, probe: str) -> str:

@@ -185,6 +185,7 @@ SPEACHES: Mapping[str, Shape] = {
         )
     ),
     "speaches_verify_url": Text(grammar.url, empty=True, null=_none),
+    "speaches_take_over": Items(Text(grammar.line)),
     "speaches_seed_seconds": Whole(1, WEEK),
     "speaches_rollout_seconds": Whole(1, WEEK),
     "speaches_rollout_progress": Truth(),

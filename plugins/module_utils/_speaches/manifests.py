@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._kubernetes.ownership import MANAGER
 from . import models
 from .models import Copy, Found
 from .settings import CA, SCRIPTS, Settings
@@ -84,7 +85,7 @@ def persistent_volume(settings: Settings) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": volume.name, "labels": dict(settings.labels)},
+        "metadata": {"name": volume.name, "labels": {**settings.labels, **marks(settings)}},
         "spec": {
             "capacity": {"storage": volume.size},
             "accessModes": ["ReadWriteMany"],
@@ -189,6 +190,56 @@ def secret(settings: Settings) -> Object | None:
         "type": "Opaque",
         "data": data,
     }
+
+
+# ---- what is not wanted, or not any more
+
+
+def unwanted(settings: Settings) -> list[Object]:
+    """What another run may have made that these settings do without: named only. The Secret has its own time."""
+    policies = {one["metadata"]["name"] for one in network_policies(settings)}
+    return [one for one in _policy_names(settings) if one["metadata"]["name"] not in policies]
+
+
+def no_secret(settings: Settings) -> list[Object]:
+    """The Secret, named only, where nothing is secret."""
+    return [] if settings.secrets() else [_named(settings, "v1", "Secret", settings.name)]
+
+
+def absent(settings: Settings) -> list[Object]:
+    """All that the role makes, named only, in the order in which it goes: a server's volume after the server.
+
+    By name, not with the namespace: others may have something in it. The seed Jobs go by their labels.
+    """
+    jobs = {"namespace": settings.namespace, "labels": seed_labels(settings)}
+    volume = persistent_volume(settings)
+    return [
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": jobs},
+        _named(settings, "apps/v1", "Deployment", settings.name),
+        _named(settings, "v1", "Service", settings.name),
+        _named(settings, "policy/v1", "PodDisruptionBudget", settings.name),
+        *_policy_names(settings),
+        *fillable(settings),
+        _named(settings, "v1", "PersistentVolumeClaim", settings.volume.name),
+        {**volume, "spec": {"claimRef": volume["spec"]["claimRef"]}},
+    ]
+
+
+def fillable(settings: Settings) -> list[Object]:
+    """Secret and ConfigMap without their content."""
+    return [
+        _named(settings, "v1", "Secret", settings.name),
+        _named(settings, "v1", "ConfigMap", _scripts(settings)),
+    ]
+
+
+def _policy_names(settings: Settings) -> list[Object]:
+    names = (settings.name, _seed(settings))
+    return [_named(settings, "networking.k8s.io/v1", "NetworkPolicy", name) for name in names]
+
+
+def _named(settings: Settings, version: str, kind: str, name: str) -> Object:
+    return {"apiVersion": version, "kind": kind, "metadata": _metadata(settings, name)}
 
 
 # ---- the seed Job
@@ -506,7 +557,12 @@ def _image(settings: Settings, found: Found) -> str:
 
 
 def _metadata(settings: Settings, name: str) -> Object:
-    return {"name": name, "namespace": settings.namespace, "labels": dict(settings.labels)}
+    return {"name": name, "namespace": settings.namespace, "labels": {**settings.labels, **marks(settings)}}
+
+
+def marks(settings: Settings) -> dict[str, str]:
+    """What says that an object is ours, and of these settings' server."""
+    return {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": settings.name}
 
 
 def _scripts(settings: Settings) -> str:

@@ -8,20 +8,29 @@ from typing import Any
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply import (
     ApplyError,
+    Conflict,
+    by_autoscaler,
+    by_hand,
+    changes,
+    conflicts,
     diff,
     explain,
-    namespaces,
+    explain_failure,
+    lacks,
+    namespace_missing,
     parse,
-    split,
 )
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stt"}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
-SECRET = {
-    "apiVersion": "v1",
-    "kind": "Secret",
-    "metadata": {"name": "key", "namespace": "stt"},
-    "stringData": {"k": "s"},
+DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "stt", "namespace": "stt"}}
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "stt"}, "data": {"k": "cw=="}}
+SERVERS = {
+    "uid": "6408ea5f",
+    "creationTimestamp": "2026-11-27T01:02:27Z",
+    "resourceVersion": "468",
+    "generation": 1,
+    "managedFields": [{"manager": "portal-stt", "operation": "Apply", "fieldsV1": {"f:spec": {}}}],
 }
 
 
@@ -44,6 +53,11 @@ def test_parse_takes_documents_and_dicts_in_order() -> None:
             "a manifest: is not a Kubernetes object: {'kind': 'Service'}. Give it apiVersion, kind and metadata.",
         ),
         ("hello", "a manifest: is not a Kubernetes object: hello. Give it apiVersion, kind and metadata."),
+        (
+            {"apiVersion": "v1", "kind": "Pod", "metadata": "x"},
+            "a manifest: is not a Kubernetes object: {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': 'x'}. "
+            "Give it apiVersion, kind and metadata.",
+        ),
     ],
 )
 def test_parse_refuses(definition: str, message: str) -> None:
@@ -52,71 +66,193 @@ def test_parse_refuses(definition: str, message: str) -> None:
     assert str(refused.value) == message
 
 
-def test_split_by_what_can_be_judged() -> None:
-    assert namespaces([NAMESPACE, SERVICE, SECRET]) == ["stt"]
-    assert split([NAMESPACE, SERVICE, SECRET], ["stt"]) == ([NAMESPACE], [SERVICE, SECRET])
-    assert split([NAMESPACE, SERVICE], []) == ([NAMESPACE, SERVICE], [])
+# ---- what changes
 
 
-def test_diff_names_the_object_and_hides_secrets() -> None:
-    assert diff(SERVICE, {"before": None, "after": {"spec": {"type": "ClusterIP"}}}) == {
-        "before_header": "Service stt/stt",
-        "after_header": "Service stt/stt",
-        "before": "",
-        "after": "spec:\n  type: ClusterIP\n",
-    }
-    assert diff(SECRET, {"before": {"data": {"k": "YQ=="}}, "after": SECRET})["before"] == "data: (hidden)\n"
-    assert "stringData: (hidden)" in diff(SECRET, {"after": SECRET})["after"]
+def stored(manifest: dict[str, Any], **content: Any) -> dict[str, Any]:
+    return {**manifest, "metadata": {**manifest["metadata"], **SERVERS}, "status": {}, **content}
 
 
-def refusal(**status: Any) -> dict[str, Any]:
-    """An entry as kubernetes.core returns it for an object that the API server refused."""
-    return {"error": {"msg": f"Failed to apply object: {json.dumps({'kind': 'Status', **status})}"}}
+def by(manager: str, fields: dict[str, Any]) -> dict[str, Any]:
+    entry = {"manager": manager, "operation": "Apply", "fieldsV1": fields}
+    return {**stored(SERVICE), "metadata": {**stored(SERVICE)["metadata"], "managedFields": [entry]}}
 
 
 @pytest.mark.parametrize(
-    ("entry", "message"),
+    ("live", "after", "expected"),
+    [
+        (None, stored(SERVICE), True),
+        (stored(SERVICE), stored(SERVICE), False),
+        (stored(SERVICE), stored(SERVICE, spec={"type": "ClusterIP"}), True),
+        (stored(SERVICE), {**stored(SERVICE), "status": {"loadBalancer": {}}}, False),
+        # only what we declare is new: from then on the field is ours
+        (by("portal-stt", {}), by("portal-stt", {"f:spec": {"f:type": {}}}), True),
+        (by("keel", {}), by("keel", {"f:spec": {"f:type": {}}}), False),
+    ],
+)
+def test_what_counts_as_a_change(live: dict[str, Any] | None, after: dict[str, Any], expected: bool) -> None:
+    assert changes(live, after) is expected
+
+
+def test_diff_names_the_object_without_what_the_server_keeps_in_it() -> None:
+    assert diff(None, stored(SERVICE, spec={"type": "ClusterIP"})) == {
+        "before_header": "Service stt/stt",
+        "after_header": "Service stt/stt",
+        "before": "",
+        "after": "apiVersion: v1\nkind: Service\nmetadata:\n  name: stt\n  namespace: stt\nspec:\n  type: ClusterIP\n",
+    }
+
+
+def test_diff_of_a_secret_says_which_value_is_another_one_and_none_of_them() -> None:
+    repeated = {"kubectl.kubernetes.io/last-applied-configuration": '{"data": {"k": "cw=="}}', "a": "b"}
+    before = {**SECRET, "metadata": {**SECRET["metadata"], "annotations": repeated}, "data": {"k": "cw==", "l": "bA=="}}
+    after = {**SECRET, "data": {"k": "dA==", "l": "bA==", "m": "bQ=="}}
+    shown = diff(before, after)
+    assert "  k: (hidden)\n  l: (hidden)\n" in shown["before"]
+    assert "  k: (hidden, another value)\n  l: (hidden)\n  m: (hidden)\n" in shown["after"]
+    assert "  annotations:\n    a: b\n" in shown["before"]
+    assert not any(value in str(shown) for value in ("cw==", "dA==", "bA==", "bQ=="))
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "expected"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, []),
+        ({"spec": {"capacity": {"storage": "1Gi"}}}, {"spec": {"capacity": {"storage": "1024Mi"}}}, []),
+        ({"m": ["a", "b"]}, {"m": ["a"]}, ['m is ["a", "b"], and shall be ["a"]']),
+        (
+            {"metadata": {"labels": {"tier": "1"}}},
+            {"metadata": {"labels": {"tier": "2", "x": "y"}}},
+            ['metadata.labels.tier is "1", and shall be "2"', 'metadata.labels.x is not set, and shall be "y"'],
+        ),
+        ({}, {"spec": {"nfs": {"path": "/srv"}}}, ['spec is not set, and shall be {"nfs": {"path": "/srv"}}']),
+        ({"size": "x"}, {"size": "y"}, ['size is "x", and shall be "y"']),
+    ],
+)
+def test_what_an_object_lacks(live: Any, wanted: Any, expected: list[str]) -> None:
+    assert lacks(live, wanted) == expected
+
+
+# ---- refusals
+
+
+def cause(manager: str, field: str, subresource: str = "") -> dict[str, str]:
+    by_which = f' with subresource "{subresource}"' if subresource else ""
+    return {
+        "reason": "FieldManagerConflict",
+        "message": f'conflict with "{manager}"{by_which} using apps/v1 at 2026-11-01T00:00:00Z',
+        "field": field,
+    }
+
+
+IMAGE = '.spec.template.spec.containers[name="portal-stt"].image'
+
+
+@pytest.mark.parametrize(
+    ("conflict", "hand", "autoscaler"),
+    [
+        (cause("kubectl", ".spec.replicas", "scale"), True, False),
+        (cause("kube-controller-manager", ".spec.replicas", "scale"), False, True),
+        (cause("keda-operator", ".spec.replicas", "scale"), False, True),
+        (cause("kubectl-edit", ".spec.replicas"), False, False),
+        (cause("kubectl", IMAGE), False, False),
+    ],
+)
+def test_who_scales(conflict: dict[str, str], hand: bool, autoscaler: bool) -> None:
+    (found,) = conflicts({"details": {"causes": [conflict]}})
+    assert (by_hand(found), by_autoscaler(found)) == (hand, autoscaler)
+
+
+def test_conflicts_are_read_as_the_api_server_writes_them() -> None:
+    status = {
+        "details": {"causes": [cause("keel", IMAGE), cause("kubectl", ".spec.replicas", "scale"), {"field": "x"}]}
+    }
+    assert conflicts(status) == [Conflict(IMAGE, "keel"), Conflict(".spec.replicas", "kubectl", "scale")]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "status", "message"),
     [
         pytest.param(
-            refusal(
-                code=409,
-                message="Apply failed with 1 conflict",
-                details={
-                    "causes": [
-                        {
-                            "reason": "FieldManagerConflict",
-                            "message": 'conflict with "keel" using apps/v1 at 2026-11-01T00:00:00Z',
-                            "field": '.spec.template.spec.containers[name="portal-stt"].image',
-                        }
-                    ]
-                },
-            ),
+            DEPLOYMENT,
+            {"code": 409, "message": "Apply failed with 1 conflict", "details": {"causes": [cause("keel", IMAGE)]}},
             "Deployment stt/stt: another field manager owns what is to be set.\n"
-            '  .spec.template.spec.containers[name="portal-stt"].image is owned by keel\n'
-            "Leave the field to its owner (unset our variable), or take it over once with: kubectl apply "
-            "--server-side --field-manager=portal-stt --force-conflicts.",
+            f"  {IMAGE} is owned by keel\n"
+            "Leave the field to its owner (unset what sets it here), or take it over once: name keel in [take_over].",
             id="conflict",
         ),
         pytest.param(
-            refusal(code=422, message='Deployment.apps "stt" is invalid: spec.selector: field is immutable'),
+            DEPLOYMENT,
+            {"code": 422, "message": 'Deployment.apps "stt" is invalid: spec.selector: field is immutable'},
             'Deployment stt/stt: the API server refuses it: Deployment.apps "stt" is invalid: spec.selector: field is '
-            "immutable. Kubernetes does not change this field of an existing object: give the object a new name, or "
-            "remove the old one first (playbooks/teardown.yml keeps the models).",
+            "immutable. Kubernetes does not change this field of an existing object: choose another [metadata.name], "
+            "or remove the old one first (playbooks/teardown.yml keeps the models).",
             id="immutable",
         ),
         pytest.param(
-            refusal(code=403, message="exceeded quota: gpus"),
+            {"kind": "PersistentVolume", "metadata": {"name": "models"}},
+            {"code": 422, "message": "spec.csi: Forbidden: spec.persistentvolumesource is immutable after creation"},
+            "PersistentVolume models: the API server refuses it: spec.csi: Forbidden: spec.persistentvolumesource is "
+            "immutable after creation. Kubernetes does not change this field of an existing object: choose another "
+            "[volume.metadata.name], or remove the old one first (playbooks/teardown.yml keeps the models).",
+            id="immutable-volume",
+        ),
+        pytest.param(
+            DEPLOYMENT,
+            {"code": 403, "message": "exceeded quota: gpus"},
             "Deployment stt/stt: the API server refuses it: exceeded quota: gpus. Give the account this right, or look "
             "at the quota or admission policy that the message names.",
             id="quota",
         ),
         pytest.param(
-            {"error": {"msg": "Connection refused"}},
+            SECRET,
+            {"code": 403, "message": 'secrets "key" is forbidden: User "x" cannot create resource "secrets"'},
+            'Secret stt/key: the API server refuses it: secrets "key" is forbidden: User "x" cannot create resource '
+            '"secrets". Give the account this right, as playbooks/rbac.yml does, or use another account.',
+            id="no-right",
+        ),
+        pytest.param(
+            SERVICE,
+            {"code": 403, "message": "unable to create new content in namespace stt because it is being terminated"},
+            "Service stt/stt: the API server refuses it: unable to create new content in namespace stt because it is "
+            "being terminated. The namespace is being deleted: wait until it is gone, or choose another "
+            "[namespace.metadata.name]. What it waits for is in its status (kubectl get namespace -o yaml).",
+            id="terminating",
+        ),
+        pytest.param(
+            DEPLOYMENT,
+            {"code": 500, "message": "failed to create typed patch object: .spec.foo: field not declared in schema"},
+            "Deployment stt/stt: the API server refuses it: failed to create typed patch object: .spec.foo: field not "
+            "declared in schema. Correct the field's name: this API server does not know it.",
+            id="unknown-field",
+        ),
+        pytest.param(
+            DEPLOYMENT,
+            {},
             "Deployment stt/stt: the API server refuses it: Connection refused. Check address and credentials of the "
             "cluster (kubeconfig, context, K8S_AUTH_*).",
             id="no-answer",
         ),
     ],
 )
-def test_explain(entry: dict[str, Any], message: str) -> None:
-    assert str(explain("Deployment stt/stt", entry)) == message
+def test_explain(manifest: dict[str, Any], status: dict[str, Any], message: str) -> None:
+    assert str(explain(manifest, status, "Connection refused")) == message
+
+
+def test_a_failure_of_kubernetes_core_is_told_of_the_object_it_is_about() -> None:
+    status = {"kind": "Status", "code": 422, "message": "no", "details": {"name": "key"}}
+    error = explain_failure([SERVICE, SECRET], f"Failed to apply object: {json.dumps(status)} and so on")
+    assert str(error) == "Secret stt/key: the API server refuses it: no. Correct the value that the message names."
+
+
+@pytest.mark.parametrize(
+    ("status", "missing"),
+    [
+        ({"code": 404, "details": {"name": "stt", "kind": "namespaces"}}, "stt"),
+        ({"code": 404, "details": {"name": "stt", "kind": "configmaps"}}, ""),
+        ({"code": 403, "details": {"name": "stt", "kind": "namespaces"}}, ""),
+        ({}, ""),
+    ],
+)
+def test_which_namespace_is_missing(status: dict[str, Any], missing: str) -> None:
+    assert namespace_missing(status) == missing

@@ -49,7 +49,10 @@ def seen_at(content: dict[str, Any], status: dict[str, Any], *, events: bool) ->
 NFS = "run the storage play"
 WHAT = {
     "bad-command": ("bad-command", "Container stt cannot be started."),
-    "crash-exit-3": ("crash-loop", "Container stt ends with exit status 3 each time it starts."),
+    "crash-exit-3": (
+        "crash-loop",
+        "Container stt ends with exit status 3 each time it starts: fatal: model file missing",
+    ),
     "image-denied": (
         "registry-unauthorised",
         "The registry does not let the node pull registry.example/stt:denied.",
@@ -295,6 +298,9 @@ MOUNTING = (
 )
 STALE = "The NFS server 10.77.0.2 does not know /srv/m any more as it was: the directory or its disk was made anew."
 NOT_LET = "The NFS server 10.77.0.2 refuses to let the node mount /srv/m: it is not exported to it, or is not there."
+DRIVER_LATE = (
+    "The volume's driver does not get volume m mounted in time; with NFS, most likely its server does not answer."
+)
 NOT_IN_TIME = "The volume's driver does not get volume m mounted in time: most likely its NFS server does not answer."
 
 SEED = {
@@ -394,8 +400,19 @@ def seeding(failed: int, **more: Any) -> Seen:
             "The server asks the model hub when it starts, does not reach it, and ends (exit status 3).",
             False,
         ),
-        (ended(3), "crash-loop", "Container stt ends with exit status 3 each time it starts.", False),
-        (ended(3, restarts=2), "crash-loop", "Container stt ends with exit status 3 each time it starts.", True),
+        (ended(3), "crash-loop", "Container stt ends with exit status 3 each time it starts: it left no words", False),
+        (
+            ended(3, restarts=4),
+            "crash-loop",
+            "Container stt ends with exit status 3 each time it starts: it left no words",
+            False,
+        ),
+        (
+            ended(3, restarts=5),
+            "crash-loop",
+            "Container stt ends with exit status 3 each time it starts: it left no words",
+            True,
+        ),
         *(  # the server answers 500 and lives on after a load that failed
             (
                 with_event(with_log(running(state="running"), line), "Unhealthy", f"Startup probe failed: {said}", n),
@@ -492,8 +509,8 @@ def seeding(failed: int, **more: Any) -> Seen:
                 (
                     'MountVolume.SetUp failed for volume "m" : rpc error: code = DeadlineExceeded desc = context '
                     "deadline exceeded",
-                    "nfs-unreachable",
-                    NOT_IN_TIME,
+                    "volume-not-mounted",
+                    DRIVER_LATE,
                 ),
                 (
                     'MountVolume.SetUp failed for volume "m" : rpc error: code = Aborted desc = An operation with the '
@@ -587,6 +604,13 @@ def seeding(failed: int, **more: Any) -> Seen:
                     "ERROR_UNKNOWN: unknown.",
                 ),
                 (
+                    'error mounting "/var/lib/kubelet/x" to rootfs at "/data": stale NFS file handle',
+                    "nfs-stale",
+                    "The node still holds a mount whose server does not know it any more: failed to create containerd "
+                    'task: failed to create shim task: error mounting "/var/lib/kubelet/x" to rootfs at "/data": stale '
+                    "NFS file handle.",
+                ),
+                (
                     'OCI runtime create failed: exec: "speaches": executable file not found in $PATH: unknown',
                     "bad-command",
                     "Container stt cannot be started.",
@@ -600,7 +624,6 @@ def seeding(failed: int, **more: Any) -> Seen:
                     )
                     for said in (
                         "context deadline exceeded",
-                        'error mounting "/var/lib/kubelet/x" to rootfs at "/data": stale NFS file handle',
                         "unable to apply cgroup configuration: rmdir x: device or resource busy",
                         "mkdir /run/containerd/x: no space left on device",
                     )
@@ -630,7 +653,7 @@ def seeding(failed: int, **more: Any) -> Seen:
         (
             with_init({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 1}}, 7),
             "crash-loop",
-            "Container fetch ends with exit status 1 each time it starts.",
+            "Container fetch ends with exit status 1 each time it starts: it left no words",
             True,
         ),
         (

@@ -35,7 +35,8 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
 from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Holder, Seen, Target, assemble
 from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task, _outside
-from jinja2 import Environment, StrictUndefined
+from ansible_collections.portal.stt.plugins.module_utils._speaches import rbac
+from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import Settings
 
 from lab.faults import table
 
@@ -444,6 +445,7 @@ def test_replay_of_a_crash() -> None:
     for second, entry in enumerate(content["statusHistory"]):
         one = observed.pod({**content["pod"], "status": entry["status"]})
         view = seen(deployment=replace(READY, available=0), pods=(replace(one, owner="r2"),))
+        view = replace(view, logs={(one.uid, "stt"): tuple(content["logs"].splitlines())})
         step = advance(memory, view, float(second), 900)
         memory = step.memory
         verdicts.append(step.verdict)
@@ -513,10 +515,10 @@ def test_crashes_of_before_do_not_end_a_start_that_goes_on() -> None:
     before = past(first, (), NOW)
     assert play((0, without(first, before))) == [(0, "waiting")]
     ended = replace(CRASHED, state="terminated", exit=Exit(1, "Error", "", LATER))
-    ends = [replace(ended, restarts=restarts) for restarts in (5, 6, 7)]
+    ends = [replace(ended, restarts=restarts) for restarts in range(5, 11)]
     views = [replace(first, pods=(pod("a", ready=False, containers=(one,)),)) for one in ends]
     looks = [(second, without(view, before)) for second, view in enumerate(views, 1)]
-    assert play(*looks) == [(1, "waiting"), (2, "waiting"), (3, "failed crash-loop")]
+    assert play(*looks) == [*((second, "waiting") for second in range(1, 6)), (6, "failed crash-loop")]
     again = without(replace(first, events=(replace(killed, count=9),)), before)
     assert [event.count for event in again.events] == [2]
 
@@ -772,21 +774,14 @@ NEEDED = [
 
 
 def test_the_account_of_rbac_yml_has_the_rights_that_a_rollout_needs() -> None:
-    template = Path(__file__).parents[3] / "roles" / "speaches" / "templates" / "rbac.yaml.j2"
-    jinja = Environment(undefined=StrictUndefined, autoescape=False)
-    jinja.filters["to_json"] = json.dumps
-    volume = {"name": "v"}
-    text = jinja.from_string(template.read_text()).render(
-        speaches_name="stt", speaches_namespace="n", speaches__volume=volume
-    )
-    rules = [rule for one in yaml.safe_load_all(text) for rule in one.get("rules", ())]
+    """Of its own Deployment by name, of all others not."""
+    settings = Settings(namespace="n", name="stt")
     granted = {
-        (group, kind, verb)
-        for rule in rules
-        if "resourceNames" not in rule
-        for group in rule["apiGroups"]
-        for kind in rule["resources"]
-        for verb in rule["verbs"]
+        (right.group, kind, verb)
+        for right in (*rbac.inside(settings), *rbac.outside(settings))
+        if not right.names or (right.resources, right.names) == (("deployments",), ("stt",))
+        for kind in right.resources
+        for verb in right.verbs
     }
     assert [right for right in NEEDED if right not in granted] == []
 

@@ -116,7 +116,7 @@ GRAMMAR = {
     r"speaches_service_annotations\.\*|speaches_verify_clips\[\]\.text": ANY,
     r"speaches_verify_clips\[\]\.language": "[A-Za-z]{2,3}",
     r"speaches_verify_clips\[\]\.response_format": "json|text|verbose_json|srt|vtt",
-    r"speaches_verify_clips\[\]\.(path|name|prompt)|speaches_context|speaches_kubeconfig": LINE,
+    r"speaches_verify_clips\[\]\.(path|name|prompt)|speaches_(context|kubeconfig|take_over\[\])": LINE,
     r"speaches_image_pin": "digest|tag",
     r"speaches_model_source": "seeded|local|hub",
     r"speaches_strategy": "Recreate|RollingUpdate",

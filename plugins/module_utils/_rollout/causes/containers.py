@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ..._kubernetes.objects import Container, Pod
 from ..last_words import last_words
-from ..rule import Hit, Look, Rule, at, containers_of, either, log_lines, one_line, probe_words, waiting, words_of
+from ..rule import Hit, Look, Rule, at, containers_of, either, log_lines, probe_words, waiting, words_of
 from ..seen import Seen
+from ..words import Actor, Error, Said, bounded, one_line, take_apart
+from . import cuda
 
 FAILED_PROBES = 3
 """So many failed startup probes say as much as one end of the process: a server may live on after a failed load."""
@@ -20,40 +23,67 @@ FAILED_PROBES = 3
 START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 """A container waits because the node cannot make it. Which of them it is depends on the runtime."""
 
+ALWAYS = 99
+
+STARTED = ("StartError", "ContainerCannotRun")
 _STARTUP = "Startup probe failed"
 _NO_ANSWER = r"connection refused|does not listen|no answer within|timed out"
-_HUB = (
-    r"huggingface|hf\.co|OfflineModeIsEnabled|LocalEntryNotFound|Max retries exceeded|Name or service not known|"
-    r"Temporary failure in name resolution"
-)
 _NVIDIA = (
     r"nvidia-container-(?:cli|runtime)[^\n]+|(?:failed to [^\n:]*|unresolvable )?\bCDI\b[^\n]*|[^\n:]*\bNVML\b[^\n]*|"
-    r"could not select device driver[^\n]*|libnvidia-ml[^\n]*"
+    r"could not select device driver[^\n]*|libnvidia-ml[^\n]*|[^\n]*/(?:dev|run|driver|proc)/\S*nvidia[^\n]*|"
+    r"[^\n]*runtime name: nvidia[^\n]*|[^\n]*\bruntime \"?nvidia\"?[^\n]*"
 )
-_REQUIREMENT = r"requirement error: (?P<why>[^\n\"\\]+?)(?::? unknown)?(?=[\n\"\\]|$)"
-_NO_SUCH_COMMAND = r"exec: |executable file|no such file or directory|permission denied"
+_REQUIREMENT = r"requirement error: (?P<why>[^\n\"\\]+?)(?::? unknown)?\s*(?=[\n\"\\]|$)"
+_EXEC = (
+    r"\bexec:? |executable file|chdir to cwd|starting container process caused|is a directory: unknown|"
+    r"stat /\S+: no such file"
+)
+_NOT_OUR_FILE = r"error mounting|cgroup|mount source path|/var/lib/(?:kubelet|containerd|docker)|hook"
 _SLOW = (
-    r"(?P<why>.*(?:timed out waiting for the condition|context deadline exceeded|"
-    r"failed to sync (?:secret|configmap) cache|failed to reserve (?:container )?name|name is reserved).*)"
+    r"timed out waiting for the condition|context deadline exceeded|"
+    r"failed to sync (?:secret|configmap) cache|failed to reserve (?:container )?name|name is reserved"
 )
-_SHARED = r"(?P<library>lib(?:cublas|cudnn|cuda|cudart|nv)\S*\.so\S*?)[:\s].*(?:not found|cannot be loaded|cannot open)"
-PROBE_REMEDY = "Look at the log above; give a slow start more time with speaches_startup_seconds."
+_USER = r"(?:runAsNonRoot|unable to find (?:user|group)|no matching entries in (?:passwd|group)|linux spec user)"
+_DECLARED = (
+    r"(?:directory onto a file|not a directory|read-only file ?system|idmap|seccomp|apparmor|"
+    r"subPath|duplicate|invalid (?:mount|capability)|must be (?:absolute|unique))"
+)
+_HUB = (
+    r"huggingface\.co|\bhf\.co|hf-mirror|HfHubHTTPError|LocalEntryNotFound|GatedRepo|RepositoryNotFound|RevisionNotFound|"
+    r"EntryNotFoundError|download(?:ing)?\b|Hugging ?Face Hub|on the Hub\b|OfflineModeIsEnabled|"
+    r"huggingface_hub\.\S*rror"
+)
+_CACHE = r"/hub\b|\.cache|models--|huggingface|/cache\b"
+_PLAINLY = (
+    r"^(?:Value|Type|Key|Attribute|Name|Syntax|Indentation|Import|ModuleNotFound|NotImplemented|Assertion|Unicode\w*|"
+    r"Index|ZeroDivision)(?:Error)\b|ValidationError|unrecognized arguments|invalid choice|usage: |No module named|"
+    r"command not found|MemoryError|bad_alloc|Error loading ASGI app|"
+    r"^(?:\S*: )?(?:fatal|panic)\b|FileNotFoundError|symbol lookup error|GLIBC\S* not found"
+)
+"""Ends of a program that come again at each start with the same image, settings and files."""
+PROBE_REMEDY = "Look at the log above; give a slow start more time with [spec.containers.startupProbe]."
 
 
-def ended(test: Callable[[Container], bool], log: str = "", message: str = "") -> Look:
-    """A container ended in such a way and is not ready; `log`, `message`: what its last lines or status say."""
+def ended(
+    test: Callable[[Container], bool], message: str = "", *errors: Error, actor: Actor | None = None, without: str = ""
+) -> Look:
+    """A container ended in such a way and is not ready; what its status says, the innermost error, and who says it."""
 
     def look(seen: Seen) -> Hit | None:
         for pod, container in containers_of(seen):
             times = _times_ended(seen, pod, container)
             if container.exit is None or container.ready or not times or not test(container):
                 continue
+            text = bounded(container.exit.message)
+            said = take_apart(text)
+            if (errors and said.error not in errors) or (actor and said.actor is not actor):
+                continue
+            found = re.search(message, said.text if actor else text, re.IGNORECASE | re.DOTALL)
+            if not found or (without and re.search(without, text, re.IGNORECASE)):
+                continue
             lines = seen.logs.get((pod.uid, container.name), ())
-            in_log = re.search(log, "\n".join(lines), re.IGNORECASE)
-            in_status = re.search(message, container.exit.message, re.IGNORECASE | re.DOTALL)
-            if in_log and in_status:
-                words = words_of(container, in_log) | in_status.groupdict("")
-                return Hit(at(pod), _exit_lines(container, lines), words, times)
+            words = {"why": said.reason, **words_of(container), **found.groupdict("")}
+            return Hit(at(pod), _exit_lines(container, lines), words, times)
         return None
 
     return look
@@ -82,23 +112,75 @@ def out_of_memory(*, limited: bool) -> Look:
     return look
 
 
-def logged(pattern: str) -> Look:
-    """The log of a container that has failed, or fails its startup probe, says so."""
+def logged(pattern: str, *errors: Error, beside: str = "", when: Callable[[Container], bool] | None = None) -> Look:
+    """The log of a container that has failed, or fails its startup probe, says so in a line.
+
+    errors: the innermost error of that line. beside: what another line says. when: what the container asks for.
+    """
 
     def look(seen: Seen) -> Hit | None:
-        for pod, container in containers_of(seen):
-            lines = seen.logs.get((pod.uid, container.name), ())
-            ends, probes = _times_ended(seen, pod, container), _failed_probes(seen, pod)
-            if container.ready or not (ends or probes):
+        for pod, container, lines, times in _failing(seen):
+            if when and not when(container):
                 continue
-            times = ends + probes // FAILED_PROBES
+            if beside and not any(re.search(beside, line, re.IGNORECASE) for line in lines):
+                continue
             for line in reversed(lines):
                 found = re.search(pattern, line, re.IGNORECASE)
-                if found:
+                if found and (not errors or take_apart(line).error in errors):
                     neighbours = tuple(f"holds a GPU: {who}" for who in seen.neighbours or () if pod.node == who.node)
-                    evidence = (f"log: {line.strip()}", *neighbours)
-                    return Hit(at(pod), evidence, words_of(container, found), times)
+                    return Hit(at(pod), (f"log: {one_line(line)}", *neighbours), words_of(container, found), times)
         return None
+
+    return look
+
+
+def of_hub(*errors: Error, words: str = "", without: str = "") -> Look:
+    """The server asked the model hub, and its last lines tell of such an error; a path with its name is no sign."""
+
+    def look(seen: Seen) -> Hit | None:
+        for pod, container, lines, times in _failing(seen):
+            said = take_apart("\n".join(line for line in lines if not line.lstrip().startswith("File ")))
+            asked = " ".join((said.plain, *(name for name in said.names if "://" in name)))
+            if not re.search(_HUB, asked, re.IGNORECASE) and not _unnamed(container, said):
+                continue
+            if (errors and said.error not in errors) or not re.search(words, said.plain, re.IGNORECASE):
+                continue
+            if without and re.search(without, said.plain, re.IGNORECASE):
+                continue
+            return Hit(at(pod), log_lines(lines), {**words_of(container), "why": said.reason}, times)
+        return None
+
+    return look
+
+
+def _unnamed(container: Container, said: Said) -> bool:
+    """Whether a server that ends as uvicorn does when its start fails could not reach something "
+    "that it does not name."""
+    return container.exit is not None and container.exit.code == 3 and not any("://" in name for name in said.names)
+
+
+def _failing(seen: Seen) -> Iterator[tuple[Pod, Container, tuple[str, ...], int]]:
+    """Containers that have failed, or fail their startup probe, with their last lines, and how often they failed."""
+    for pod, container in containers_of(seen):
+        ends, probes = _times_ended(seen, pod, container), _failed_probes(seen, pod)
+        lines = seen.logs.get((pod.uid, container.name), ())
+        if lines and not container.ready and (ends or probes):
+            yield pod, container, tuple(bounded(line, 1000) for line in lines), ends + probes // FAILED_PROBES
+
+
+def crashed(pattern: str = "") -> Look:
+    """A container ends with an error; what its last line with words says."""
+
+    def look(seen: Seen) -> Hit | None:
+        hit = ended(_failed)(seen)
+        if hit is None:
+            return None
+        lines = [line.removeprefix("log: ") for line in hit.evidence[1:]]
+        found = [line for line in lines if re.search(pattern, line.strip(), re.IGNORECASE)] if pattern else lines
+        if pattern and not found:
+            return None
+        hit = replace(hit, times=ALWAYS) if _gave_up(seen) else hit
+        return replace(hit, words={**hit.words, "why": one_line(found[-1], 300) if found else "it left no words"})
 
     return look
 
@@ -131,7 +213,7 @@ def seed_said(seen: Seen) -> Hit | None:
             words = {"said": told.error.rstrip("."), "do": told.remedy}
             failures = seen.job.failed if seen.job else 1
             over = not told.again or _gave_up(seen)
-            return Hit(at(pod), (f"cause: {told.cause}",) if told.cause else (), words, 99 if over else failures)
+            return Hit(at(pod), (f"cause: {told.cause}",) if told.cause else (), words, ALWAYS if over else failures)
     return None
 
 
@@ -196,7 +278,7 @@ def _failed(container: Container) -> bool:
 
 
 def _not_started(container: Container) -> bool:
-    return container.exit is not None and container.exit.reason in ("StartError", "ContainerCannotRun")
+    return container.exit is not None and container.exit.reason in STARTED
 
 
 RULES: tuple[Rule, ...] = (
@@ -207,118 +289,127 @@ RULES: tuple[Rule, ...] = (
         "See how busy the node, its disk and its container runtime are.",
         patience=120,
         outside=True,
+        about=("node",),
     ),
     Rule(
         "configuration-missing",
-        waiting(("CreateContainerConfigError",), r"(?P<what>.*(?:not found|couldn't find key).*)"),
-        "The container's environment names something that is not there: {what}.",
+        waiting(("CreateContainerConfigError",), r"not found|couldn't find key"),
+        "The container's environment names something that is not there: {why}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
         patience=1.5,
+        about=("secret", "settings"),
     ),
     Rule(
         "cuda-requirement",
-        either(ended(_failed, message=_REQUIREMENT), waiting(START, _REQUIREMENT)),
+        either(ended(_failed, _REQUIREMENT), waiting(START, _REQUIREMENT)),
         "The node's driver does not meet what the image asks for: {why}.",
         "Run preflight: it names the image variant that fits this driver.",
+        about=("image", "node"),
     ),
     Rule(
         "gpu-runtime",
-        either(ended(_failed, message=rf"(?P<why>{_NVIDIA})"), waiting(START, rf"(?P<why>{_NVIDIA})")),
+        either(
+            ended(_failed, rf"(?P<why>{_NVIDIA})", actor=Actor.NVIDIA, without=r"exec: \"?nvidia-smi"),
+            waiting(START, rf"(?P<why>{_NVIDIA})", actor=Actor.NVIDIA),
+        ),
         "NVIDIA's container runtime cannot give the container its GPU: {why}.",
         "Look at the driver on the node (nvidia-smi) and at the GPU Operator's pods.",
         patience=90,  # the driver's pod may be on its way to a new version
         outside=True,
+        about=("node",),
+    ),
+    Rule(
+        "nfs-stale",
+        either(ended(_not_started, "", Error.STALE), waiting(START, "", Error.STALE)),
+        "The node still holds a mount whose server does not know it any more: {why}.",
+        "Run `exportfs -ra` on the server; restart the node, or unmount the path there, so that it is mounted anew.",
+        patience=60,
+        outside=True,
+        about=("volume", "node"),
+    ),
+    Rule(
+        "image-platform",
+        either(
+            ended(_not_started, "", Error.PLATFORM),
+            waiting(START, "", Error.PLATFORM),
+            logged(r"exec.*format error|illegal instruction|CPU .{0,40}does not support"),
+        ),
+        "{image} is not made for this node's processor.",
+        "Choose an image for it ([spec.containers.image]); where it is, remove it from the node (crictl rmi).",
+        patience=5,
+        about=("image",),
     ),
     Rule(
         "bad-command",
-        ended(_not_started, message=rf"^(?!.*(?:error mounting|cgroup)).*(?:{_NO_SUCH_COMMAND})"),
+        either(
+            ended(
+                _not_started, _EXEC, Error.MISSING, Error.NOT_PERMITTED, Error.BUSY, Error.NONE, without=_NOT_OUR_FILE
+            ),
+            waiting(START, _EXEC, Error.MISSING, Error.NOT_PERMITTED, without=_NOT_OUR_FILE),
+        ),
         "Container {container} cannot be started.",
         "Correct its command: the runtime's words name the file.",
+        about=("image", "command"),
     ),
     Rule(
         "start-failed",
-        ended(_not_started, message=r"(?P<why>.+)"),
+        either(ended(_not_started, _USER), ended(_not_started, _DECLARED)),
+        "Container {container} cannot be started as it is declared: {why}.",
+        "Correct what the message names: the user, a path that is mounted, a security profile.",
+        patience=10,
+        about=("volume", "securityContext", "image"),
+    ),
+    Rule(
+        "start-failed",
+        ended(_not_started, r"."),
         "The node cannot start container {container}: {why}.",
         "Look at the container runtime, the disk and the volumes of the node.",
-        patience=90,
+        patience=120,
+        outside=True,
+        about=("node",),
+        confidence="likely",
     ),
     Rule(
         "container-refused",
-        waiting(("CreateContainerConfigError", "CreateContainerError"), r"(?P<why>.+)"),
-        "The node cannot make the container: {why}.",
-        "Correct what the message names.",
+        waiting(("CreateContainerConfigError", "CreateContainerError"), _USER),
+        "The node does not make the container: {why}.",
+        "Set a user by number in [spec.securityContext], or choose an image that has one.",
         patience=1.5,
+        about=("securityContext", "image"),
+    ),
+    Rule(
+        "container-refused",
+        waiting(("CreateContainerConfigError", "CreateContainerError"), _DECLARED),
+        "The node cannot make the container as it is declared: {why}.",
+        "Correct what the message names.",
+        patience=30,
+        about=("volume", "securityContext"),
+    ),
+    Rule(
+        "container-refused",
+        waiting(("CreateContainerConfigError", "CreateContainerError"), r"."),
+        "The node cannot make the container: {why}.",
+        "Read its words.",
+        patience=120,
+        outside=True,
+        about=("node",),
+        confidence="likely",
     ),
     Rule(
         "node-out-of-memory",
         out_of_memory(limited=False),
         "The node ran out of memory, and container {container}, which has no limit, was killed.",
-        "Free memory on the node, or set speaches_resources.memory_limit, so that the scheduler makes room.",
+        "Free memory on the node, or set [spec.containers.resources], so that the scheduler makes room.",
         times=2,
         outside=True,
+        about=("node", "limits"),
     ),
     Rule(
         "oom-killed",
         out_of_memory(limited=True),
         "Container {container} used more memory than its limit of {limit} and was killed.",
-        "Raise speaches_resources.memory_limit: the model is in main memory once while it loads.",
-    ),
-    Rule(
-        "cuda-driver-insufficient",
-        logged(
-            r"driver version is insufficient|cudaErrorInsufficientDriver|driver on your system is too old|"
-            r"forward compatibility was attempted|unsupported toolchain|unsupported display driver / cuda driver"
-        ),
-        "The node's driver is too old for the image's CUDA.",
-        "Run preflight: it names the image variant that fits this driver.",
-    ),
-    Rule(
-        "cuda-no-kernel",
-        logged(r"no kernel image is available|device kernel image is invalid|cudaErrorNoKernelImageForDevice"),
-        "The image has no code for this GPU's architecture.",
-        "Run preflight, and choose a variant of the image for this card.",
-    ),
-    Rule(
-        "cuda-out-of-memory",
-        logged(
-            r"CUDA (?:failed with error |error: )?out of memory|cudaMalloc failed: out of memory|"
-            r"cudaErrorMemoryAllocation|CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED)|CUDNN_STATUS_ALLOC_FAILED|"
-            r"failed to allocate memory for requested buffer"
-        ),
-        "The card has too little memory left for the model.",
-        "Make room on the card, or use a smaller model or WHISPER__COMPUTE_TYPE=int8.",
-        times=2,
-    ),
-    Rule(
-        "cuda-library-missing",
-        logged(rf"{_SHARED}|Library (?P<name>\S+) is not found|Unable to load any of \{{(?P<any>[^,}}]+)"),
-        "The container lacks a CUDA library: {library}{name}{any}.",
-        "Choose an image with CUDA (tag ends in -cuda), and see that the node's runtime is NVIDIA's.",
-    ),
-    Rule(
-        "cuda-not-in-image",
-        logged(r"not compiled with CUDA support"),
-        "The image's server is made for processors without a GPU.",
-        "Choose an image with CUDA (tag ends in -cuda).",
-    ),
-    Rule(
-        "cuda-no-device",
-        logged(
-            r"no CUDA-capable device|cudaErrorNoDevice|CUDA driver initialization failed|No CUDA GPUs are available"
-        ),
-        "The container sees no GPU.",
-        "See that speaches_gpu.count is at least 1 and the node's runtime is NVIDIA's (speaches_gpu.runtime_class).",
-    ),
-    Rule(
-        "hub-unreachable",
-        ended(
-            lambda c: c.exit is not None and c.exit.code == 3,
-            log=_HUB,
-        ),
-        "The server asks the model hub when it starts, does not reach it, and ends (exit status 3).",
-        "Use speaches_model_source: seeded, which starts without the hub; or let the pod reach it.",
-        times=2,
-        confidence="likely",
+        "Raise [spec.containers.resources]: the model is in main memory once while it loads.",
+        about=("limits", "image", "settings"),
     ),
     Rule(
         "seed-failed",
@@ -326,19 +417,158 @@ RULES: tuple[Rule, ...] = (
         "{said}.",
         "{do}",
         times=4,
+        about=("settings",),
+    ),
+    *cuda.rules(logged),
+    Rule(
+        "model-broken",
+        logged(
+            r"(?P<why>File \S+ is incomplete.*|CorruptedCacheException.*|CacheNotFound.*|Unable to open file '?model.*|"
+            r"Unsupported model binary version.*|MetadataIncompleteBuffer.*|HeaderTooLarge.*|invalid load key.*|"
+            r"Invalid input features shape.*|expected .{0,10}\(1, \d+, 3000\).*|invalid model.*|model\.bin.*|"
+            r"(?:vocabulary|tokenizer|config|preprocessor_config)\.(?:json|txt).*(?:no such file|not found|missing).*)"
+        ),
+        "The model on the volume is not whole or does not fit its configuration: {why}.",
+        "Seed it again: remove its directory in the cache and run the deploy play, which compares "
+        "each file with the hub.",
+        times=2,
+        outside=True,
+        about=("volume", "settings"),
+    ),
+    Rule(
+        "cache-not-writable",
+        logged(rf"(?P<why>.*(?:{_CACHE}).*)", Error.NOT_PERMITTED, Error.READ_ONLY),
+        "The server may not write to its cache: {why}.",
+        "Let the directory belong to the container's user ([spec.securityContext], fsGroup), or set "
+        "the cache to one that "
+        "does; a seeded volume that is mounted read-only needs none.",
+        times=2,
+        about=("volume", "securityContext", "settings"),
+    ),
+    Rule(
+        "disk-full",
+        logged(r"(?P<why>.+)", Error.NO_SPACE),
+        "The server has no room left to write to: {why}.",
+        "Make room on the volume or the node that the words name, or raise the limit of ephemeral storage.",
+        times=2,
+        about=("volume", "limits"),
+    ),
+    Rule(
+        "hub-denied",
+        of_hub(
+            words=r"gated|must be authenticated|restricted|awaiting a review|invalid user token|invalid username",
+            without="404",
+        ),
+        "The model hub does not let the server have the model: {why}.",
+        "Give the server a token of an account that may (HF_TOKEN), or choose a model that is open.",
+        times=2,
+        about=("settings", "secret"),
+    ),
+    Rule(
+        "model-not-found",
+        of_hub(
+            Error.MISSING,
+            Error.DENIED,
+            words=r"repository ?not ?found|revision ?not ?found|(?<!Local)entry ?not ?found|invalid rev",
+        ),
+        "The model hub has no such model, revision or file: {why}.",
+        "Correct the model's name and revision; a private one needs a token (HF_TOKEN).",
+        times=2,
+        about=("settings",),
+    ),
+    Rule(
+        "hub-denied",
+        of_hub(Error.DENIED),
+        "The model hub does not let the server have the model: {why}.",
+        "Give the server a token of an account that may (HF_TOKEN), or choose a model that is open.",
+        times=2,
+        about=("settings", "secret"),
+    ),
+    Rule(
+        "hub-tls",
+        of_hub(Error.UNTRUSTED, Error.EXPIRED, Error.WRONG_NAME, Error.TLS),
+        "The server does not trust what answers as the model hub: {why}.",
+        "Give the container the CA of the proxy in between (REQUESTS_CA_BUNDLE, SSL_CERT_FILE), or seed the model.",
+        times=2,
+        outside=True,
+        about=("settings",),
+    ),
+    Rule(
+        "hub-rate-limited",
+        of_hub(Error.RATE_LIMITED),
+        "The model hub's limit of requests is reached.",
+        "Wait, give the server a token (HF_TOKEN), or seed the model.",
+        times=2,
+        patience=180,
+        outside=True,
+        about=("settings",),
+    ),
+    Rule(
+        "model-not-cached",
+        of_hub(words=r"offline ?mode|HF_HUB_OFFLINE"),
+        "The server may not ask the model hub, and the model is not whole in its cache.",
+        "Seed it: run the deploy play; where it is seeded, compare the model's name and revision with what is there.",
+        times=2,
+        about=("settings", "volume"),
+    ),
+    Rule(
+        "hub-unreachable",
+        of_hub(Error.UNREACHABLE, Error.TIMED_OUT, Error.PLAIN_HTTP),
+        "The server asks the model hub when it starts, does not reach it, and ends (exit status {code}).",
+        "Seed the model ([model_source]), so that the server starts without the hub; or let the pod reach it.",
+        times=2,
+        patience=30,
+        outside=True,
+        confidence="likely",
+        about=("settings",),
+    ),
+    Rule(
+        "hub-unreachable",
+        of_hub(
+            words=r"outgoing traffic has been disabled|Local ?Entry ?Not ?Found|appropriate "
+            r"(?:cached )?snapshot folder|find the requested files in the"
+        ),
+        "The model is not whole in the server's cache, and the hub was not reached or may not be asked.",
+        "Seed it again: run the deploy play, which completes what is on the volume; or let the pod reach the hub.",
+        times=2,
+        patience=30,
+        outside=True,
+        about=("settings", "volume"),
+    ),
+    Rule(
+        "volume-not-writable",
+        logged(r"(?P<why>.+)", Error.NOT_PERMITTED, Error.READ_ONLY),
+        "The program may not write, read or run what it needs: {why}.",
+        "Let the directory on the volume belong to the container's user (on NFS: chown on the server, or its squash "
+        "options), or change [spec.securityContext].",
+        times=2,
+        outside=True,
+        about=("volume", "securityContext"),
     ),
     Rule(
         "liveness-kills",
         killed_by("liveness"),
         "The liveness probe fails and the kubelet restarts container {container}: {said}",
-        "See why the server does not answer (log above); a busy server needs a longer timeout.",
+        "Look at the log above for why the server does not answer; a busy server needs a longer timeout.",
         times=2,
+        about=(
+            "probe",
+            "image",
+            "settings",
+            "limits",
+        ),
     ),
     Rule(
         "startup-never-passed",
         killed_by("startup"),
         "The startup probe never passed in its time; its last words: {said}",
         PROBE_REMEDY,
+        about=(
+            "probe",
+            "image",
+            "settings",
+            "volume",
+        ),
     ),
     Rule(
         "container-exits",
@@ -346,13 +576,27 @@ RULES: tuple[Rule, ...] = (
         "Container {container} ends by itself with exit status 0.",
         "A server must stay: correct its command.",
         times=2,
+        about=(
+            "image",
+            "command",
+        ),
     ),
     Rule(
         "crash-loop",
-        ended(_failed),
-        "Container {container} ends with exit status {code} each time it starts.",
-        "Look at its last words above.",
+        crashed(_PLAINLY),
+        "Container {container} ends with exit status {code} each time it starts: {why}",
+        "Look at the log above, and correct what it names: the image, its command or its settings.",
         times=3,
+        about=("image", "command", "settings", "volume"),
+    ),
+    Rule(
+        "crash-loop",
+        crashed(),
+        "Container {container} ends with exit status {code} each time it starts: {why}",
+        "Look at the log above.",
+        times=6,  # the back-off between them makes these five minutes
+        about=("image", "command", "settings", "volume"),
+        confidence="likely",
     ),
     Rule(
         "job-deadline",
@@ -364,7 +608,7 @@ RULES: tuple[Rule, ...] = (
         "job-failed",
         job_failed(""),
         "The Job has failed.",
-        "Look at its last words above.",
+        "Look at the log above.",
     ),
     Rule(
         "container-waits",
@@ -372,5 +616,9 @@ RULES: tuple[Rule, ...] = (
         "Container {container} does not start: {why}.",
         "Read the node's words.",
         patience=90,
+        about=(
+            "image",
+            "node",
+        ),
     ),
 )

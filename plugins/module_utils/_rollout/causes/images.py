@@ -11,28 +11,38 @@ import re
 from ..._kubernetes.objects import Container, Pod
 from ..rule import Hit, Look, Rule, at, containers_of, essence, waiting, words_of
 from ..seen import Seen
+from ..words import Error, take_apart
 
 PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")
-_REGISTRY = (
-    r"connection refused|no such host|i/o timeout|no route to host|unreachable|handshake timeout|\bEOF\b|misbehaving|"
-    r"connection reset|deadline exceeded|status(?: code)?:? ?(?:\[[^]]*\]: )?5\d\d|"
-    r"\b5\d\d (?:internal|bad gateway|service (?:temporarily )?unavailable|gateway time-?out)"
-)
+_REJECTED = r"source image rejected|signature|policy\.json"
+_ITSELF = r"\bhttps?\b|dial |tcp|lookup|Client\.Timeout|awaiting headers|TLS"
+"""Words of a connection: beside them a deadline is the registry's; without them it may be that of the whole pull."""
 
 
-def not_pulled(pattern: str) -> Look:
-    """A container waits for its image, and the runtime says why."""
+def not_pulled(*errors: Error, words: str = "", without: str = "") -> Look:
+    """A container waits for its image, and the runtime tells of such an error."""
 
     def look(seen: Seen) -> Hit | None:
         for pod, container in containers_of(seen):
             if container.state == "waiting" and container.reason in PULL:
-                said = essence(_pull_words(seen, pod, container) or container.message)
-                found = re.search(pattern, _nameless(said, container.image), re.IGNORECASE)
-                if found:
-                    return Hit(at(pod), (f"{container.reason}: {said}",), words_of(container, found))
+                message = essence(_pull_words(seen, pod, container) or container.message)
+                said = take_apart(message, names_of(container.image))
+                if errors and said.error not in errors:
+                    continue
+                if (without and re.search(without, said.text, re.IGNORECASE)) or not re.search(
+                    words, said.plain, re.IGNORECASE
+                ):
+                    continue
+                return Hit(at(pod), (f"{container.reason}: {said.text}",), {**words_of(container), "why": said.reason})
         return None
 
     return look
+
+
+def names_of(image: str) -> tuple[str, ...]:
+    """How a runtime may write an image without quotes, the longest first."""
+    bare = re.sub(r"[@:][^/]*$", "", image)
+    return (image, bare) if bare != image else (image,)
 
 
 def _pull_words(seen: Seen, pod: Pod, container: Container) -> str:
@@ -44,86 +54,175 @@ def _pull_words(seen: Seen, pod: Pod, container: Container) -> str:
     return said[-1][len(start) :] if said else ""
 
 
-def _nameless(said: str, image: str) -> str:
-    """Words of a runtime without names of images and addresses: what is in those is no cause."""
-    return re.sub(r"https?://[^\s\"]+", "", said).replace(image, "")
-
-
 RULES: tuple[Rule, ...] = (
     Rule(
         "image-name-invalid",
         waiting(("InvalidImageName", "ErrInvalidImageName")),
         "{image} is not an image name.",
-        "Correct speaches_image: registry/repository:tag, in lower case.",
+        "Correct [spec.containers.image]: registry/repository:tag, in lower case.",
+        about=("image",),
     ),
     Rule(
         "image-never-pulled",
         waiting(("ErrImageNeverPull",)),
         "{image} is not on the node, and imagePullPolicy is Never.",
         "Load the image onto the node, or let it be pulled.",
+        about=("image",),
     ),
     Rule(
         "disk-full",
-        not_pulled(r"no space left on device"),
+        not_pulled(Error.NO_SPACE),
         "{image} does not fit on the node's disk.",
         "Free space for the container runtime on the node.",
         patience=1.5,
-    ),
-    Rule(
-        "registry-unauthorised",
-        not_pulled(
-            r"(?<![:.\d])40[13]\b|unauthorized|authorization failed|access denied|denied:|insufficient_scope|"
-            r"no basic auth credentials",
-        ),
-        "The registry does not let the node pull {image}.",
-        "Set speaches_registry.pull_secret to a Secret that may, and check the spelling of the repository.",
+        about=("image", "node"),
     ),
     Rule(
         "registry-rate-limited",
-        not_pulled(r"\b429\b|toomanyrequests|rate limit"),
+        not_pulled(Error.RATE_LIMITED),
         "The registry's limit of pulls is reached.",
-        "Wait, pull with an account (speaches_registry.pull_secret), or use a mirror.",
+        "Wait, pull with an account ([spec.imagePullSecrets]), or use a mirror.",
         patience=180,
         outside=True,
+        about=("registry",),
     ),
     Rule(
         "registry-tls",
-        not_pulled(r"x509|certificate|server gave HTTP response to HTTPS client"),
+        not_pulled(Error.EXPIRED),
+        "The certificate of the registry of {image} is not valid at the time that the node's clock shows: {why}.",
+        "Compare the node's clock with the certificate's dates in these words: set the clock, or "
+        "renew the certificate.",
+        patience=60,
+        outside=True,
+        about=("registry",),
+    ),
+    Rule(
+        "registry-tls",
+        not_pulled(Error.WRONG_NAME),
+        "What answers as the registry of {image} has a certificate for another name: {why}.",
+        "See where the node resolves the registry's name to (a wildcard of its DNS search domain, a "
+        "proxy), or give the "
+        "registry a certificate with its name.",
+        patience=30,
+        outside=True,
+        about=("registry",),
+    ),
+    Rule(
+        "registry-tls",
+        not_pulled(Error.PLAIN_HTTP),
+        "The registry of {image} speaks plain HTTP, and the node expects HTTPS.",
+        "Configure it as plain HTTP in the node's container runtime, or give the registry a certificate.",
+        about=("registry",),
+    ),
+    Rule(
+        "registry-tls",
+        not_pulled(Error.UNTRUSTED, Error.TLS),
         "The node does not trust the registry of {image}.",
         "Give the container runtime the registry's CA, or configure it as plain HTTP.",
+        about=("registry",),
+    ),
+    Rule(
+        "image-not-pulled",
+        not_pulled(Error.WRONG_CONTENT),
+        "What answers as the registry of {image} sends something else, most likely a web page: {why}.",
+        "Look at the proxy, mirror or portal between the node and the registry; the tag may well be there.",
+        patience=90,
+        outside=True,
+        about=("registry",),
     ),
     Rule(
         "registry-unreachable",
-        not_pulled(_REGISTRY),
+        not_pulled(Error.UNREACHABLE),
         "The node cannot reach the registry of {image}.",
         "Check name resolution and the route from the node to the registry, or use a mirror.",
         patience=90,
+        outside=True,
+        about=("registry",),
     ),
     Rule(
         "image-platform",
-        not_pulled(r"no match for platform|exec format"),
+        not_pulled(Error.PLATFORM),
         "{image} is not made for this node's processor.",
-        "Choose an image for it.",
+        "Choose an image for it ([spec.containers.image]).",
+        about=("image",),
     ),
     Rule(
         "node-store-broken",
-        not_pulled(r"parent snapshot|snapshot \S+ does not exist|content (?:digest )?sha256:\S+ not found"),
+        not_pulled(Error.INCOMPLETE),
         "The store of the node's container runtime lacks parts of {image} that it should have.",
         "Remove the image from the node (crictl rmi), so that all of it is pulled; or restart the runtime.",
         patience=60,
         outside=True,
-    ),
-    Rule(
-        "image-missing",
-        not_pulled(r"not found|manifest unknown|name unknown|not known to registry|does not exist"),
-        "The registry has no {image}.",
-        "Correct the tag or digest in speaches_image; preflight lists what a registry has.",
+        about=("image", "node"),
     ),
     Rule(
         "image-not-pulled",
-        not_pulled(r"."),
-        "{image} cannot be pulled.",
-        "Read the runtime's words.",
+        not_pulled(Error.DAMAGED, Error.READ_ONLY, Error.NOT_PERMITTED, Error.BUSY, Error.STALE),
+        "The node cannot write {image} to its disk: {why}.",
+        "Look at the disk of the container runtime on the node (dmesg), and at what it lies on.",
         patience=90,
+        outside=True,
+        about=("node",),
+    ),
+    Rule(
+        "image-not-pulled",
+        not_pulled(words=_REJECTED),
+        "The node's policy for images rejects {image}: {why}.",
+        "Sign the image as the policy asks for, or change the policy in the node's container runtime.",
+        patience=10,
+        about=("image",),
+    ),
+    Rule(
+        "registry-unauthorised",
+        not_pulled(Error.DENIED),
+        "The registry does not let the node pull {image}.",
+        "Set [spec.imagePullSecrets] to a Secret that may, and check the spelling of the repository.",
+        about=("registry", "secret", "image"),
+    ),
+    Rule(
+        "image-missing",
+        not_pulled(Error.MISSING),
+        "The registry has no {image}.",
+        "Correct the tag or digest in [spec.containers.image]; preflight lists what a registry has.",
+        about=("image",),
+    ),
+    Rule(
+        "registry-unreachable",
+        not_pulled(Error.TIMED_OUT, words=_ITSELF),
+        "The registry of {image} does not answer the node in time.",
+        "Check the route from the node to the registry, or use a mirror.",
+        patience=90,
+        outside=True,
+        about=("registry",),
+    ),
+    Rule(
+        "image-not-pulled",
+        not_pulled(Error.TIMED_OUT),
+        "The pull of {image} did not end in time: it takes longer than the node allows, or the "
+        "registry does not answer.",
+        "Give pulls more time on the node (runtimeRequestTimeout of the kubelet where cri-dockerd pulls, the runtime's "
+        "own limit elsewhere), pull the image there by hand, or use a mirror that is near.",
+        patience=180,
+        outside=True,
+        about=("image", "registry"),
+        confidence="likely",
+    ),
+    Rule(
+        "image-not-pulled",
+        not_pulled(Error.UNSUPPORTED),
+        "The node's container runtime cannot use {image}: {why}.",
+        "Build it for this runtime: another media type, compression or manifest version.",
+        patience=60,
+        about=("image",),
+    ),
+    Rule(
+        "image-not-pulled",
+        not_pulled(),
+        "{image} cannot be pulled: {why}.",
+        "Read the runtime's words.",
+        patience=120,
+        outside=True,
+        about=("image", "registry"),
+        confidence="likely",
     ),
 )

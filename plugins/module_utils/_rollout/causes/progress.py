@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from ..rule import NEVER, Hit, Look, Rule, at, containers_of, in_play, one_line, probe_words, words_of
+from ..rule import NEVER, Hit, Look, Rule, at, containers_of, in_play, log_lines, probe_words, words_of
 from ..seen import Seen
+from ..words import one_line
 from .containers import PROBE_REMEDY
 
 
@@ -39,7 +40,9 @@ def unhealthy(probe: str, *, started: bool) -> Look:
             if container.state == "running" and not container.ready and container.started == started:
                 said = probe_words(seen.events, pod, probe)
                 if said:
-                    return Hit(at(pod), (f"{probe} probe: {said}",), {"said": said, **words_of(container)})
+                    lines = log_lines(seen.logs.get((pod.uid, container.name), ()))
+                    evidence = (f"{probe} probe: {said}", *lines)
+                    return Hit(at(pod), evidence, {"said": said, **words_of(container)})
         return None
 
     return look
@@ -121,7 +124,7 @@ LAST: tuple[Rule, ...] = (
         "not-ready",
         unhealthy("readiness", started=True),
         "The container runs and its readiness probe fails: {said}",
-        "See what the probe asks for, and the server's log.",
+        "See what the probe asks for, and look at the log above.",
         patience=180,
     ),
     Rule(

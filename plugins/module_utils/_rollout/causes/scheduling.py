@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from ..._kubernetes.objects import Node, Pod, Taint, untolerated
 from ..nearest import nearest
-from ..rule import Hit, Look, Rule, at, containers_of, one_line
+from ..rule import Hit, Look, Rule, at, containers_of
 from ..seen import Seen
+from ..words import bounded, one_line
 
 Which = Callable[[Pod, list[Node]], bool]
 
@@ -21,6 +22,9 @@ COMING = ("TriggeredScaleUp", "Nominated")
 """What cluster-autoscaler and Karpenter say of a pod for which they make a node."""
 
 AUTOSCALER = (*COMING, "NotTriggerScaleUp", "FailedScaleUp")
+
+EVICTIONS = ("Evicted", "Preempting", "Shutdown", "NodeShutdown", "Terminated", "TerminationByKubelet")
+"""Reasons with which a kubelet ends pods that may well run elsewhere or later."""
 
 PASSING_TAINTS = (
     "node.kubernetes.io/",
@@ -33,6 +37,7 @@ PASSING_TAINTS = (
 )
 """Beginnings of the keys of taints that a cluster sets and takes away by itself."""
 
+_TAINT = r"untolerated taint|taints? (?:\{[^}]*\}, )?that the pod didn't tolerate|PodToleratesNodeTaints"
 _MISFIT = r"requested PV is too small|access ?modes?|storage ?class(?:Name)?s? .*(?:match|mismatch)|volumeMode"
 
 
@@ -50,7 +55,7 @@ def unscheduled(pattern: str, which: Which = lambda pod, nodes: True, *, blind: 
                 continue
             if not (blind if seen.neighbours is None else which(pod, list(seen.nodes.values()))):
                 continue
-            said = re.split(r"\s*(?:no new claims to deallocate, )?preemption:", place.message)[0].strip(" .,")
+            said = re.split(r"\s?(?:no new claims to deallocate, )?preemption:", bounded(place.message))[0].strip(" .,")
             found = re.search(pattern, said, re.IGNORECASE)
             if found:
                 words = {"selector": _selector(pod), **found.groupdict("")}
@@ -72,13 +77,25 @@ def gpu_missing(test: Callable[[int, int], bool]) -> Look:
         name = hit.words["resource"].rstrip(".,")
         wanted = max((_number(c.limits.get(name, "0")) for _, c in containers_of(seen)), default=0)
         most = max((_number(node.allocatable.get(name, "0")) for node in seen.nodes.values()), default=0)
-        if not test(most, wanted):
+        if not test(most, wanted) or (most >= wanted and _kept_from_gpus(seen, name, wanted)):
             return None
         words = {**hit.words, "resource": name, "most": str(most), "wanted": str(wanted)}
         holders = tuple(f"holds {name}: {who}" for who in seen.neighbours or () if who.resource == name)
         return Hit(hit.where, (*hit.evidence, *holders), words)
 
     return look
+
+
+def _nearest(seen: Seen, pod: Pod, message: str) -> tuple[str, ...]:
+    """The node that lacks least, as far as nodes could be looked up."""
+    found = nearest(pod, bounded(message), (seen.nodes or seen.others).values(), seen.used)
+    return (str(found),) if found else ()
+
+
+def _kept_from_gpus(seen: Seen, name: str, wanted: int) -> bool:
+    """Whether a taint keeps the pod from every node that has enough: then the words on GPUs are about other nodes."""
+    enough = [one for one in seen.nodes.values() if _number(one.allocatable.get(name, "0")) >= wanted]
+    return all(untolerated(one.taints, pod.tolerations) for one in enough for pod in seen.pods if not pod.node)
 
 
 def claim_event(pattern: str) -> Look:
@@ -88,10 +105,12 @@ def claim_event(pattern: str) -> Look:
         for event in reversed(seen.events):
             claim = seen.claims.get(event.name)
             if event.kind == "PersistentVolumeClaim" and claim and claim.phase != "Bound":
-                found = re.search(pattern, event.message, re.IGNORECASE)
+                found = re.search(pattern, bounded(event.message), re.IGNORECASE)
                 if found:
                     words = {"claim": claim.name, "volume": claim.volume or "?", **found.groupdict("")}
-                    return Hit(f"PersistentVolumeClaim {claim.name}", (f"{event.reason}: {event.message}",), words)
+                    return Hit(
+                        f"PersistentVolumeClaim {claim.name}", (f"{event.reason}: {one_line(event.message)}",), words
+                    )
         return None
 
     return look
@@ -115,16 +134,38 @@ def preempted(seen: Seen) -> Hit | None:
     return Hit(f"pod {events[-1].name}", (f"Preempted: {events[-1].message}", *holders))
 
 
+_OWN = r"exceeds the (?:total )?limit|exceeded its local ephemeral storage limit|usage of emptydir"
+
+
+def over_its_own_limit(seen: Seen) -> Hit | None:
+    """The kubelet evicts a pod for what it wrote itself, and not because the node is short."""
+    hit = evicted(seen)
+    if hit is None or not re.search(_OWN, hit.evidence[-1], re.IGNORECASE):
+        return None
+    return replace(hit, words={"why": hit.evidence[-1].removeprefix("Evicted: ")[:300].rstrip(" .")})
+
+
 def evicted(seen: Seen) -> Hit | None:
-    pods = [pod for pod in _turned_away(seen) if pod.reason == "Evicted"]
-    return Hit(at(pods[-1]), tuple(f"Evicted: {pod.message}" for pod in pods), {}, len(pods)) if pods else None
+    pods = [pod for pod in _turned_away(seen) if pod.reason in EVICTIONS]
+    return (
+        Hit(at(pods[-1]), tuple(f"{pod.reason}: {one_line(pod.message)}" for pod in pods), {}, len(pods))
+        if pods
+        else None
+    )
+
+
+def past_its_deadline(seen: Seen) -> Hit | None:
+    pods = [pod for pod in _turned_away(seen) if pod.reason == "DeadlineExceeded" and not seen.job]
+    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {one_line(pods[-1].message)}",), {}, len(pods)) if pods else None
 
 
 def rejected(seen: Seen) -> Hit | None:
     pods = [pod for pod in _turned_away(seen) if not any(c.state for c in pod.containers)]
     if not pods:
         return None
-    return Hit(at(pods[-1]), (f"{pods[-1].reason}: {pods[-1].message}",), {"reason": pods[-1].reason}, len(pods))
+    return Hit(
+        at(pods[-1]), (f"{pods[-1].reason}: {one_line(pods[-1].message)}",), {"reason": pods[-1].reason}, len(pods)
+    )
 
 
 def _turned_away(seen: Seen) -> list[Pod]:
@@ -145,12 +186,6 @@ def _passing(taint: Taint) -> bool:
 
 def _selector(pod: Pod) -> str:
     return ",".join(f"{name}={value}" for name, value in pod.selector.items()) or "none"
-
-
-def _nearest(seen: Seen, pod: Pod, message: str) -> tuple[str, ...]:
-    """The node that lacks least, as far as nodes could be looked up."""
-    found = nearest(pod, message, (seen.nodes or seen.others).values(), seen.used)
-    return (str(found),) if found else ()
 
 
 def _node_lines(seen: Seen) -> tuple[str, ...]:
@@ -174,27 +209,52 @@ RULES: tuple[Rule, ...] = (
         "The PersistentVolumeClaim {claim} is not there.",
         "Run the deploy play: it makes the claim. If somebody removes it, find out who.",
         patience=1.5,
+        about=("volume",),
+    ),
+    Rule(
+        "claim-missing",
+        unscheduled(r"persistentvolumeclaim \"(?P<claim>[^\"]+)\" is being deleted"),
+        "The PersistentVolumeClaim {claim} is being deleted.",
+        "Wait until it is gone and run the deploy play, which makes it anew; find out who deletes it.",
+        patience=60,
+        outside=True,
+        about=("volume",),
+    ),
+    Rule(
+        "volume-attached-elsewhere",
+        unscheduled(r"ReadWriteOncePod access mode"),
+        "Another pod uses the claim, which only one pod may use at a time.",
+        "Wait until it stops, or give the claim the access mode ReadWriteMany.",
+        patience=60,
+        outside=True,
+        after_old=True,
     ),
     Rule(
         "volume-bound-elsewhere",
         claim_event(r"already bound to a different claim|bound to (?:a )?different|VolumeMismatch|different claim"),
         "PersistentVolume {volume} belongs to another claim than {claim}.",
-        "Remove spec.claimRef from the volume if the old claim is gone, or give speaches_volume another name.",
+        "Remove spec.claimRef from the volume if the old claim is gone, or give [spec.volumes] another name.",
         patience=1.5,
+        about=("volume",),
     ),
     Rule(
         "claim-mismatch",
         claim_event(rf"(?P<why>(?:{_MISFIT}).*)"),
         "Claim {claim} and volume {volume} do not fit together: {why}",
-        "Make size, access modes and storage class of both the same (speaches_volume).",
+        "Make size, access modes and storage class of both the same ([spec.volumes]).",
         patience=1.5,
+        about=("volume",),
     ),
     Rule(
         "claim-unbound",
-        unscheduled(r"unbound immediate PersistentVolumeClaims"),
+        unscheduled(
+            r"unbound immediate PersistentVolumeClaims|didn't find available persistent volumes|did "
+            r"not have enough free storage|waiting for ephemeral volume controller|PreBind plugin \S*VolumeBinding"
+        ),
         "The PersistentVolumeClaim is not bound to a volume.",
         "Look at the claim: is its volume there, of the same size, class and access mode?",
         patience=20,
+        about=("volume",),
     ),
     Rule(
         "node-on-its-way",
@@ -203,6 +263,7 @@ RULES: tuple[Rule, ...] = (
         "See what the autoscaler says, and whether its node joins and gets its GPU driver.",
         patience=900,
         outside=True,
+        about=("cluster",),
     ),
     Rule(
         "gpu-not-advertised",
@@ -211,38 +272,45 @@ RULES: tuple[Rule, ...] = (
         "Look at the GPU Operator's pods (driver, device plugin) on the GPU node.",
         patience=30,
         outside=True,
+        about=("gpu", "node"),
     ),
     Rule(
         "gpu-insufficient",
         gpu_missing(lambda most, wanted: 0 < most < wanted),
         "The pod asks for {wanted} {resource}, and no node has more than {most}.",
-        "Lower speaches_gpu.count, or raise the time-slicing replicas.",
+        "Lower [spec.containers.resources], or raise the time-slicing replicas.",
         patience=0,
+        about=("gpu",),
     ),
     Rule(
         "preempted",
         preempted,
         "A pod of higher priority took its place.",
-        "Give portal-stt a higher priority class, or make room.",
+        "Give it a higher [spec.priorityClassName], or make room.",
         patience=30,
         outside=True,
+        about=("priorityClass",),
     ),
     Rule(
         "gpu-taken",
         gpu_missing(lambda most, wanted: most >= wanted),
         "All {resource} are taken by other pods.",
-        "Scale one of them down, give portal-stt a higher priority class, or add time-slicing replicas.",
+        "Scale one of them down, give it a higher [spec.priorityClassName], or add time-slicing replicas.",
         patience=30,
         outside=True,
         after_old=True,
+        about=("gpu", "node"),
     ),
     Rule(
         "resources-insufficient",
-        unscheduled(r"Insufficient (?P<resource>memory|cpu|ephemeral-storage|pods)|Too many (?P<many>pods)"),
+        unscheduled(
+            r"Insufficient (?P<resource>memory|cpu|ephemeral-storage|pods|hugepages-\w+)|Too many (?P<many>pods)"
+        ),
         "No GPU node has enough {resource}{many} left.",
-        "Lower speaches_resources, or free some on the node.",
+        "Lower [spec.containers.resources], or free some on the node.",
         patience=30,
         after_old=True,
+        about=("limits", "selector"),
     ),
     Rule(
         "volume-on-another-node",
@@ -252,13 +320,16 @@ RULES: tuple[Rule, ...] = (
         "The volume can only be used on other nodes than the GPU's.",
         "Use a volume that every node can mount (NFS), or correct the volume's spec.nodeAffinity.",
         patience=1.5,
+        about=("volume", "selector"),
     ),
     Rule(
         "volume-missing",
-        unscheduled(r"bound to non-existent pv"),
+        unscheduled(r"bound to non-existent p(?:v|ersistentvolume)"),
         "The claim is bound to a volume that is not there any more.",
         "Delete the claim and run the deploy play: it makes both again. The data on the server stay.",
         patience=20,
+        outside=True,
+        about=("volume",),
     ),
     Rule(
         "volumes-at-limit",
@@ -267,6 +338,7 @@ RULES: tuple[Rule, ...] = (
         "Free one on the node (kubectl describe csinode), or use another node.",
         patience=60,
         outside=True,
+        about=("node",),
     ),
     Rule(
         "ports-taken",
@@ -275,28 +347,45 @@ RULES: tuple[Rule, ...] = (
         "Remove hostPort or hostNetwork, or see which pod has the port.",
         patience=30,
         after_old=True,
+        about=("selector",),
     ),
     Rule(
         "kept-apart",
-        unscheduled(r"(?P<why>(?:pod|pods) (?:anti-)?affinity rules|pod topology spread constraints)"),
+        unscheduled(r"(?P<why>pods? (?:anti-)?affinity(?: rules|/anti-affinity)|pod topology spread constraints)"),
         "The pod has to keep away from, or near to, other pods, and no GPU node is left: {why}.",
         "Change the affinity or spread that the pod is given, add a node, or wait for the other pod to go.",
         patience=30,
         after_old=True,
+        about=("selector",),
     ),
     Rule(
         "no-gpu-node",
         unscheduled(
-            r"didn't match Pod's node affinity/selector|no nodes available", lambda pod, nodes: not nodes, blind=False
+            r"didn't match (?:Pod's )?node (?:affinity|selector)|MatchNodeSelector|no nodes available",
+            lambda pod, nodes: not nodes,
+            blind=False,
         ),
         "No node has the labels {selector}.",
-        "Correct speaches_gpu.node_selector, or see why GPU feature discovery does not label the node.",
+        "Correct [spec.nodeSelector], or see why GPU feature discovery does not label the node.",
         patience=1.5,
+        about=("selector",),
+    ),
+    Rule(
+        "no-gpu-node",  # all of them, whatever labels they have: an affinity
+        unscheduled(
+            r"0/(?P<all>\d+) nodes are available: (?P=all) node\(s\) didn't match (?:Pod's )?node "
+            r"(?:affinity|selector)\S*$",
+            blind=False,
+        ),
+        "No node fits the pod's affinity and its selector {selector}.",
+        "Correct [spec.nodeSelector] or the affinity, or see why GPU feature discovery does not label the node.",
+        patience=30,
+        about=("selector",),
     ),
     Rule(
         "node-not-ready",
         unscheduled(
-            r"untolerated taint",
+            _TAINT,
             lambda pod, nodes: bool(nodes) and all(node.ready.status != "True" for node in nodes),
             blind=False,
         ),
@@ -304,6 +393,7 @@ RULES: tuple[Rule, ...] = (
         "Look at the machine (is it up, does kubelet run?), then run again.",
         patience=60,
         outside=True,
+        about=("node",),
     ),
     Rule(
         "node-cordoned",
@@ -312,11 +402,12 @@ RULES: tuple[Rule, ...] = (
         "kubectl uncordon it when its maintenance is over, then run again.",
         patience=30,
         outside=True,
+        about=("node",),
     ),
     Rule(
         "node-under-pressure",
         unscheduled(
-            r"untolerated taint",
+            _TAINT,
             lambda pod, nodes: any(
                 _passing(taint) for node in nodes for taint in untolerated(node.taints, pod.tolerations)
             ),
@@ -326,17 +417,19 @@ RULES: tuple[Rule, ...] = (
         "See what it runs short of (kubectl describe node): disk, memory, network.",
         patience=60,
         outside=True,
+        about=("node",),
     ),
     Rule(
         "taint-not-tolerated",
         unscheduled(
-            r"untolerated taint",
+            _TAINT,
             lambda pod, nodes: any(untolerated(node.taints, pod.tolerations) for node in nodes),
             blind=False,
         ),
         "The node has a taint that the pod does not tolerate.",
-        "Add the taint to speaches_gpu.tolerations, or remove it from the node.",
+        "Add the taint to [spec.tolerations], or remove it from the node.",
         patience=1.5,
+        about=("selector",),
     ),
     Rule(
         "unschedulable",
@@ -346,6 +439,24 @@ RULES: tuple[Rule, ...] = (
         patience=60,
     ),
     Rule(
+        "storage-limit-exceeded",
+        over_its_own_limit,
+        "The pod wrote more to the node's disk than its own limit allows: {why}.",
+        "Raise the limit (ephemeral-storage in [spec.containers.resources], sizeLimit of an "
+        "emptyDir, or the namespace's "
+        "LimitRange), or let the cache lie on a volume.",
+        times=2,
+        about=("limits", "volume"),
+    ),
+    Rule(
+        "deadline-exceeded",
+        past_its_deadline,
+        "The pod ran longer than its own deadline.",
+        "Unset spec.activeDeadlineSeconds in the pod's template: a server stays.",
+        times=2,
+        about=("settings",),
+    ),
+    Rule(
         "evicted",
         evicted,
         "The node evicts the pod: it runs short of something.",
@@ -353,6 +464,7 @@ RULES: tuple[Rule, ...] = (
         patience=60,
         times=2,
         outside=True,
+        about=("node",),
     ),
     Rule(
         "rejected-by-node",
@@ -362,5 +474,6 @@ RULES: tuple[Rule, ...] = (
         patience=90,  # after a restart of the kubelet, until the device plugin has registered
         times=3,
         outside=True,
+        about=("node",),
     ),
 )

@@ -1,0 +1,396 @@
+"""Whose an object is, on a real API server: what k8s_apply refuses and takes, what k8s_remove leaves.
+
+The modules are run in this process; only that k8s_apply's action has the rest done by kubernetes.core takes a play.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply import label
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, connect
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.ownership import MANAGER
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.paths import Paths
+from ansible_collections.portal.stt.plugins.modules import k8s_apply, k8s_remove, k8s_rollout
+
+from lab import api
+from tests.conftest import Played, play, until
+from tests.modules import run_module
+
+SPACE = "whose"
+MARKS = {"app.kubernetes.io/managed-by": "portal-stt", "app.kubernetes.io/part-of": "stt"}
+Manifest = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Cluster:
+    return connect({})
+
+
+def of(version: str, kind: str, **content: Any) -> Manifest:
+    place = {} if kind in ("Namespace", "PersistentVolume") else {"namespace": SPACE}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "whose", **place, "labels": MARKS}, **content}
+
+
+POD = {"containers": [{"name": "stt", "image": "10.77.0.1:5000/none"}]}
+TEMPLATE = {"metadata": {"labels": {"app": "stt"}}, "spec": POD}
+SELECTOR = {"matchLabels": {"app": "stt"}}
+DEPLOYMENT = of("apps/v1", "Deployment", spec={"replicas": 1, "selector": SELECTOR, "template": TEMPLATE})
+SECRET = of("v1", "Secret", data={"api-key": base64.b64encode(b"sesame").decode()})
+MODES: Manifest = {"accessModes": ["ReadWriteMany"], "storageClassName": "none"}
+CLAIM = of(
+    "v1",
+    "PersistentVolumeClaim",
+    spec={**MODES, "volumeName": "whose", "resources": {"requests": {"storage": "1Gi"}}},
+)
+VOLUME = of(
+    "v1",
+    "PersistentVolume",
+    spec={
+        **MODES,
+        "capacity": {"storage": "1Gi"},
+        "persistentVolumeReclaimPolicy": "Retain",
+        "nfs": {"server": "10.77.0.2", "path": "/srv"},
+        "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": SPACE, "name": "whose"},
+    },
+)
+KINDS = [
+    DEPLOYMENT,
+    SECRET,
+    VOLUME,
+    CLAIM,
+    of("v1", "Service", spec={"selector": {"app": "stt"}, "ports": [{"port": 80}]}),
+    of("v1", "ConfigMap", data={"a": "1"}),
+    of("batch/v1", "Job", spec={"template": {"spec": {**POD, "restartPolicy": "Never"}}}),
+    of("networking.k8s.io/v1", "NetworkPolicy", spec={"podSelector": {}}),
+    of("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": 1, "selector": {"matchLabels": {"app": "stt"}}}),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def space() -> Iterator[None]:
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": SPACE}})
+    yield
+    api.call("DELETE", f"/api/v1/namespaces/{SPACE}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(space: None) -> Iterator[None]:
+    yield
+    at = {path(one).rsplit("/", 1)[0]: one for one in KINDS}
+    at.pop("/api/v1/persistentvolumes")
+    for where in at:
+        for one in api.call("GET", where)["items"]:
+            if one["metadata"]["name"] != "kube-root-ca.crt":
+                api.call("DELETE", f"{where}/{one['metadata']['name']}", accept=(404,), propagationPolicy="Background")
+    api.call("DELETE", path(VOLUME), accept=(404,))
+    until(lambda: not any(map(there, KINDS)), 60, lambda: [there(one) for one in KINDS])
+
+
+def path(manifest: Manifest) -> str:
+    return Paths(connect({})).object(manifest)
+
+
+def ours(cluster: Cluster, *manifests: Manifest) -> None:
+    for one in manifests:
+        cluster.apply(path(one), one, field_manager=MANAGER)
+
+
+def theirs(manifest: Manifest, **labels: str) -> None:
+    """Made by somebody else: another manager, other labels, and for the rest the same."""
+    other = {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
+    api.call("POST", path(manifest).rsplit("/", 1)[0], other, fieldManager="kubectl-create")
+
+
+def there(manifest: Manifest) -> dict[str, Any] | None:
+    found = api.call("GET", path(manifest), accept=(404,))
+    return found if found["kind"] == manifest["kind"] else None
+
+
+def asked(*manifests: Manifest, **options: Any) -> dict[str, Any]:
+    return run_module(k8s_apply, definition=list(manifests), **options)
+
+
+def removed(*manifests: Manifest, **options: Any) -> dict[str, Any]:
+    return run_module(k8s_remove, definition=list(manifests), **{"wait_timeout": 30, **options})
+
+
+# ---- objects of others
+
+
+@pytest.mark.parametrize("manifest", KINDS, ids=lambda one: one["kind"])
+def test_an_object_of_somebody_else_is_neither_changed_nor_deleted(manifest: Manifest) -> None:
+    theirs(manifest, owner="helen")
+    before = there(manifest)
+    assert before
+    refused = asked(manifest, _ansible_check_mode=True)
+    assert refused["failed"]
+    assert f"{label(manifest)}: there is one of this name already, which was not made by us" in refused["msg"]
+    assert "fields are set by kubectl-create" in refused["msg"]
+    assert "labels: owner=helen" in refused["msg"]
+    assert "Choose another metadata.name." in refused["msg"]
+    left = removed(manifest)
+    assert not left["changed"]
+    assert [(one["status"], one["subject"]) for one in left["findings"]] == [("warning", label(manifest))]
+    after = there(manifest)
+    assert after
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert "deletionTimestamp" not in after["metadata"]
+
+
+@pytest.mark.parametrize("manifest", KINDS, ids=lambda one: one["kind"])
+def test_an_object_of_ours_goes_and_is_then_gone(cluster: Cluster, manifest: Manifest) -> None:
+    ours(cluster, manifest)
+    planned = removed(manifest, _ansible_check_mode=True, _ansible_diff=True)
+    assert planned["changed"]
+    assert planned["diff"][0]["before"].startswith("apiVersion")
+    assert planned["diff"][0]["after"] == ""
+    assert there(manifest)
+    assert removed(manifest)["objects_removed"] == [label(manifest)]
+    assert not there(manifest)
+    again = removed(manifest)
+    assert (again["changed"], [one["status"] for one in again["findings"]]) == (False, ["ok"])
+
+
+def test_another_installation_is_told_by_its_label(cluster: Cluster) -> None:
+    other = {
+        **DEPLOYMENT,
+        "metadata": {**DEPLOYMENT["metadata"], "labels": {**MARKS, "app.kubernetes.io/part-of": "b"}},
+    }
+    ours(cluster, other)
+    assert "which carries the label app.kubernetes.io/part-of=b" in asked(DEPLOYMENT)["msg"]
+    assert not removed(DEPLOYMENT)["changed"]
+    assert there(DEPLOYMENT)
+
+
+def test_what_an_earlier_version_made_without_the_labels_is_ours(cluster: Cluster) -> None:
+    before = {**DEPLOYMENT, "metadata": {**DEPLOYMENT["metadata"], "labels": {"app": "stt"}}}
+    ours(cluster, before)
+    assert asked(DEPLOYMENT, _ansible_check_mode=True)["objects_changed"] == [label(DEPLOYMENT)]
+    assert removed(DEPLOYMENT)["changed"]
+
+
+def test_a_volume_that_is_bound_to_a_claim_of_somebody_else_stays_bound(cluster: Cluster) -> None:
+    """A deletionTimestamp could not be taken back."""
+    held = {**VOLUME["spec"], "claimRef": {**VOLUME["spec"]["claimRef"], "name": "others"}}
+    ours(cluster, {**VOLUME, "spec": held})
+    claim = {**CLAIM, "metadata": {"name": "others", "namespace": SPACE}}
+    api.call("POST", f"/api/v1/namespaces/{SPACE}/persistentvolumeclaims", claim)
+    bound = until(lambda: (there(VOLUME) or {})["status"].get("phase") == "Bound", 30, lambda: there(VOLUME))
+    assert bound
+    left = removed(VOLUME)
+    assert f"it is for the claim {SPACE}/others, and is left" in left["findings"][0]["message"]
+    assert "deletionTimestamp" not in (there(VOLUME) or {})["metadata"]
+
+
+def test_claim_and_volume_go_one_after_the_other(cluster: Cluster) -> None:
+    ours(cluster, VOLUME, CLAIM)
+    until(lambda: (there(CLAIM) or {})["status"].get("phase") == "Bound", 30, lambda: there(CLAIM))
+    assert removed(VOLUME, CLAIM)["objects_removed"] == [label(CLAIM), label(VOLUME)]
+    assert not there(VOLUME)
+
+
+def test_a_secret_that_others_have_put_something_into_is_left(cluster: Cluster) -> None:
+    ours(cluster, SECRET)
+    api.call("PATCH", path(SECRET), {"data": {"theirs": "eA=="}})
+    left = removed(SECRET)
+    assert left["findings"][0]["message"] == "it holds what others have put there: theirs, and is left as it is."
+    assert there(SECRET)
+
+
+def test_what_does_not_go_says_what_holds_it(cluster: Cluster) -> None:
+    ours(cluster, SECRET)
+    api.call("PATCH", path(SECRET), {"metadata": {"finalizers": ["example.net/vault"]}})
+    held = removed(SECRET, wait_timeout=1)
+    api.call("PATCH", path(SECRET), {"metadata": {"finalizers": None}})
+    assert held["msg"] == (
+        f"{label(SECRET)}: it is being deleted, and is still there.\n"
+        "  example.net/vault: whoever set this finalizer has work to do\n"
+        "It goes when what holds it is gone: look there, then run again."
+    )
+
+
+def test_all_jobs_of_the_installation_go_and_those_of_others_stay(cluster: Cluster) -> None:
+    job = next(one for one in KINDS if one["kind"] == "Job")
+    ours(cluster, job)
+    other = {**job, "metadata": {**job["metadata"], "name": "theirs"}}
+    api.call("POST", f"/apis/batch/v1/namespaces/{SPACE}/jobs", other)
+    gone = removed({**job, "metadata": {"namespace": SPACE, "labels": MARKS}})
+    assert gone["objects_removed"] == [label(job)]
+    assert [one["subject"] for one in gone["findings"]] == [label(other)]
+    assert there(other)
+
+
+def test_nothing_is_removed_where_not_even_the_namespace_is() -> None:
+    away = {**SECRET, "metadata": {**SECRET["metadata"], "namespace": "nowhere"}}
+    assert removed(away)["findings"][0]["message"] == "to remove: all is gone."
+
+
+# ---- fields of others
+
+
+def scale(manager: str, replicas: int) -> None:
+    api.call("PATCH", f"{path(DEPLOYMENT)}/scale", {"spec": {"replicas": replicas}}, fieldManager=manager)
+
+
+def test_a_scale_by_hand_is_undone_and_told(cluster: Cluster) -> None:
+    ours(cluster, DEPLOYMENT)
+    scale("kubectl", 3)
+    found = asked(DEPLOYMENT, _ansible_check_mode=True)
+    assert found["objects_changed"] == [label(DEPLOYMENT)]
+    assert found["findings"][0]["message"] == "was scaled by hand to 3, and is 1 again as declared."
+    assert found["todo"] == [{"object": label(DEPLOYMENT), "force": True, "scaled": False}]
+
+
+def test_an_autoscaler_is_left_in_peace(cluster: Cluster) -> None:
+    """The horizontal pod autoscaler scales as the controller manager, and sets its number for ever."""
+    ours(cluster, DEPLOYMENT)
+    scale("kube-controller-manager", 4)
+    found = asked(DEPLOYMENT)
+    assert not found["changed"]
+    said = "kube-controller-manager scales it, to 4 now: the 1 declared here is not set."
+    assert (found["findings"][0]["status"], found["findings"][0]["message"]) == ("warning", said)
+
+
+def test_a_field_is_taken_from_those_who_are_named_and_from_no_other(cluster: Cluster) -> None:
+    ours(cluster, DEPLOYMENT)
+    for manager, patch in [
+        ("keel", {"spec": {"template": {"spec": {"containers": [{"name": "stt", "image": "other"}]}}}}),
+        ("kyverno", {"spec": {"replicas": 2}}),
+    ]:
+        cluster.apply(
+            path(DEPLOYMENT),
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "whose", "namespace": SPACE}, **patch},
+            field_manager=manager,
+            force=True,
+        )
+    image = '.spec.template.spec.containers[name="stt"].image is owned by keel'
+    replicas = ".spec.replicas is owned by kyverno"
+    refused = asked(DEPLOYMENT)["msg"]
+    assert image in refused
+    assert replicas in refused
+    assert "name keel, kyverno in take_over" in refused
+    partly = asked(DEPLOYMENT, take_over=["keel"])["msg"]
+    assert image not in partly
+    assert replicas in partly
+    assert asked(DEPLOYMENT, take_over=["keel", "kyverno"])["todo"] == [
+        {"object": label(DEPLOYMENT), "force": True, "scaled": False}
+    ]
+
+
+def test_an_object_can_be_taken_over_by_naming_who_made_it() -> None:
+    theirs(DEPLOYMENT)
+    assert asked(DEPLOYMENT, take_over=["kubectl-create"])["objects_changed"] == [label(DEPLOYMENT)]
+
+
+# ---- two runs at once
+
+
+def test_a_run_fails_when_another_one_changes_what_it_has_declared(cluster: Cluster) -> None:
+    ours(cluster, DEPLOYMENT)
+    (declared,) = asked(DEPLOYMENT)["objects"]
+    other = json.loads(json.dumps(DEPLOYMENT))
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = "10.77.0.1:5000/other"
+    ours(cluster, other)
+    ended = run_module(k8s_rollout, namespace=SPACE, name="whose", declared=declared, timeout=20, rollback=False)
+    assert ended["failed"]
+    assert f"It is no longer what this run declared: another run (field manager {MANAGER}) changed it." in ended["msg"]
+    assert ended["seconds"] < 15
+
+
+def test_what_was_judged_a_moment_ago_is_not_asked_for_again(cluster: Cluster) -> None:
+    service = next(one for one in KINDS if one["kind"] == "Service")
+    ours(cluster, DEPLOYMENT, SECRET, service)
+    plan = asked(DEPLOYMENT, SECRET, service)["plan"]
+    assert "sesame" not in json.dumps(plan)
+    for one in (DEPLOYMENT, SECRET):
+        api.call("DELETE", path(one), propagationPolicy="Background")
+    changed = {**SECRET, "data": {"api-key": base64.b64encode(b"caraway").decode()}}
+    again = asked(DEPLOYMENT, changed, service, plan=plan)
+    assert again["objects_changed"] == [label(SECRET)]
+    assert {one["kind"] for one in again["objects"]} == {"Deployment", "Service"}
+    old = {**plan, "at": plan["at"] - 121}
+    assert asked(DEPLOYMENT, plan=old)["objects_changed"] == [label(DEPLOYMENT)]
+
+
+# ---- what an API server says of a plan
+
+
+def test_all_that_is_wrong_is_told_at_once_also_without_the_namespace() -> None:
+    """The form of an object is judged where its namespace is not there yet."""
+    away = {"name": "whose", "namespace": "planned"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "planned"}}
+    wrong = {**DEPLOYMENT, "metadata": away, "spec": {**DEPLOYMENT["spec"], "replicas": -1}}
+    typo = {**SECRET, "metadata": away, "dta": {}}
+    fine = {**next(one for one in KINDS if one["kind"] == "Service"), "metadata": away}
+    found = asked(namespace, wrong, typo, fine)
+    assert [one["subject"] for one in found["findings"]] == ["Deployment planned/whose", "Secret planned/whose"]
+    assert "spec.replicas: Invalid value: -1" in found["msg"]
+    assert 'unknown field "dta"' in found["msg"]
+    assert asked(namespace, fine)["objects_changed"] == ["Namespace planned", "Service planned/whose"]
+
+
+def test_a_namespace_that_is_going_says_so(cluster: Cluster) -> None:
+    away = "whose-going"
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": away}})
+    metadata = {**SECRET["metadata"], "namespace": away}
+    ours(cluster, kept := {**SECRET, "metadata": {**metadata, "finalizers": ["example.net/vault"]}})
+    api.call("DELETE", f"/api/v1/namespaces/{away}")
+    said = asked({**DEPLOYMENT, "metadata": metadata})["msg"]
+    api.call("PATCH", path(kept), {"metadata": {"finalizers": None}})
+    assert "is being terminated. The namespace is being deleted: wait until it is gone" in said
+    assert "status (kubectl get namespace -o yaml)" in said
+
+
+def test_what_the_api_server_adds_is_not_in_the_diff_of_a_new_object() -> None:
+    found = asked(DEPLOYMENT, SECRET, _ansible_check_mode=True, _ansible_diff=True)
+    shown = [yaml.safe_load(one["after"]) for one in found["diff"]]
+    for one in shown:
+        assert "status" not in one
+        assert set(one["metadata"]) == {"name", "namespace", "labels"}
+    assert shown[1]["data"] == {"api-key": "(hidden)"}
+    assert "sesame" not in str(found)
+
+
+def test_a_namespace_of_somebody_else_is_used_as_it_is() -> None:
+    """As declared, it may be anybody's; to be changed, it has to be ours."""
+    bare = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
+    assert not asked(bare)["changed"]
+    labelled = {**bare, "metadata": {"name": SPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    assert asked(labelled)["failed"]
+
+
+# ---- through the action
+
+
+def test_only_what_changes_is_applied_and_nothing_twice(tmp_path: Path) -> None:
+    service = next(one for one in KINDS if one["kind"] == "Service")
+
+    def run(*manifests: Manifest) -> Played:
+        task = {"name": "It is applied", "portal.stt.k8s_apply": {"definition": list(manifests)}, "register": "it"}
+        shown = {"name": "It is told", "ansible.builtin.debug": {"msg": "{{ it | to_json }}"}}
+        steps = [{"hosts": "lab", "gather_facts": False, "tasks": [task, shown]}]
+        (tmp_path / "play.yml").write_text(yaml.safe_dump(steps))
+        done = play(str(tmp_path / "play.yml"), "-l", "lab")
+        assert done.rc == 0, done.output
+        return done
+
+    assert run(DEPLOYMENT, service).changed == 1
+    first = there(DEPLOYMENT)
+    assert first
+    scale("kubectl", 2)
+    grown = json.loads(json.dumps(DEPLOYMENT))
+    grown["metadata"]["annotations"] = {"a": "b"}
+    assert run(grown, service).changed == 1
+    after = there(DEPLOYMENT)
+    assert after
+    assert (after["spec"]["replicas"], after["metadata"]["annotations"]["a"]) == (1, "b")
+    again = run(grown, service)
+    assert again.changed == 0
+    assert f'"uid": "{first["metadata"]["uid"]}"' in again.output.replace('\\"', '"')
