@@ -144,7 +144,7 @@ class Verdict:
 
     rule: what decided, in the image's own words where they are its own.
     reason: one sentence. runtime_message: what the runtime will say, to recognise it later.
-    mode: the container runtime's that it is for, known or assumed.
+    mode: the container runtime's that it is for. assumed: whether it is assumed, and another gives another answer.
     notes: what may still break, and what the answer rests on. remedy: what to do when it is not good enough.
     """
 
@@ -155,6 +155,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     remedy: str = ""
     mode: str = ""
+    assumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,11 +218,8 @@ def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
     other = _judge_in("cdi", image, node, terms)
     if other.reason == verdict.reason:
         return verdict
-    note = (
-        f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {other.kind.value}: set "
-        "runtime_mode where you know it."
-    )
-    return replace(verdict, notes=(*verdict.notes, note))
+    note = f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {other.kind.value}."
+    return replace(verdict, notes=(*verdict.notes, note), assumed=True)
 
 
 def _judge_in(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
