@@ -174,3 +174,16 @@ def test_python_packages_newer_than_the_base_image_decide() -> None:
 def test_what_an_image_says_moves_no_cursor() -> None:
     found = judge(image(env={"CUDA_VERSION": "12.6", "NVIDIA_REQUIRE_CUDA": "cuda>=99\x1b[2J"}), T4, LEGACY)
     assert (found.reason + found.runtime_message + found.rule).isprintable()
+
+
+def test_an_old_driver_without_a_label_for_its_cuda() -> None:
+    """NVIDIA/nvidia-docker#931."""
+    env = {"CUDA_VERSION": "10.0.130", "NVIDIA_REQUIRE_CUDA": "cuda>=10.0 brand=tesla,driver>=384,driver<385"}
+    node = GpuNode.from_result({"name": "c", "product": "GeForce-GTX-1080-Ti", "driver": "390.77"})
+    found = judge(image(env=env), node, LEGACY)
+    assert (found.kind, found.reason) == (
+        Kind.REFUSED,
+        "the image requires cuda>=10.0, the node has 9.1; none of its 1 allowances is for this driver.",
+    )
+    unknown = judge(image(env=env), GpuNode.from_result({"name": "d", "driver": "300.1"}), LEGACY)
+    assert "the node has" not in unknown.reason
