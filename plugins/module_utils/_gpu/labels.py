@@ -30,8 +30,8 @@ _POOL_LABELS = (
 )
 _RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
 _MIG = "nvidia.com/mig-"  # one resource a profile, where the MIG strategy is mixed
-# What other device plugins for NVIDIA cards count them by: Volcano, Alibaba, Tencent, AWS, nos; and resources renamed by
-# an operator. Not HAMi's measures beside the count, and not what is handed to virtual machines (nvidia.com/GA102GL_A10).
+# What other device plugins for NVIDIA cards count them by: Volcano, Alibaba, Tencent, AWS, nos; resources that were
+# renamed. Not HAMi's measures beside the count, nor what virtual machines are given (nvidia.com/GA102GL_A10).
 _OTHERS = re.compile(
     r"nvidia\.com/(?!gpumem|gpucores|priority|hostdev|rdma)[a-z0-9._-]+"
     r"|(?!nvidia\.com/|amd\.com/|(?:[a-z.]+\.)?intel\.com/)[a-z0-9.-]+/[a-z0-9._-]*(?:gpu|vcuda-core)[a-z0-9._-]*"

@@ -380,7 +380,7 @@ def read_image(
         manifest_digest=manifest_digest,
         media_type=media_type(manifest),
         platform=platform,
-        platforms=tuple(offered) or (platform,),
+        platforms=tuple(offered) or ((platform,) if platform else ()),
         env=env,
         user="".join(_texts([settings.get("User")])),
         labels=labels,
@@ -395,7 +395,8 @@ def read_image(
 def findings(image: Image, reference: Reference) -> list[Finding]:
     """What the operator should know of an image that was found."""
     subject = f"image {reference}"
-    found = [Finding("image.digest", Status.OK, subject, f"is {image.digest} ({', '.join(image.platforms)}).")]
+    platforms = ", ".join(image.platforms) or "for a platform that it does not name"
+    found = [Finding("image.digest", Status.OK, subject, f"is {image.digest} ({platforms}).")]
     tag = parse_tag(reference.tag)
     if not reference.digest and tag.moving:
         moves = (
