@@ -260,10 +260,11 @@ def test_an_autoscaler_is_left_in_peace(cluster: Cluster) -> None:
 
 def test_a_field_is_taken_from_those_who_are_named_and_from_no_other(cluster: Cluster) -> None:
     ours(cluster, DEPLOYMENT)
-    for manager, patch in [
+    patches: list[tuple[str, dict[str, Any]]] = [
         ("keel", {"spec": {"template": {"spec": {"containers": [{"name": "stt", "image": "other"}]}}}}),
         ("kyverno", {"spec": {"replicas": 2}}),
-    ]:
+    ]
+    for manager, patch in patches:
         cluster.apply(
             path(DEPLOYMENT),
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "whose", "namespace": SPACE}, **patch},

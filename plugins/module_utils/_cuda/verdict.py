@@ -57,6 +57,7 @@ _END_OF_LIFE = {
     595: date(2027, 3, 31),
     610: date(2026, 8, 31),
 }
+_OLDEST_BRANCH = 470  # to advise
 # Forward compatibility is for data-centre cards, and for those RTX workstation cards that are NGC-Ready.
 _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
 _PERHAPS = frozenset(("Quadro", "QuadroRTX", "NvidiaRTX"))
@@ -347,7 +348,7 @@ def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
         why = f"; none of its {len(outcome.failed) - 1} allowances is for this driver"
     else:
         why = ""
-    actual = {"cuda": host.cuda, "driver": host.driver}.get(re.split("[<>=!]", factor)[0].lower())
+    actual = {"cuda": node.cuda, "driver": node.driver}.get(re.split("[<>=!]", factor)[0].lower())
     has = f", the node has {actual}" if actual else ""
     return Verdict(
         Kind.REFUSED,
@@ -564,7 +565,12 @@ def _newer_driver(factor: str) -> str:
         match
         and _comparable(match[1])
         and next(
-            (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+            (
+                branch
+                for branch, cuda in sorted(BRANCH_CUDA.items())
+                if branch >= _OLDEST_BRANCH and compare_versions(cuda, match[1]) >= 0
+            ),
+            None,
         )
     )
     return f"Update the node's driver to branch {branch} or newer." if branch else ""
