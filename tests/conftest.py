@@ -51,10 +51,16 @@ def play(playbook: str, *args: str, environment: Mapping[str, str] | None = None
     return Played(done.returncode, done.stdout + done.stderr)
 
 
-def until(done: Callable[[], Any], seconds: float, evidence: Callable[[], object]) -> Any:
-    """What `done` gives, once it gives something; asked each second. Fails after `seconds`, with the evidence."""
+def until(
+    done: Callable[[], Any],
+    seconds: float = 240,
+    evidence: Callable[[], object] = lambda: "nothing else is known",
+    *,
+    every: float = 1,
+) -> Any:
+    """What `done` gives, once it gives something; asked every so many seconds. Fails after `seconds`, with evidence."""
     end = time.monotonic() + seconds
     while not (found := done()):
         assert time.monotonic() < end, f"waited {seconds:.0f} s in vain: {evidence()}"
-        time.sleep(1)
+        time.sleep(every)
     return found

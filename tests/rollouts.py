@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Ta
 from lab import api, node, simulated
 from lab.faults import SIMULATED, Fault, Manifest, table
 from tests import webhook
+from tests.conftest import until
 
 PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
 ADMISSION = ("ResourceQuota", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration")
@@ -127,15 +128,15 @@ def prepare(access: Cluster, fault: Fault) -> None:
         for made in simulated.expand(fault.own_node):
             api.call("POST", "/api/v1/nodes", made)
     namespace, *others = fault.surroundings()
-    wait(lambda: access.find(path(namespace)) is None)  # a namespace of before may still be going
+    until(lambda: access.find(path(namespace)) is None, every=0.1)  # a namespace of before may still be going
     apply(access, namespace)
-    wait(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None)
+    until(lambda: access.find(f"/api/v1/namespaces/{fault.namespace}/serviceaccounts/default") is not None, every=0.1)
     if any("webhooks" in one for one in others):
         webhook.serve()
     for one in others:
         apply(access, one)
     if any(one["kind"] in ADMISSION for one in others):
-        wait(lambda: refused(access, fault))  # the API server takes a moment to heed what is new
+        until(lambda: refused(access, fault), every=0.1)  # the API server takes a moment to heed what is new
     if fault.serves:
         apply(access, fault.healthy())
         Task(access, target(fault), Reporter()).run(timeout=240, rollback=False)
@@ -184,14 +185,6 @@ def _answer(access: Witness, awaited: Target, fault: Fault, start: float) -> Exp
     raise AssertionError(f"{fault.name}: the rollout was found complete:\n" + "\n".join(reporter.lines))
 
 
-def wait(done: Callable[[], bool], seconds: float = 240) -> None:
-    """Returns when something is so; fails after `seconds`, a bound for a machine that is busy."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
 def remove(access: Cluster, fault: Fault) -> None:
     """What a fault has made is gone, or goes: deleting a namespace takes the cluster a while.
 
@@ -208,7 +201,7 @@ def remove(access: Cluster, fault: Fault) -> None:
             api.call("DELETE", path(one), accept=(404,))
     if fault.at == "node":
         with suppress(AssertionError):
-            wait(lambda: access.find(path(fault.surroundings()[0])) is None)
+            until(lambda: access.find(path(fault.surroundings()[0])) is None, every=0.1)
 
 
 def explain_all(*places: str) -> Iterator[tuple[str, Explained | Exception]]:

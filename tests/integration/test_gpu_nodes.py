@@ -22,9 +22,8 @@ from werkzeug import Response
 from lab import api
 from lab.certificates import PKI
 from lab.network import HOST
-from tests.conftest import NVIDIA_SMI, ROOT, play
+from tests.conftest import NVIDIA_SMI, ROOT, play, until
 from tests.modules import run_module
-from tests.rollouts import wait
 from tests.servers import web
 
 TOLERATIONS = [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}]
@@ -172,7 +171,7 @@ def policies() -> Iterator[str]:
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     api.call("POST", definitions, definition, accept=(409,))
     path = "/apis/nvidia.com/v1/clusterpolicies"
-    wait(lambda: "items" in api.call("GET", path, accept=(404, 429)))
+    until(lambda: "items" in api.call("GET", path, accept=(404, 429)), every=0.1)
     yield path
     api.call("DELETE", f"{definitions}/clusterpolicies.nvidia.com")
 
@@ -213,7 +212,7 @@ def operator(namespace: str, policies: str) -> Iterator[None]:
             },
         }
         api.call("POST", path, pod)
-    wait(lambda: len(api.call("GET", path, fieldSelector="status.phase=Running")["items"]) == len(nodes))
+    until(lambda: len(api.call("GET", path, fieldSelector="status.phase=Running")["items"]) == len(nodes), every=0.1)
     crashing = {"waiting": {"reason": "CrashLoopBackOff"}}
     status = {**container, "ready": False, "restartCount": 170, "imageID": "", "state": crashing}
     del status["securityContext"]

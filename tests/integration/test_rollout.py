@@ -31,7 +31,7 @@ from lab import api, controlplane, processes
 from lab.certificates import API, PKI
 from lab.faults import SIMULATED, Fault
 from tests import hiccups, rollouts
-from tests.conftest import ROOT, play
+from tests.conftest import ROOT, play, until
 from tests.hiccups import Hiccup
 from tests.modules import run_module
 
@@ -106,7 +106,7 @@ def test_a_token_expires_and_is_renewed(tmp_path: Path, monkeypatch: pytest.Monk
     def expired(hiccup: Hiccup) -> None:
         token = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]["token"]
         api.call("DELETE", f"/api/v1/namespaces/{hiccup.namespace}/secrets/first")
-        rollouts.wait(lambda: not accepted(token))  # the API server remembers a good token for ten seconds
+        until(lambda: not accepted(token), every=0.1)  # the API server remembers a good token for ten seconds
         time.sleep(3)
         kubeconfig.write_text(kubeconfig_with(token_of(hiccup.namespace, "second")))
 
@@ -174,7 +174,7 @@ def test_a_job_that_had_failed_is_made_anew() -> None:
     try:
         rollouts.apply(access, job.faulty())
         first = run_module(k8s_rollout, namespace=job.namespace, job="stt", timeout=240)
-        rollouts.wait(lambda: "Failed" in str(access.get(rollouts.path(job.faulty()))["status"].get("conditions")))
+        until(lambda: "Failed" in str(access.get(rollouts.path(job.faulty()))["status"].get("conditions")), every=0.1)
         again = run_module(k8s_rollout, namespace=job.namespace, job="stt", timeout=240)
     finally:
         rollouts.remove(access, job)
@@ -270,7 +270,7 @@ def test_a_run_that_is_ended_is_taken_up_by_the_next(number: signal.Signals, cor
         rest = "".join(lines)
         assert process.wait(120) != 0
     assert "Traceback" not in rest
-    rollouts.wait(lambda: not watching())
+    until(lambda: not watching(), every=0.1)
     uncordon(cordoned)
     played = play(file)
     assert played.rc == 0, played.output

@@ -25,7 +25,7 @@ import pytest
 
 from lab.hub import CLIENT, MODEL, HubStandIn, Served, client, small_model
 from lab.weights import revision, weights
-from tests.conftest import ROOT
+from tests.conftest import ROOT, until
 
 SEED = ROOT / "roles" / "speaches" / "files" / "seed.py"
 
@@ -160,11 +160,14 @@ def mounted(disk: Volume) -> Iterator[Callable[[str], None]]:
     subprocess.run(["umount", "-l", disk.path], check=True)
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Waits for the condition while the process runs."""
-    while not condition():
+def while_running(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Waits for the condition, and for no process that has ended."""
+
+    def met() -> bool:
         assert process.poll() is None, process.stdout and process.stdout.read()
-        time.sleep(0.01)
+        return condition()
+
+    until(met, every=0.01)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
@@ -328,7 +331,7 @@ def test_a_second_model_that_fails_beside_one_that_is_served(volume: Volume) -> 
 def test_a_first_download_that_was_killed_is_not_listed(volume: Volume, hub: HubStandIn) -> None:
     hub.set(stall_after=SIZE // 2)
     killed = volume.start()
-    until(lambda: volume.partial() > 0, killed)
+    while_running(lambda: volume.partial() > 0, killed)
     assert listed(volume) == []  # nor while it goes on
     killed.kill()
     killed.communicate()
@@ -367,7 +370,7 @@ def test_an_empty_snapshots_folder_of_before_goes(volume: Volume, hub: HubStandI
 def test_two_at_once_download_once(disk: Volume, hub: HubStandIn) -> None:
     hub.set(bytes_per_s=6_000_000)
     one = disk.start(SEED_RESULT=f"{disk.path}.one")
-    until(lambda: disk.partial() > 0, one)
+    while_running(lambda: disk.partial() > 0, one)
     two = disk.start(SEED_RESULT=f"{disk.path}.two")
     first, second = disk.finish(one, f"{disk.path}.one"), disk.finish(two, f"{disk.path}.two")
     assert [first.status, second.status] == ["downloaded", "present"]
@@ -409,7 +412,7 @@ def test_the_model_loads_without_the_hub(python: str, tmp_path: Path) -> None:
 def test_a_killed_download_goes_on(volume: Volume, hub: HubStandIn) -> None:
     hub.set(stall_after=SIZE // 2)  # nothing on its way in the network's buffers when the kill comes
     killed = volume.start()
-    until(lambda: volume.partial() > SIZE / 2 - (1 << 20), killed)
+    while_running(lambda: volume.partial() > SIZE / 2 - (1 << 20), killed)
     killed.kill()
     killed.communicate()
     here = volume.partial()
@@ -439,7 +442,7 @@ def test_what_kills_have_left_goes(disk: Volume, hub: HubStandIn, copy: Path) ->
 
 def test_a_killed_import_leaves_nothing_after_the_next(disk: Volume, copy: Path) -> None:
     killed = disk.start(None, copy)
-    until(lambda: any((disk.repo / "blobs").glob("model.bin.*.incomplete")), killed)
+    while_running(lambda: any((disk.repo / "blobs").glob("model.bin.*.incomplete")), killed)
     killed.kill()
     killed.communicate()
     assert list((disk.repo / "blobs").glob("model.bin.*.incomplete"))
@@ -450,7 +453,7 @@ def test_a_killed_import_leaves_nothing_after_the_next(disk: Volume, copy: Path)
 def test_stopped_by_kubernetes(disk: Volume, hub: HubStandIn) -> None:
     hub.set(bytes_per_s=3_000_000)
     stopped = disk.start()
-    until(lambda: disk.partial() > 0, stopped)
+    while_running(lambda: disk.partial() > 0, stopped)
     stopped.send_signal(signal.SIGTERM)
     assert disk.finish(stopped).fault == (
         143,
@@ -723,7 +726,7 @@ def test_volume_full_meanwhile(disk: Volume, hub: HubStandIn, mounted: Callable[
     mounted("size=16M")
     hub.set(bytes_per_s=4_000_000)
     running = disk.start()
-    until(lambda: disk.partial() > 2_000_000, running)
+    while_running(lambda: disk.partial() > 2_000_000, running)
     filler = disk.path / "of-somebody-else"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(16_000_000))
