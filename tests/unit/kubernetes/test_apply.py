@@ -22,9 +22,18 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply impor
 )
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stt"}}
-SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
-DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "stt", "namespace": "stt"}}
-SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "stt"}, "data": {"k": "cw=="}}
+SERVICE: dict[str, Any] = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "stt", "namespace": "stt"},
+}
+SECRET: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "key", "namespace": "stt"},
+    "data": {"k": "cw=="},
+}
 SERVERS = {
     "uid": "6408ea5f",
     "creationTimestamp": "2026-11-27T01:02:27Z",
