@@ -246,6 +246,7 @@ KEPT = frozenset(
         "preflight_cuda",
         "preflight_image",
         "preflight_nodes",
+        "preflight_objects",
         "preflight_probed",
         "preflight_results",
         "preflight_settings",

@@ -22,8 +22,12 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply impor
 )
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stt"}}
-SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
-DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "stt", "namespace": "stt"}}
+SERVICE: dict[str, Any] = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "stt", "namespace": "stt"},
+}
 SECRET: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Secret",
