@@ -12,7 +12,6 @@ import wave
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,10 @@ from ansible_collections.portal.stt.plugins.module_utils._speech.ways import (
     through_pod,
 )
 from ansible_collections.portal.stt.plugins.modules import transcription_check
+from werkzeug import Request, Response
 
 from tests.conftest import ROOT
+from tests.servers import web
 
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
 TEXT = "Turn on the light."
@@ -813,35 +814,17 @@ def test_refused_through_cluster(
     assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == refused
 
 
-class Answering(BaseHTTPRequestHandler):
+def answering(request: Request) -> Response:
     """A server on this machine: one model, one text, and a key where the path says so."""
-
-    def do_GET(self) -> None:
-        self.answer(200, MODELS)
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers["Authorization"] == "Bearer wrong":
-            self.answer(422, b'{"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}')
-        else:
-            self.answer(200, heard(TEXT))
-
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Not on the terminal."""
+    if request.headers.get("Authorization") == "Bearer wrong":
+        return Response(b'{"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}', 422)
+    return Response(MODELS if request.method == "GET" else heard(TEXT))
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with web(answering) as address:
+        yield f"http://{address}/"
 
 
 def test_directly(url: str) -> None:
