@@ -589,7 +589,8 @@ class Hub:
                 f"The model {model} is not complete on the volume, so it has to be fetched.",
                 f"Let the seed Job out to {self.endpoint} (DNS, firewall; a proxy or its CA: speaches_hub.environment "
                 "and speaches_hub.ca) and run again, or bring the model yourself: speaches_model_source: local.",
-                passing=not isinstance(error, Trickle),
+                passing=not isinstance(error, Trickle)
+                and not re.search(r"Tunnel connection failed: 40[37]", str(error)),
             ) from error
         except (http.client.HTTPException, ValueError) as error:
             cause = str(error) if isinstance(error, NoHub) else f"{type(error).__name__}: {_first_line(error)}"
@@ -619,6 +620,14 @@ class Hub:
                 f"The hub answers HTTP {status} (RepoNotFound): "
                 f"the name is mistyped, or the model is private and {token}.",
                 "Correct the name (org/name, upper and lower case count), or give a token that may read it.",
+            )
+        if status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return Fault(
+                10,
+                f"The proxy before {self.endpoint} wants a login.",
+                f"It answers HTTP {status}.",
+                "Put the login into the proxy's address, http://USER:PASSWORD@HOST:PORT: speaches_hub.environment.",
+                passing=True,
             )
         if status in (401, 403):
             return self._refused(model, f"{self.endpoint} refuses {model}.", status)
@@ -745,6 +754,9 @@ def _network_reason(error: BaseException) -> str:
         chain.append(step)
         step = step.__cause__ or step.__context__
     for link in reversed(chain):
+        refused = re.search(r"Tunnel connection failed: (\d{3}[^<>\n]{0,80})", str(link))
+        if refused:
+            return f"is not reached: the proxy answers {refused[1].strip()}"
         if isinstance(link, socket.gaierror):
             return "is unreachable: its name does not resolve"
         if isinstance(link, ConnectionRefusedError):

@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import tarfile
+import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -182,6 +183,14 @@ class SSLCertVerificationError(Exception):
         (OSError(errno.EHOSTUNREACH, "x"), "is unreachable: no route to host"),
         (SSLCertVerificationError("self-signed\nmore"), "is unreachable: TLS fails (self-signed)"),
         (OSError("Consistency check failed: …"), "sends fewer bytes than the file has"),
+        (
+            OSError("Tunnel connection failed: 407 Proxy Authentication Required"),  # huggingface_hub#2625
+            "is not reached: the proxy answers 407 Proxy Authentication Required",
+        ),
+        (
+            OSError("Tunnel connection failed: 403 Forbidden"),  # zylon-ai/private-gpt#1854
+            "is not reached: the proxy answers 403 Forbidden",
+        ),
         (ConnectionResetError(104, "reset"), "broke the connection off (ConnectionError)"),
     ],
 )
@@ -189,6 +198,21 @@ def test_reasons_of_the_network(cause: Exception, reason: str) -> None:
     error = ConnectionError("wrapped")
     error.__cause__ = cause
     assert seed._network_reason(error) == reason
+
+
+def test_a_proxy_that_gives_no_way() -> None:
+    error = urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy Authentication Required"))
+    with pytest.raises(seed.Fault) as refused, seed.Hub("https://hub.invalid", "")._explained("a/b", None):
+        raise error
+    assert (refused.value.code, refused.value.error) == (
+        10,
+        "The hub at https://hub.invalid is not reached: the proxy answers 407 Proxy Authentication Required.",
+    )
+
+
+def test_a_proxy_that_wants_a_login() -> None:
+    fault = seed.Hub("http://hub.invalid", "")._denied("a/b", None, seed.Denied(407, ""))
+    assert (fault.code, fault.error) == (10, "The proxy before http://hub.invalid wants a login.")
 
 
 # ---- the lock
