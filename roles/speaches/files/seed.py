@@ -704,7 +704,7 @@ def _checked(entries: Sequence[Mapping[str, object]]) -> tuple[File, ...]:
     files = []
     for entry in entries:
         name, size, digest = entry["name"], entry["size"], entry["digest"]
-        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) or not _is_wanted(name):
+        if not isinstance(name, str) or not _is_name(name) or not _is_wanted(name):
             raise NoHub(f"a file's name is none: {_shown(name)}")
         if type(size) is not int or not 0 <= size <= (LARGEST if name == "model.bin" else LARGEST_TEXT):
             raise NoHub(f"the size of {name} cannot be: {_shown(size)}")
@@ -793,7 +793,7 @@ def _import(wanted: Wanted, repo: Path) -> Result:
 def _parts(source: Path) -> Iterator[list[Part]]:
     if source.is_dir():
         found = [Path(top) for top, _, names in os.walk(source, followlinks=True) if "model.bin" in names]
-        paths = [path for folder in found[:1] for path in folder.iterdir() if _is_wanted(path.name)]
+        paths = [path for folder in found[:1] for path in folder.iterdir() if _is_imported(path.name)]
         yield [Part(path.name, path.stat().st_size, functools.partial(_reader, path)) for path in paths]
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
@@ -829,11 +829,21 @@ def _base(name: str) -> str:
 
 def _beside_model(names: Sequence[str]) -> list[str]:
     folders = [name.removesuffix("model.bin") for name in names if _base(name) == "model.bin"]
-    return [name for name in names if _is_wanted(_base(name)) and [name.removesuffix(_base(name))] == folders[:1]]
+    wanted = [name for name in names if _is_imported(_base(name)) and [name.removesuffix(_base(name))] == folders[:1]]
+    return list(dict.fromkeys(wanted))  # an archive that was added to has a file twice: readers take the last
 
 
 def _is_wanted(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)
+
+
+def _is_imported(name: str) -> bool:
+    return _is_wanted(name) and _is_name(name)
+
+
+def _is_name(name: str) -> bool:
+    """Whether a model's file may be called so: as an editor's `vocabulary.json~` is not."""
+    return bool(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII))
 
 
 def _copy(part: Part, repo: Path, progress: Progress) -> File:
@@ -892,7 +902,7 @@ def _served(repo: Path, snapshot: Snapshot, model: str) -> bool:
             return False
         if any((folder / file.name).stat().st_size != file.size for file in snapshot.files):
             return False
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeError):
         return False
     progress = _progress(model, snapshot.files)
     with _every(TICK_S, progress.print):
@@ -949,9 +959,13 @@ def _write(path: Path, text: str, staging: Path) -> None:
 def _recorded(repo: Path) -> dict[str, Any]:
     try:
         record = json.loads((repo / "portal-stt.json").read_text())
-        return {"resolved": dict(record["resolved"]), "snapshots": dict(record["snapshots"])}
+        resolved, snapshots = dict(record["resolved"]), dict(record["snapshots"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return {"resolved": {}, "snapshots": {}}
+    return {
+        "resolved": {asked: revision for asked, revision in resolved.items() if _is_hex(revision, 40)},
+        "snapshots": {revision: files for revision, files in snapshots.items() if isinstance(files, list)},
+    }
 
 
 def _record(repo: Path, snapshot: Snapshot, asked: str) -> None:
@@ -975,9 +989,10 @@ def _known(repo: Path, wanted: Wanted) -> Snapshot | None:
         revision = record["resolved"].get(wanted.revision or UNSET, wanted.revision)
     files = record["snapshots"].get(revision)
     try:
-        return Snapshot(revision, _checked(files)) if files and _is_hex(revision, 40) else None
+        checked = _checked(files) if files and _is_hex(revision, 40) else ()
     except (NoHub, KeyError, TypeError):
         return None
+    return None if _lacking([file.name for file in checked]) else Snapshot(revision, checked)
 
 
 def _intact(path: Path, file: File, progress: Progress | None = None) -> bool:
@@ -1026,9 +1041,13 @@ def _full(error: str) -> Fault:
     )
 
 
+def _lacking(names: Sequence[str]) -> list[str]:
+    """What the server needs and is not among the names."""
+    return [need for need in NEEDED if not fnmatch.filter(names, need)]
+
+
 def _check_names(model: str, names: Sequence[str], where: str) -> None:
-    lacking = [need for need in NEEDED if not fnmatch.filter(names, need)]
-    if lacking:
+    if lacking := _lacking(names):
         raise Fault(
             31,
             f"{model} cannot be served: {where} has no {', '.join(lacking)}.",
@@ -1236,7 +1255,9 @@ def _lock(path: Path, model: str) -> Iterator[None]:
         except FileExistsError:
             pass
         with contextlib.suppress(FileNotFoundError):  # released meanwhile
-            with path.open() as lock:  # opening makes an NFS client ask the server for the time of change
+            with path.open(
+                errors="replace"
+            ) as lock:  # opening makes an NFS client ask the server for the time of change
                 now = (lock.read(), os.fstat(lock.fileno()).st_mtime_ns)
             if now != seen:
                 if seen is None:
@@ -1252,7 +1273,7 @@ def _lock(path: Path, model: str) -> Iterator[None]:
             yield
     finally:
         with contextlib.suppress(OSError):
-            if path.read_text() == me:
+            if path.read_text(errors="replace") == me:
                 path.unlink()
 
 
@@ -1267,7 +1288,7 @@ def _is_dead(holder: str) -> bool:
         os.kill(owner["pid"], 0)
     except ProcessLookupError:
         return True
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError):
         return False
     return False
 
