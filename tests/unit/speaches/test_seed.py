@@ -650,4 +650,4 @@ def test_a_lock_that_is_no_text_is_taken_over(tmp_path: Path, monkeypatch: pytes
 )
 def test_what_of_an_archive_is_the_model(names: list[str], parts: list[str]) -> None:
     """Each has a name that the record takes, or every run would import the copy anew."""
-    assert seed._beside_model(names) == parts
+    assert seed._beside_model(Path("copy.tar"), names) == parts
