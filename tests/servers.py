@@ -1,9 +1,10 @@
-"""Servers of a test's own on 127.0.0.1, that misbehave in one way each."""
+"""Servers of a test's own: one that answers HTTP as told, and others on 127.0.0.1 that misbehave in one way each."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -15,9 +16,27 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 Behaviour = Callable[[socket.socket, threading.Event], None]
 """What a server does with a connection, until the event says that the test is over."""
+
+Answer = Callable[[Request], Response]
+
+
+class _Web(HTTPServer):
+    def thread_target(self) -> None:
+        assert self.server
+        self.server.serve_forever(0.02)  # the seconds that its end may take
+
+
+@contextlib.contextmanager
+def web(answer: Answer, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The address, ``HOST:PORT``, at which `answer` makes the answer to every request. port: 0 for one that is free."""
+    with _Web(host, port, tls, threaded=True) as server:
+        server.expect_request(re.compile(".*")).respond_with_handler(answer)
+        yield f"{host}:{server.port}"
 
 
 @contextlib.contextmanager

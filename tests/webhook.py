@@ -5,32 +5,27 @@ from __future__ import annotations
 import functools
 import json
 import ssl
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from contextlib import AbstractContextManager
+from threading import Lock
+
+from werkzeug import Request, Response
 
 from lab.certificates import PKI
 from lab.network import HOST
+from tests.servers import web
 
 PORT = 9443
 
 
-class _Policy(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = review["request"]
-        allowed = not asked["object"]["spec"].get("hostNetwork")
-        answer = {"uid": asked["uid"], "allowed": allowed}
-        if not allowed:
-            answer["status"] = {"message": "hostNetwork is for the node's own pods"}
-        body = json.dumps({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": answer}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+def _review(request: Request) -> Response:
+    review = request.get_json()
+    asked = review["request"]
+    allowed = not asked["object"]["spec"].get("hostNetwork")
+    answer = {"uid": asked["uid"], "allowed": allowed}
+    if not allowed:
+        answer["status"] = {"message": "hostNetwork is for the node's own pods"}
+    said = {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": answer}
+    return Response(json.dumps(said), mimetype="application/json")
 
 
 _once = Lock()
@@ -43,9 +38,9 @@ def serve() -> None:
 
 
 @functools.cache
-def _start() -> None:
-    server = ThreadingHTTPServer((HOST, PORT), _Policy)
+def _start() -> AbstractContextManager[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(PKI / "server.crt", PKI / "server.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    Thread(target=server.serve_forever, daemon=True).start()
+    served = web(_review, host=HOST, port=PORT, tls=context)
+    served.__enter__()
+    return served  # kept, for it ends with what holds it

@@ -31,6 +31,7 @@ THINGS: dict[str, str] = {
     "pull_secret": "pull_secret",
     "replicas": "replicas",
     "resource": "resource",
+    "runtime_mode": "runtime_mode",
     "spec.strategy.type": "spec.strategy.type",
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",

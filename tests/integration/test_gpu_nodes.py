@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster
 from ansible_collections.portal.stt.plugins.modules import gpu_node_info, gpu_node_probe
+from werkzeug import Response
 
 from lab import api
 from lab.certificates import PKI
@@ -24,6 +25,7 @@ from lab.network import HOST
 from tests.conftest import NVIDIA_SMI, ROOT, play
 from tests.modules import run_module
 from tests.rollouts import wait
+from tests.servers import web
 
 TOLERATIONS = [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}]
 SIMULATED = "nvidia.com/gpu.present=true,lab.portal-stt/simulated=true"
@@ -259,44 +261,28 @@ def test_the_probe_is_restricted_bounded_and_removed(namespace: str) -> None:
     assert api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"] == []
 
 
-class KubeletStandIn:
+@contextmanager
+def kubelet_stand_in(namespace: str, log: str) -> Iterator[None]:
     """The kubelet of node t4-no-labels, for the length of a with block: its pods end, and have said `log`."""
+    pods, over = f"/api/v1/namespaces/{namespace}/pods", threading.Event()
 
-    def __init__(self, namespace: str, log: str) -> None:
-        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+    def end_pods() -> None:
+        while not over.wait(0.1):
+            for pod in api.call("GET", pods, fieldSelector="status.phase=Running")["items"]:
+                path = f"{pods}/{pod['metadata']['name']}/status"
+                api.call("PATCH", path, {"status": {"phase": "Succeeded"}}, accept=(404,))
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(log.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(PKI / "server.crt", PKI / "server.key")
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._over = threading.Event()
-
-    def __enter__(self) -> None:
-        port = self._server.server_address[1]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(PKI / "server.crt", PKI / "server.key")
+    with web(lambda _: Response(log), host=HOST, tls=context) as address:
+        port = int(address.rpartition(":")[2])
         status = {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}
         api.call("PATCH", "/api/v1/nodes/t4-no-labels/status", {"status": status})
-        for work in (self._server.serve_forever, self._end_pods):
-            threading.Thread(target=work, daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _end_pods(self) -> None:
-        while not self._over.wait(0.1):
-            for pod in api.call("GET", self._pods, fieldSelector="status.phase=Running")["items"]:
-                path = f"{self._pods}/{pod['metadata']['name']}/status"
-                api.call("PATCH", path, {"status": {"phase": "Succeeded"}}, accept=(404,))
+        threading.Thread(target=end_pods, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
 
 def doubtful() -> dict[str, Any]:
@@ -304,7 +290,7 @@ def doubtful() -> dict[str, Any]:
 
 
 def test_the_probe_reads_the_driver(namespace: str) -> None:
-    with KubeletStandIn(namespace, NVIDIA_SMI.read_text()):
+    with kubelet_stand_in(namespace, NVIDIA_SMI.read_text()):
         result = run_module(gpu_node_probe, nodes=[doubtful()], namespace=namespace, image="debian:12-slim")
     (node,) = result["nodes"]
     assert (node["driver"], node["cuda"], node["brands"]) == ("530.30.02", "12.1", ["Nvidia"])
@@ -317,7 +303,7 @@ def test_the_probe_reads_the_driver(namespace: str) -> None:
 
 def test_one_node_that_cannot_be_probed_keeps_no_other_from_it(namespace: str) -> None:
     gone = {"name": "no-such-node", "problems": ["no_labels"]}
-    with KubeletStandIn(namespace, NVIDIA_SMI.read_text()):
+    with kubelet_stand_in(namespace, NVIDIA_SMI.read_text()):
         result = run_module(
             gpu_node_probe, nodes=[gone, doubtful()], namespace=namespace, image="debian:12-slim", seconds=3
         )
@@ -335,7 +321,7 @@ def preflight(node: str, **variables: Any) -> str:
 
 def test_the_play_reads_the_driver_where_no_label_names_it(namespace: str) -> None:
     probe = {"preflight_probe_image": "debian:12-slim", "preflight_probe_namespace": namespace}
-    with KubeletStandIn(namespace, NVIDIA_SMI.read_text()):
+    with kubelet_stand_in(namespace, NVIDIA_SMI.read_text()):
         output = preflight("t4-no-labels", **probe)
     assert "its driver says Tesla-T4, driver 530.30.02, CUDA 12.1." in output
     assert "refused: the image requires cuda>=12.9, the node has 12.1" in output

@@ -7,15 +7,12 @@ import hashlib
 import json
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -24,10 +21,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
+from werkzeug import Request, Response
 
 from lab import api
 from lab import registry as lab_registry
 from tests.modules import run_module
+from tests.servers import Answer, web
 from tests.vectors import SAMPLE
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -318,7 +317,7 @@ def test_mirrors_are_asked_in_order_and_the_reference_stays(registry: Registry, 
 
 def test_a_mirror_that_is_no_registry_is_passed_by(registry: Registry) -> None:
     digest = ask(registry)["image"]["digest"]
-    with server(CaptivePortalStandIn) as portal:
+    with web(captive_portal_stand_in) as portal:
         mirrors = {"ghcr.io": [f"http://{portal}", f"http://{registry.address}"]}
         for reference in (f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda", f"ghcr.io/{REPOSITORY}@{digest}"):
             result = run_module(oci_image_info, image=reference, mirrors=mirrors, variants=True)
@@ -329,19 +328,12 @@ def test_a_mirror_that_is_no_registry_is_passed_by(registry: Registry) -> None:
 def test_a_mirror_is_not_shown_the_registrys_password(registry: Registry, tmp_path: Path, challenge: str) -> None:
     shown: list[str | None] = []
 
-    class NosyMirrorStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            shown.append(self.headers["Authorization"])
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", challenge.format(self.headers["Host"]))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
+    def nosy_mirror(request: Request) -> Response:
+        shown.append(request.headers.get("Authorization"))
+        return Response(status=401, headers={"WWW-Authenticate": challenge.format(request.host)})
 
     (tmp_path / "login.json").write_text(json.dumps({"auths": {"ghcr.io": {"username": "alice", "password": "p"}}}))
-    with server(NosyMirrorStandIn) as mirror:
+    with web(nosy_mirror) as mirror:
         result = run_module(
             oci_image_info,
             image=f"ghcr.io/{REPOSITORY}:0.9.0-rc.3-cuda",
@@ -356,24 +348,15 @@ def test_a_proxy_of_the_environment(registry: Registry, monkeypatch: pytest.Monk
     """The name does not resolve here: only the proxy stand-in can reach it."""
     seen: list[str] = []
 
-    class ProxyStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.append(self.path)
-            path = urlsplit(self.path).path
-            straight = requests.Session()
-            straight.trust_env = False
-            accept = {"Accept": self.headers.get("Accept", "*/*")}
-            answer = straight.get(f"http://{registry.address}{path}", headers=accept, timeout=5)
-            self.send_response(answer.status_code)
-            self.send_header("Content-Type", answer.headers["Content-Type"])
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
+    def proxy_stand_in(request: Request) -> Response:
+        seen.append(request.environ["REQUEST_URI"])
+        straight = requests.Session()
+        straight.trust_env = False
+        accept = {"Accept": request.headers.get("Accept", "*/*")}
+        answer = straight.get(f"http://{registry.address}{request.path}", headers=accept, timeout=5)
+        return Response(answer.content, answer.status_code, content_type=answer.headers["Content-Type"])
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with server(ProxyStandIn) as proxy:
+    with web(proxy_stand_in) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
         assert "image" in ask("registry.invalid")
     assert seen[0] == f"http://registry.invalid/v2/{REPOSITORY}/manifests/0.9.0-rc.3-cuda"
@@ -543,37 +526,27 @@ def guarded(serve: Callable[..., Registry], tmp_path_factory: pytest.TempPathFac
     bundle = tmp_path_factory.mktemp("auth") / "bundle.pem"
     bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    class TokenServiceStandIn(BaseHTTPRequestHandler):
+    def refused(message: str) -> Response:
+        return Response(json.dumps({"errors": [{"code": "UNAUTHORIZED", "message": message}]}), 401)
+
+    def given(key_of: str, service: str, scopes: list[str], actions: list[str]) -> Response:
+        access = [{"type": "repository", "name": scope.split(":")[1], "actions": actions} for scope in scopes]
+        return Response(json.dumps({key_of: token(key, certificate, service, access)}))
+
+    def token_service_stand_in(request: Request) -> Response:
         """Gives everybody pull, and alice push; nobody else exists. alice has an identity token too."""
+        if request.method == "POST":
+            form = request.form
+            if (form["grant_type"], form["refresh_token"]) != ("refresh_token", "alices-identity"):
+                return refused("no such token")
+            return given("access_token", form["service"], [form["scope"]], ["pull"])
+        scopes = request.args.getlist("scope")
+        login = base64.b64decode(request.headers.get("Authorization", "Basic ")[6:]).decode()
+        if login not in ("", "alice:secret") or any("secret-project" in scope for scope in scopes):
+            return refused("no such user")
+        return given("token", request.args["service"], scopes, ["pull", "push"] if login else ["pull"])
 
-        def do_GET(self) -> None:
-            query = parse_qs(urlsplit(self.path).query)
-            scopes = query.get("scope", [])
-            login = base64.b64decode(self.headers.get("Authorization", "Basic ")[6:]).decode()
-            if login not in ("", "alice:secret") or any("secret-project" in scope for scope in scopes):
-                return self.answer(401, {"errors": [{"code": "UNAUTHORIZED", "message": "no such user"}]})
-            actions = ["pull", "push"] if login else ["pull"]
-            access = [{"type": "repository", "name": scope.split(":")[1], "actions": actions} for scope in scopes]
-            return self.answer(200, {"token": token(key, certificate, query["service"][0], access)})
-
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            if form["grant_type"] != ["refresh_token"] or form["refresh_token"] != ["alices-identity"]:
-                return self.answer(401, {"errors": [{"code": "UNAUTHORIZED", "message": "no such token"}]})
-            access = [{"type": "repository", "name": form["scope"][0].split(":")[1], "actions": ["pull"]}]
-            return self.answer(200, {"access_token": token(key, certificate, form["service"][0], access)})
-
-        def answer(self, status: int, content: dict[str, Any]) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with server(TokenServiceStandIn) as address:
+    with web(token_service_stand_in) as address:
         settings = {
             "realm": f"http://{address}/token",
             "service": "lab",
@@ -652,47 +625,30 @@ class TestTokens:
     ],
 )
 def test_a_registry_that_cannot_now(status: int, headers: dict[str, str], body: dict[str, Any], said: str) -> None:
-    class BusyRegistryStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            busy = self.path != "/v2/"
-            content = json.dumps(body if busy else {}).encode()
-            self.send_response(status if busy else 200)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def busy_registry_stand_in(request: Request) -> Response:
+        busy = request.path != "/v2/"
+        return Response(json.dumps(body if busy else {}), status if busy else 200, headers)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with server(BusyRegistryStandIn) as address:
+    with web(busy_registry_stand_in) as address:
         assert ask(address)["msg"] == f"registry http://{address}: {said}"
 
 
-def in_front_of(registry: Registry, status: Callable[[str], int]) -> type[BaseHTTPRequestHandler]:
-    """A stand-in's handler that answers each path with a status: 307 sends on to the real registry."""
+def in_front_of(registry: Registry, status: Callable[[str], int]) -> Answer:
+    """A stand-in that answers each path with a status: 307 sends on to the real registry."""
 
-    class FrontStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            code = status(self.path)
-            self.send_response(code)
-            if code == 307:
-                self.send_header("Location", f"http://{registry.address}{self.path}")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def front(request: Request) -> Response:
+        code = status(request.full_path.rstrip("?"))
+        onward = {"Location": f"http://{registry.address}{request.full_path.rstrip('?')}"} if code == 307 else None
+        return Response(status=code, headers=onward)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return FrontStandIn
+    return front
 
 
 def test_a_registry_that_lists_no_tags(registry: Registry) -> None:
     """As a pull-through cache, or one whose tokens are good for pulling only: advice is lost, the image is known."""
 
     closed = f"/v2/{REPOSITORY}/tags/list"
-    with server(in_front_of(registry, lambda path: 403 if path.startswith(closed) else 307)) as address:
+    with web(in_front_of(registry, lambda path: 403 if path.startswith(closed) else 307)) as address:
         result = ask(address, variants=True)
     assert result["image"]["cuda_version"] == "12.9.0"
     assert result["variants"] == []
@@ -710,7 +666,7 @@ def test_a_registry_that_lists_no_tags(registry: Registry) -> None:
 )  # fmt: skip
 def test_a_tag_that_is_not_there_where_no_tags_are_listed(registry: Registry, status: int, why: str) -> None:
     closed = f"/v2/{REPOSITORY}/tags/list"
-    with server(in_front_of(registry, lambda path: status if path.startswith(closed) else 307)) as address:
+    with web(in_front_of(registry, lambda path: status if path.startswith(closed) else 307)) as address:
         result = ask(address, f"{REPOSITORY}:7.7.7-cuda")
     assert result["msg"] == (
         f"image {address}/{REPOSITORY}:7.7.7-cuda: {address}/{REPOSITORY} has no tag 7.7.7-cuda.\n"
@@ -723,7 +679,7 @@ def test_a_tag_that_is_not_there_where_no_tags_are_listed(registry: Registry, st
     ("lost", "says"), [(f"/v2/{REPOSITORY}/blobs/", "blobs"), (f"/v2/{REPOSITORY}/manifests/sha256:", "manifests")]
 )
 def test_an_image_of_which_a_part_is_lost(registry: Registry, lost: str, says: str) -> None:
-    with server(in_front_of(registry, lambda path: 404 if path.startswith(lost) else 307)) as address:
+    with web(in_front_of(registry, lambda path: 404 if path.startswith(lost) else 307)) as address:
         said = ask(address)["msg"]
     assert said.startswith(
         f"image {address}/{REPOSITORY}:0.9.0-rc.3-cuda: http://{address} has no /v2/{REPOSITORY}/{says}/sha256:"
@@ -740,25 +696,16 @@ def test_tags_on_many_pages(registry: Registry) -> None:
         "n=1&last=c": (["0.9.0-rc.3-cuda-12.4.1"], ""),
     }
 
-    class PagesStandIn(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = urlsplit(self.path)
-            listed = asked.path.endswith("/tags/list")
-            tags, following = pages[asked.query] if listed else ([], "")
-            content = json.dumps({"name": REPOSITORY, "tags": tags}).encode()
-            self.send_response(200 if listed else 307)
-            if not listed:
-                self.send_header("Location", f"http://{registry.address}{self.path}")
-            if following:
-                self.send_header("Link", f'<{following}>; rel="next"')
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def pages_stand_in(request: Request) -> Response:
+        if not request.path.endswith("/tags/list"):
+            return Response(
+                status=307, headers={"Location": f"http://{registry.address}{request.full_path.rstrip('?')}"}
+            )
+        tags, following = pages[request.query_string.decode()]
+        headers = {"Link": f'<{following}>; rel="next"'} if following else None
+        return Response(json.dumps({"name": REPOSITORY, "tags": tags}), headers=headers)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with server(PagesStandIn) as address:
+    with web(pages_stand_in) as address:
         variants = ask(address, variants=True)["variants"]
     assert [one["tag"] for one in variants] == ["0.9.0-rc.3-cuda", "0.9.0-rc.3-cuda-12.6.3", "0.9.0-rc.3-cuda-12.4.1"]
 
@@ -771,25 +718,17 @@ def test_a_limit_that_passes(registry: Registry) -> None:
         calls.append(path)
         return 429 if len(calls) == 1 else 307
 
-    with server(in_front_of(registry, status)) as address:
+    with web(in_front_of(registry, status)) as address:
         assert "image" in ask(address)
     assert calls[0] == calls[1]
 
 
-class CaptivePortalStandIn(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        content = b"<html>Welcome! Log in for internet access.</html>"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+def captive_portal_stand_in(_: Request) -> Response:
+    return Response("<html>Welcome! Log in for internet access.</html>")
 
 
 def test_a_captive_portal() -> None:
-    with server(CaptivePortalStandIn) as address:
+    with web(captive_portal_stand_in) as address:
         assert ask(address)["msg"] == (
             f"image {address}/{REPOSITORY}:0.9.0-rc.3-cuda: {address} answered with something that is no JSON object. "
             "Is that address a registry? A captive portal or proxy answers like this."
@@ -802,21 +741,6 @@ def test_a_text_that_is_no_reference() -> None:
         "image 'ghcr.io/Speaches:latest': this is no image reference. Write registry/repository:tag or "
         "registry/repository@sha256:…, all lower case before the tag."
     )
-
-
-class server:
-    """A handler served on 127.0.0.1 for the length of a with block; gives its address."""
-
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def self_signed(key: rsa.RSAPrivateKey) -> x509.Certificate:

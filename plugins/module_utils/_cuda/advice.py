@@ -99,6 +99,8 @@ def findings(
         leave = "Leave these nodes out by the node selector" if others and verdict.kind is Kind.REFUSED else ""
         ways = [way.rstrip(".") for way in (take, remedy, leave) if way]
         remedy = "; or ".join([*ways[:1], *(f"{way[0].lower()}{way[1:]}" for way in ways[1:])]) + "." * bool(ways)
+        if verdict.assumed and _STATUS[verdict.kind] is not Status.OK:
+            remedy = f"{remedy} Where you know the runtime's mode, set [runtime_mode].".lstrip()
         accepted = accept_unknown and verdict.kind is Kind.UNKNOWN
         said = f"the runtime would end with: {verdict.runtime_message}" if verdict.runtime_message else ""
         found.append(

@@ -11,7 +11,7 @@ CUDA_VERSION=12.3.2.001 (nvcr.io/nvidia/pytorch), beside a rule that is far too 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .._text import plain
@@ -22,7 +22,12 @@ _PACKAGES = ("NV_CUDA_LIB_VERSION", "NV_CUDA_CUDART_VERSION")
 _LABEL = "com.nvidia.cuda.version"
 _VERSION = re.compile(r"v?([1-9]\d{0,2})\.(\d{1,2})(?:[.-][0-9A-Za-z.+~-]*)?")
 _RULE = re.compile(r"(?:^|[ ,])cuda>=?([1-9]\d{0,2}(?:\.\d{1,2})?)(?=$|[ ,.])", re.IGNORECASE)
-_WHEEL = re.compile(r"nvidia-(?:cublas|cuda-runtime|cuda-nvrtc)(?:-cu(\d{1,2}))?(?:[=~<>]=(\d{1,3}\.\d{1,3})[0-9.]*)?")
+_WHEEL = re.compile(
+    r"nvidia-(?:cublas|cuda-runtime|cuda-nvrtc)(?:-cu(?P<major>\d{1,2}))?"
+    r"(?:(?P<how>[=~<>]=)(?P<version>\d{1,3}\.\d{1,3})[0-9.]*)?"
+)
+_PYTORCH = re.compile(r"(?:torch==.+\+|.*/whl/(?:\w+/)?)cu(\d{1,2})(\d)|pytorch-cuda=(\d{1,2})\.(\d{1,2})")
+_PYTORCH_WITHOUT = re.compile(r"(?:torch==.+\+|.*/whl/(?:\w+/)?)(?:cpu|rocm[0-9.]*|xpu)")
 
 
 @dataclass(frozen=True)
@@ -38,20 +43,29 @@ class Toolkit:
 def toolkit(env: Mapping[str, str], labels: Mapping[str, str], wheels: Iterable[str] = ()) -> Toolkit:
     """The CUDA of an image with this environment and labels. wheels: CUDA's Python packages that its history names."""
     base = _stated(env, labels)
-    packages = list(dict.fromkeys(wheels))
-    inner = max((_pair(version) for version in _of_wheels(packages)), default=())
-    if inner and (not base.version or inner > _pair(base.version)):
-        version = ".".join(map(str, inner))
-        note = f"CUDA {version} comes with Python packages ({', '.join(packages[:3])}), newer than the base image's"
-        return Toolkit(version, base.doubt, (*base.notes, f"{note} CUDA {base.version or 'of no stated version'}."))
-    if packages and not inner:
-        return _from_elsewhere(base, f"Python packages ({', '.join(packages[:3])})", labels)
+    packages = _with_cuda(wheels)
+    found = [told for told in map(_of_wheel, packages) if told]
+    named = ", ".join(packages[:3])
+    if found:
+        inner = max(pair for pair, _ in found)
+        open_ended = [one for one, told in zip(packages, map(_of_wheel, packages), strict=True) if told and not told[1]]
+        doubt = f"{open_ended[0]} may have brought a newer one" if open_ended else ""
+        if not base.version or inner > _pair(base.version):
+            version = ".".join(map(str, inner))
+            note = f"CUDA {version} comes with Python packages ({named}), newer than the base image's"
+            notes = (*base.notes, f"{note} CUDA {base.version or 'of no stated version'}.")
+            return Toolkit(version, base.doubt or doubt, notes)
+        return Toolkit(base.version, base.doubt or doubt, base.notes)
+    if packages:
+        return _from_elsewhere(base, f"; Python packages ({named}) bring CUDA's libraries", labels)
     # The runtime and devel images of nvidia/cuda hold cuBLAS, and say so; their base image does not.
     lean = "NV_CUDA_CUDART_VERSION" in env and not any(name.startswith("NV_LIBCUBLAS") for name in env)
-    return _from_elsewhere(base, "Python packages as a rule", labels) if lean and not packages else base
+    if not lean:
+        return base
+    return _from_elsewhere(base, ", which holds no cuBLAS: that comes from Python packages as a rule", labels)
 
 
-def _from_elsewhere(base: Toolkit, whence: str, labels: Mapping[str, str]) -> Toolkit:
+def _from_elsewhere(base: Toolkit, what: str, labels: Mapping[str, str]) -> Toolkit:
     """The base image's CUDA, where the libraries that the program loads are not the base image's."""
     said = [
         f"{name} {plain(labels[f'org.opencontainers.image.{name}'], 60)}"
@@ -59,7 +73,7 @@ def _from_elsewhere(base: Toolkit, whence: str, labels: Mapping[str, str]) -> To
         if labels.get(f"org.opencontainers.image.{name}")
     ]
     also = f"; the image calls itself {', '.join(said)}" if said else ""
-    note = f"CUDA_VERSION is the base image's, which holds no cuBLAS: that comes from {whence}, of a version that "
+    note = f"CUDA_VERSION is the base image's{what}, of a version that "
     return Toolkit(
         base.version,
         base.doubt or "what it loads besides the base image's CUDA is not told",
@@ -69,12 +83,14 @@ def _from_elsewhere(base: Toolkit, whence: str, labels: Mapping[str, str]) -> To
 
 def _stated(env: Mapping[str, str], labels: Mapping[str, str]) -> Toolkit:
     stated = env.get("CUDA_VERSION", "")
+    notes: list[str] = []
+    rounded = ""
     try:
-        if stated:
+        if "." in stated:
             return Toolkit(major_minor(stated))
+        rounded = major_minor(stated) if stated else ""
     except RequirementError:
-        pass
-    notes = [f"CUDA_VERSION {plain(stated, 60)!r} is no version that the runtime can read."] if stated else []
+        notes.append(f"CUDA_VERSION {plain(stated, 60)!r} is no version that the runtime can read.")
     for name, value in (
         ("CUDA_VERSION", stated),
         *((name, env.get(name, "")) for name in _PACKAGES),
@@ -84,6 +100,8 @@ def _stated(env: Mapping[str, str], labels: Mapping[str, str]) -> Toolkit:
         if match:
             version = f"{match[1]}.{int(match[2])}"
             return Toolkit(version, notes=(*notes, f"The image's CUDA {version} is read from {name}."))
+    if rounded:
+        return Toolkit(rounded, f"CUDA_VERSION {plain(stated, 60)} names no minor version: it may be any")
     rule = _RULE.search(env.get("NVIDIA_REQUIRE_CUDA", ""))
     if rule:
         doubt = f"{rule[1]} is only the lowest CUDA that its rule asks for: which one it holds is not told"
@@ -91,11 +109,31 @@ def _stated(env: Mapping[str, str], labels: Mapping[str, str]) -> Toolkit:
     return Toolkit(notes=tuple(notes))
 
 
-def _of_wheels(wheels: Iterable[str]) -> Iterator[str]:
-    for wheel in wheels:
-        match = _WHEEL.fullmatch(wheel)
-        if match and (match[2] or match[1]):
-            yield match[2] or f"{match[1]}.0"
+def _with_cuda(wheels: Iterable[str]) -> list[str]:
+    """The packages that bring CUDA: not a PyTorch for processors alone."""
+    packages = list(dict.fromkeys(wheels))
+    without = any(_PYTORCH_WITHOUT.fullmatch(one) for one in packages)
+    return [
+        one
+        for one in packages
+        if not _PYTORCH_WITHOUT.fullmatch(one) and not (without and one.startswith("torch==") and "+" not in one)
+    ]
+
+
+def _of_wheel(wheel: str) -> tuple[tuple[int, ...], bool] | None:
+    """The CUDA version that a package's name tells, and whether it is that one and no newer; None where it tells none.
+
+    A package without a pinned version is the newest of its major version at the time when the image was built.
+    """
+    pytorch = _PYTORCH.fullmatch(wheel)
+    if pytorch:
+        return (int(pytorch[1] or pytorch[3]), int(pytorch[2] or pytorch[4])), True
+    match = _WHEEL.fullmatch(wheel)
+    if not match or not (match["major"] or match["version"]):
+        return None
+    if match["how"] in ("==", "~=", ">="):
+        return _pair(match["version"]), match["how"] == "=="
+    return _pair(match["major"] or match["version"]), False
 
 
 def _pair(version: str) -> tuple[int, ...]:

@@ -57,6 +57,7 @@ _END_OF_LIFE = {
     595: date(2027, 3, 31),
     610: date(2026, 8, 31),
 }
+_OLDEST_BRANCH = 470  # to advise
 # Forward compatibility is for data-centre cards, and for those RTX workstation cards that are NGC-Ready.
 _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
 _PERHAPS = frozenset(("Quadro", "QuadroRTX", "NvidiaRTX"))
@@ -144,7 +145,7 @@ class Verdict:
 
     rule: what decided, in the image's own words where they are its own.
     reason: one sentence. runtime_message: what the runtime will say, to recognise it later.
-    mode: the container runtime's that it is for, known or assumed.
+    mode: the container runtime's that it is for. assumed: whether it is assumed, and another gives another answer.
     notes: what may still break, and what the answer rests on. remedy: what to do when it is not good enough.
     """
 
@@ -155,6 +156,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     remedy: str = ""
     mode: str = ""
+    assumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,11 +219,8 @@ def judge(image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
     other = _judge_in("cdi", image, node, terms)
     if other.reason == verdict.reason:
         return verdict
-    note = (
-        f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {other.kind.value}: set "
-        "runtime_mode where you know it."
-    )
-    return replace(verdict, notes=(*verdict.notes, note))
+    note = f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {other.kind.value}."
+    return replace(verdict, notes=(*verdict.notes, note), assumed=True)
 
 
 def _judge_in(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Verdict:
@@ -349,7 +348,7 @@ def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
         why = f"; none of its {len(outcome.failed) - 1} allowances is for this driver"
     else:
         why = ""
-    actual = {"cuda": host.cuda, "driver": host.driver}.get(re.split("[<>=!]", factor)[0].lower())
+    actual = {"cuda": node.cuda, "driver": node.driver}.get(re.split("[<>=!]", factor)[0].lower())
     has = f", the node has {actual}" if actual else ""
     return Verdict(
         Kind.REFUSED,
@@ -566,7 +565,12 @@ def _newer_driver(factor: str) -> str:
         match
         and _comparable(match[1])
         and next(
-            (branch for branch, cuda in sorted(BRANCH_CUDA.items()) if compare_versions(cuda, match[1]) >= 0), None
+            (
+                branch
+                for branch, cuda in sorted(BRANCH_CUDA.items())
+                if branch >= _OLDEST_BRANCH and compare_versions(cuda, match[1]) >= 0
+            ),
+            None,
         )
     )
     return f"Update the node's driver to branch {branch} or newer." if branch else ""

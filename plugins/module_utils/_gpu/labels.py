@@ -17,7 +17,7 @@ from typing import Any
 from .._kubernetes import objects as observed
 from .._kubernetes.quantities import QuantityError, parse_quantity
 from .._text import plain
-from .node import GpuNode, branch_cuda, count_of, entries, mapping, possible_brands, readable
+from .node import GpuNode, branch_cuda, count_of, entries, mapping, newer_than_driver, possible_brands, readable
 from .operator import DriverPod, Operator
 
 PRESENT = {"nvidia.com/gpu.present": "true"}
@@ -30,8 +30,12 @@ _POOL_LABELS = (
 )
 _RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
 _MIG = "nvidia.com/mig-"  # one resource a profile, where the MIG strategy is mixed
-# What other device plugins for NVIDIA cards count them by: Volcano, HAMi, Alibaba, Tencent.
-_OTHERS = re.compile(r"volcano\.sh/vgpu-number|nvidia\.com/vgpu|aliyun\.com/gpu-(?:mem|count)|tencent\.com/vcuda-core")
+# What other device plugins for NVIDIA cards count them by: Volcano, Alibaba, Tencent, AWS, nos; resources that were
+# renamed. Not HAMi's measures beside the count, nor what virtual machines are given (nvidia.com/GA102GL_A10).
+_OTHERS = re.compile(
+    r"nvidia\.com/(?!gpumem|gpucores|priority|hostdev|rdma)[a-z0-9._-]+"
+    r"|(?!nvidia\.com/|amd\.com/|(?:[a-z.]+\.)?intel\.com/)[a-z0-9.-]+/[a-z0-9._-]*(?:gpu|vcuda-core)[a-z0-9._-]*"
+)
 _VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # of a label
 # Kubernetes puts these taints on a node that is not Ready or cordoned, which are findings of their own.
 _TOLD_OTHERWISE = frozenset(f"node.kubernetes.io/{name}" for name in ("not-ready", "unreachable", "unschedulable"))
@@ -159,7 +163,7 @@ def _driver(labels: Mapping[str, Any], device: GpuNode | None) -> tuple[str, str
         ("gpu-feature-discovery before 0.15", old),
     ):
         driver, cuda = map(readable, versions)
-        if driver and cuda:
+        if driver and cuda and not newer_than_driver(cuda, driver):
             return driver, cuda, source
         if driver:
             cuda = branch_cuda(driver)
@@ -180,19 +184,22 @@ def _sharing(labels: Mapping[str, Any], resource: str) -> str:
 def _resource(status: Mapping[str, Any], device: GpuNode | None, wanted: str) -> tuple[str, int, int]:
     """The resource by which the node's GPUs count, how many there are, and how many under another name than wanted."""
     capacity, allocatable = mapping(status.get("capacity")), mapping(status.get("allocatable"))
-    if wanted and (wanted in capacity or wanted in allocatable):
+    if wanted and _quantity(allocatable.get(wanted)):
         return wanted, _quantity(allocatable.get(wanted)), 0
     offered = [name for name in capacity if name in _RESOURCES or name.startswith(_MIG) or _OTHERS.fullmatch(name)]
     if offered:
         counts = {name: _quantity(allocatable.get(name)) for name in offered}
+        own = [name for name in offered if name in _RESOURCES or name.startswith(_MIG)]
+        measures = [name for name in offered if re.search(r"mem|core|percent", name)]
         name = max(
-            offered, key=lambda one: (counts[one] > 0, not _OTHERS.fullmatch(one), counts[one], one in _RESOURCES)
+            offered,
+            key=lambda one: (counts[one] > 0, one in own, one not in measures, counts[one], one in _RESOURCES),
         )
         count = counts[name]
     elif device:
         name, count = device.resource, device.gpus
     else:
-        return "", 0, 0
+        return wanted if wanted in capacity else "", 0, 0
     return (wanted, 0, count) if wanted else (name, count, 0)
 
 

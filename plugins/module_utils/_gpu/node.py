@@ -17,6 +17,16 @@ from .._text import plain
 
 # The CUDA version that each driver branch brings (CUDA toolkit release notes, table 3).
 BRANCH_CUDA = {
+    384: "9.0",
+    390: "9.1",
+    396: "9.2",
+    410: "10.0",
+    418: "10.1",
+    440: "10.2",
+    450: "11.0",
+    455: "11.1",
+    460: "11.2",
+    465: "11.3",
     470: "11.4",
     495: "11.5",
     510: "11.6",
@@ -46,13 +56,15 @@ _BRANDS = (
     (re.compile(r"(NVIDIA-)?GeForce", re.I), ("GeForce", "GeForceRTX")),
     (re.compile(r"(NVIDIA-)?TITAN", re.I), ("TITAN", "TITANRTX")),
     (re.compile(r"(NVIDIA-)?Quadro", re.I), ("Quadro", "QuadroRTX", "Unknown")),
-    (re.compile(r"NVIDIA-RTX", re.I), ("NvidiaRTX", "QuadroRTX", "Quadro", "Nvidia", "Unknown")),
+    (re.compile(r"(NVIDIA-)?RTX", re.I), ("NvidiaRTX", "QuadroRTX", "Quadro", "Nvidia", "Unknown")),
     (re.compile(r"(NVIDIA-)?NVS", re.I), ("NVS",)),
 )
 ALL_BRANDS = (
     *("Quadro", "Tesla", "NVS", "GRID", "GeForce", "TITAN", "VApps", "VPC", "VCS", "VWS", "CloudGaming"),
     *("QuadroRTX", "NvidiaRTX", "Nvidia", "GeForceRTX", "TITANRTX", "Unknown"),
 )
+# A vGPU is called by its profile: NVIDIA-A10-24Q, NVIDIA-A100-1-5C. Its label vgpu.present may be missing.
+_PROFILE = re.compile(r".*-\d{1,3}[ABCQ](-SHARED)?")
 _VIRTUAL = ("GRID", "VApps", "VPC", "VCS", "VWS", "CloudGaming", *_DATA_CENTRE)
 
 _NAMES_SHOWN = 5
@@ -243,7 +255,7 @@ def unlike(cards: Iterable[Card]) -> tuple[Card, ...]:
 @lru_cache(maxsize=128)
 def possible_brands(product: str, virtual: bool = False) -> tuple[str, ...]:
     """The brands that a card of this product name may have for the runtime; empty without a name."""
-    if virtual or product.startswith("GRID"):
+    if virtual or product.startswith("GRID") or _PROFILE.fullmatch(product):
         return _VIRTUAL
     for pattern, brands in _BRANDS:
         if pattern.match(product):
@@ -263,6 +275,15 @@ def named(nodes: list[GpuNode]) -> str:
 def branch_cuda(driver: str) -> str:
     branch = driver.split(".")[0]
     return BRANCH_CUDA.get(int(branch), "") if branch.isdecimal() else ""
+
+
+def newer_than_driver(cuda: str, driver: str) -> bool:
+    """Whether a CUDA version is newer than this driver brings: it is that of a cuda-compat package beside who asked.
+
+    gpu-feature-discovery has one in its image (gpu-operator#391: 11.6 on driver 495.46).
+    """
+    brings = branch_cuda(driver)
+    return bool(brings) and [int(part) for part in cuda.split(".")[:2]] > [int(part) for part in brings.split(".")]
 
 
 def readable(version: str) -> str:

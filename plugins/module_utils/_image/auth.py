@@ -59,6 +59,12 @@ def origin(url: str) -> Origin:
     return Origin(parts.scheme, parts.hostname.rstrip("."), parts.port or _PORTS[parts.scheme])
 
 
+def same_place(here: Origin, there: Origin) -> bool:
+    """Whether what was meant for one place may go to another: to itself, or with TLS to the same host."""
+    upgraded = Origin("https", here.host, 443) if here == Origin("http", here.host, 80) else here
+    return there in (here, upgraded)
+
+
 def challenges(header: str) -> list[Challenge]:
     """The challenges of a WWW-Authenticate header, or of several joined by commas; Bearer first, as containerd has it.
 

@@ -48,8 +48,14 @@ _COMMIT = re.compile(r"(?:(?:sha|git|commit)-[0-9a-f]{7,64}|[0-9a-f]{40})(?:-(?P
 _COMPAT = re.compile(r"cuda-compat-(\d{1,3})-(\d{1,3})")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]{8,20}(?:Z|[+-]\d\d:\d\d)")
-# CUDA's libraries as Python packages, in the step of a Dockerfile that installs them.
-_WHEEL = re.compile(r"\bnvidia-(?:cublas|cudnn|cuda-runtime|cuda-nvrtc|cufft)(?:-cu\d{1,2})?(?:[=~<>]=[0-9.]{1,30})?")
+# CUDA's libraries as Python packages, in the step of a Dockerfile that installs them: by themselves, or with PyTorch,
+# whose index or local version names their CUDA (pytorch.org, "Previous versions").
+_WHEEL = re.compile(
+    r"\bnvidia-(?:cublas|cudnn|cuda-runtime|cuda-nvrtc|cufft)(?:-cu\d{1,2})?(?:[=~<>]=[0-9.]{1,30})?"
+    r"|\btorch==\d[0-9a-z.]{0,20}(?:\+[a-z0-9.]{1,10})?"
+    r"|\bpytorch-cuda=\d{1,2}\.\d{1,2}"
+    r"|\bdownload\.pytorch\.org/whl/[\w${}./-]{1,60}"
+)
 _ATTESTS = "vnd.docker.reference.type"  # annotation of a build's attestation, which is no image
 _ARCHITECTURES = {
     "x86_64": "amd64",
@@ -374,7 +380,7 @@ def read_image(
         manifest_digest=manifest_digest,
         media_type=media_type(manifest),
         platform=platform,
-        platforms=tuple(offered) or (platform,),
+        platforms=tuple(offered) or ((platform,) if platform else ()),
         env=env,
         user="".join(_texts([settings.get("User")])),
         labels=labels,
@@ -389,7 +395,8 @@ def read_image(
 def findings(image: Image, reference: Reference) -> list[Finding]:
     """What the operator should know of an image that was found."""
     subject = f"image {reference}"
-    found = [Finding("image.digest", Status.OK, subject, f"is {image.digest} ({', '.join(image.platforms)}).")]
+    platforms = ", ".join(image.platforms) or "for a platform that it does not name"
+    found = [Finding("image.digest", Status.OK, subject, f"is {image.digest} ({platforms}).")]
     tag = parse_tag(reference.tag)
     if not reference.digest and tag.moving:
         moves = (

@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from .._findings import CollectionError, Finding, Status
 from .._text import plain
-from .auth import Challenge, Origin, RealmError, bearer, challenges, origin, token_service
+from .auth import Challenge, Origin, RealmError, bearer, challenges, origin, same_place, token_service
 from .oci import (
     DIGEST,
     DOCKER_HUB,
@@ -67,6 +67,16 @@ _TOKEN_MOST = 1024**2
 _PAGES_MOST, _TAGS_MOST = 1000, 200_000
 _INDEX_DEPTH, _INDEX_READ = 4, 24  # indexes in each other, and manifests that are looked into to find a platform
 _HELPER_SECONDS = 30
+_UNKNOWN_CA = "Give its CA to the Python that runs the module: environment REQUESTS_CA_BUNDLE=/path/ca.pem"
+_CERTIFICATE_REMEDIES = (
+    ("has expired", "The registry's operator must renew it; where it is new, this machine's clock is wrong."),
+    ("not yet valid", "Set this machine's clock right (timedatectl)."),
+    (
+        "certificate is not valid for",
+        "Name the image by a name that the certificate is for, or have one made for this name (subjectAltName).",
+    ),
+)
+_S3_ERROR = ("Code", "Message")
 
 
 class RegistryError(CollectionError):
@@ -304,6 +314,7 @@ class _Client:
         self._path = f"{parts.path.rstrip('/')}/{reference.repository}".lstrip("/")
         self._host = hub_name(parts.netloc)
         self._authorization: dict[Origin, str] = {}
+        self._shown = False  # whether a login was
 
     def image(self, reference: Reference, platform: str) -> Image:
         try:
@@ -313,7 +324,9 @@ class _Client:
         if media_type(manifest) not in INDEX_TYPES:
             config = self._config(reference, manifest)
             image = read_image(reference, digest, digest, manifest, config, [])
-            if fits(image.platform, platform) is None:
+            # A config may name none (buildpacks/pack#2315), and nodes run such an image.
+            named = "/" in image.platform or "rootfs" not in config
+            if named and fits(image.platform, platform) is None:
                 raise unbuilt(platform, [image.platform], str(reference))
             return image
         offered: dict[str, None] = {}
@@ -429,6 +442,8 @@ class _Client:
         checked: the content's digest is known and looked at, so that it may come from anywhere.
         """
         answer = self._follow(f"{self._url}{path}", {"Accept": accepted}, most, checked=checked)
+        if answer.status != 200 and origin(answer.url) != self._home:
+            raise self._elsewhere(answer)
         if answer.status == 404:
             raise RegistryError(
                 f"image {reference}",
@@ -490,8 +505,10 @@ class _Client:
 
         Only the repository's own address is given its login, in the way that it asks for there.
         """
-        login = self._login() if place == self._home else None
+        login = self._login() if same_place(self._home, place) else None
+        self._shown = self._shown or bool(login)
         refused: RealmError | None = None
+        failed: RegistryError | None = None
         token_only = False
         for challenge in challenges(asking.headers.get("WWW-Authenticate", "")):
             authorization = ""
@@ -500,11 +517,15 @@ class _Client:
                     authorization = f"Bearer {self._token(token_service(challenge, place), challenge, login)}"
                 except RealmError as exc:
                     refused = refused or exc
+                except RegistryError as exc:
+                    failed = failed or exc
             elif challenge.scheme == "basic" and login:
                 token_only = token_only or bool(login.identity_token)
                 authorization = "" if login.identity_token else _basic(login)
             if authorization and authorization not in tried:
                 return authorization
+        if failed:
+            raise failed
         if refused:
             raise RegistryError(
                 f"registry {self._url}",
@@ -530,18 +551,12 @@ class _Client:
         }
         if login and login.identity_token:
             form = {"grant_type": "refresh_token", "refresh_token": login.identity_token, "client_id": "portal.stt"}
-            answer = self._send(service, {}, _TOKEN_MOST, {**form, **asked})
+            answer = self._at_service(service, {}, {**form, **asked})
         else:
             parts = urlsplit(service)
             query = urlencode([*parse_qsl(parts.query), *asked.items()])
             headers = {"Authorization": _basic(login)} if login else {}
-            answer = self._send(parts._replace(query=query).geturl(), headers, _TOKEN_MOST)
-        if answer.status in _REDIRECTS:
-            raise RegistryError(
-                f"registry {self._url}",
-                f"its token service {urlsplit(service).netloc} sends on to another address, which was not followed.",
-                "The registry's operator must name the token service's own address (realm in WWW-Authenticate).",
-            )
+            answer = self._at_service(parts._replace(query=query).geturl(), headers)
         if answer.status != 200:
             raise self._error(answer, self._reference)
         token = bearer(_parsed(answer.body))
@@ -552,6 +567,26 @@ class _Client:
                 "Try again later; its operator's status page may know more.",
             )
         return token
+
+    def _at_service(self, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None) -> Answer:
+        """A token service's answer; it may send on within itself (a slash at the end, HTTPS in place of HTTP)."""
+        for _ in range(_REDIRECTS_MAX + 1):
+            answer = self._send(url, headers, _TOKEN_MOST, form)
+            if answer.status not in _REDIRECTS:
+                return answer
+            try:
+                to = urljoin(url, answer.headers.get("Location", ""))
+                within = same_place(origin(url), origin(to))
+            except ValueError:
+                within = False
+            if not within:
+                break
+            url = to
+        raise RegistryError(
+            f"registry {self._url}",
+            f"its token service {urlsplit(url).netloc} sends on to another address, which was not followed.",
+            "The registry's operator must name the token service's own address (realm in WWW-Authenticate).",
+        )
 
     def _send(self, url: str, headers: Mapping[str, str], most: int, form: Mapping[str, str] | None = None) -> Answer:
         try:
@@ -593,19 +628,33 @@ class _Client:
     def _unreachable(self, url: str, exc: Exception) -> RegistryError:
         cause = plain(_root(exc))
         if isinstance(exc, requests.exceptions.SSLError):
-            no_tls = "WRONG_VERSION_NUMBER" in cause or "record layer failure" in cause
+            return self._untrusted(url, cause)
+        return self._no_answer(url, f"it does not answer: {cause}")
+
+    def _untrusted(self, url: str, cause: str) -> RegistryError:
+        """What OpenSSL says of a registry's TLS (crypto/x509/x509_txt.c), with the remedy for that."""
+        if "WRONG_VERSION_NUMBER" in cause or "record layer failure" in cause:
             return RegistryError(
                 self._named(url),
-                "it does not speak TLS." if no_tls else f"its certificate is not accepted: {cause}.",
-                "It is a plain-HTTP registry: set [plain_http], or an http:// address in [mirrors]."
-                if no_tls
-                else "Give its CA to the Python that runs the module: environment REQUESTS_CA_BUNDLE=/path/ca.pem",
+                "it does not speak TLS.",
+                "It is a plain-HTTP registry: set [plain_http], or an http:// address in [mirrors].",
             )
-        return self._no_answer(url, f"it does not answer: {cause}")
+        why = re.sub(r".*certificate verify failed: | \(_ssl\.c:\d+\)", "", cause).rstrip(".")
+        remedy = next((remedy for words, remedy in _CERTIFICATE_REMEDIES if words in why), _UNKNOWN_CA)
+        return RegistryError(self._named(url), f"its certificate is not accepted: {why}.", remedy)
 
     def _error(self, answer: Answer, reference: Reference) -> RegistryError:
         status, said = answer.status, _said(answer)
         registry = f"registry {self._url}"
+        if status in (401, 403) and self._shown:
+            return RegistryError(
+                f"image {reference}",
+                f"{self._url} does not give access{said} with the login that is given for {self._host}: it is wrong or "
+                "expired, may not read this repository, or there is none of this name.",
+                f"Check the login in [docker_config] or [pull_secret] (docker login {self._host}), what it may read, "
+                "and the name.",
+                status=status,
+            )
         if status in (401, 403):
             return RegistryError(
                 f"image {reference}",
@@ -629,6 +678,23 @@ class _Client:
             f"it failed with HTTP status {status}{said}.",
             "Try again later; its operator's status page may know more.",
             status=status,
+        )
+
+    def _elsewhere(self, answer: Answer) -> RegistryError:
+        """What is wrong where the registry sends on to: its storage as a rule, which knows no login of ours."""
+        remedies = {
+            401: "Name the image at that address, with a login for it: a login goes only where it is for.",
+            404: "A part of the image is lost there: push it again, or take another tag.",
+        }
+        return RegistryError(
+            self._named(answer.url),
+            f"the registry sends on to there, and the answer is HTTP status {answer.status}{_said(answer)}.",
+            remedies.get(
+                answer.status,
+                "Its operator must look at the storage behind it: a link that has expired is most often a wrong clock "
+                "of the registry, one that is refused a wrong access key.",
+            ),
+            status=answer.status,
         )
 
     def _missing(self, reference: Reference) -> RegistryError:
@@ -699,7 +765,10 @@ def _said(answer: Answer) -> str:
     parsed = _parsed(answer.body)
     errors = parsed.get("errors") if isinstance(parsed, dict) else None
     if not isinstance(errors, list):
-        return ""
+        # S3 and what speaks like it (docs.aws.amazon.com/AmazonS3, "Error responses")
+        fields = [re.search(rf"<{name}>([^<]{{1,300}})</{name}>".encode(), answer.body[:4096]) for name in _S3_ERROR]
+        words = [plain(field[1].decode(errors="replace"), 200) for field in fields if field]
+        return f" ({': '.join(words)})" if words else ""
     texts = [
         plain(f"{one.get('code', '')}: {one.get('message', '')}") for one in errors[:3] if isinstance(one, Mapping)
     ]

@@ -20,7 +20,7 @@ from typing import Any
 
 from .._findings import Finding, Say, Status
 from .._text import plain
-from .ways import CLUSTER_REMEDIES, RefusedError, Send, Silence, SpeechError, Upload, parsed
+from .ways import CLUSTER_REMEDIES, RefusedError, Send, Silence, SpeechError, Upload, error_of, parsed
 
 try:
     import jiwer
@@ -386,6 +386,8 @@ def explain(refusal: RefusedError, asked: str, model: str, send: Send) -> Speech
             "Its README.md needs library_name: ctranslate2 and pipeline_tag: automatic-speech-recognition between two "
             "lines of ---. Run the deploy play, which looks, or choose another conversion."
         )
+    elif status == 404 and model.lower() in detail.lower():
+        remedy = f"Correct the model's name to one that is there{_installed(send)}."
     elif "decode audio" in detail.lower():
         remedy = _SOUND
     elif 300 <= status < 400:
@@ -405,15 +407,26 @@ _SILENCE_REMEDIES = {
     "replaced by a rollout?) and at its log, and run again.",
     Silence.STRANGE: _ANOTHER,
 }
+_KEY = "Give the server's own key as [server_api_key]."
+_NO_API = "Nothing there speaks OpenAI's transcription API: correct [url], or [service] and port."
+_GATEWAY = "A proxy before the server answers in its place: look whether the pod is Ready, and at its log."
 _SERVER_REMEDIES = {
     0: _SILENCE_REMEDIES[Silence.UNREACHABLE],
     400: _SOUND,
-    403: "Give the server's own key as [server_api_key].",
-    404: "Nothing there speaks OpenAI's transcription API: correct [url], or [service] and port.",
+    401: _KEY,
+    403: _KEY,
+    404: _NO_API,
+    405: _NO_API,
+    413: "The clip is longer than the server, or a proxy before it, takes: raise that limit (nginx: "
+    "client_max_body_size), or give a shorter clip.",
     415: _SOUND,
     422: "Correct the clip's response_format, or the model's name.",
+    429: "The server, or a proxy before it, limits the rate of requests: wait, or ask past the proxy.",
     500: "Look at the server's log. A model that does not load, a clip without sound, a language code that Whisper "
     "does not know and 30 seconds or more without speech all end like this.",
+    502: _GATEWAY,
+    503: _GATEWAY,
+    504: "A proxy before the server has waited long enough: raise its limit (nginx: proxy_read_timeout).",
 }
 
 
@@ -534,6 +547,9 @@ def _read(clip: Clip, answer: bytes) -> tuple[str, str, float]:
         return _within(clip, subtitles(answer.decode(errors="replace"))), "", 0.0
     given = parsed(answer)
     text, language, duration = given.get("text"), given.get("language"), given.get("duration")
+    if not isinstance(text, str) and error_of(given):
+        said = plain(error_of(given), 500).rstrip(".")
+        raise SpeechError(clip.subject, f"the answer is an error in place of a text: {said}.", _SERVER_REMEDIES[500])
     if not isinstance(text, str):
         shown = answer[:200].decode(errors="replace")
         raise SpeechError(clip.subject, f"the answer has no text in it: {shown!r}.", _ANOTHER)

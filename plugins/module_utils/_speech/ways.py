@@ -327,10 +327,21 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def _detail(body: Mapping[str, Any]) -> str:
     """FastAPI's `detail` (a text, or a list of wrong fields) or another server's message, in words."""
-    detail = body.get("detail") or body.get("message") or "no reason given"
+    detail = body.get("detail") or body.get("message") or error_of(body) or "no reason given"
     if isinstance(detail, list):
         return "; ".join(_field(one) for one in detail[:10])
+    page = re.match(r"\s*<(?:!doctype html|html|head|\?xml)", str(detail), re.IGNORECASE)
+    title = re.search(r"<title>([^<]{1,200})</title>", str(detail), re.IGNORECASE) if page else None
+    if page:
+        return f"a web page{f', titled {title[1].strip()!r}' if title else ''}"
     return str(detail)[:2000]
+
+
+def error_of(body: Mapping[str, Any]) -> str:
+    """The words in `error`: an object with a message (OpenAI's API, vLLM, LocalAI) or a text (whisper.cpp)."""
+    error = body.get("error")
+    said = error.get("message") if isinstance(error, Mapping) else error
+    return said[:2000] if isinstance(said, str) else ""
 
 
 def _field(one: Any) -> str:

@@ -51,6 +51,7 @@ unreadable; 70 a defect of this script; 143 stopped.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import fnmatch
@@ -121,6 +122,16 @@ NEWEST_FORMAT = 6
 """The version of CTranslate2's binary format up to 4.5; a newer one is left to the server to judge."""
 WIDTHS = (4, 1, 2, 4, 2, 2)
 """Bytes of CTranslate2's data types by number: float32, int8, int16, int32, float16, bfloat16 (types.h)."""
+KINDS = (
+    (b"version https://git-lfs", "a pointer of Git LFS in place of the file (git lfs pull brings it)"),
+    (b"<", "a web page or XML"),
+    (b"PK\x03\x04", "a zip archive, as PyTorch saves its models, not in CTranslate2's format"),
+    (b"lmgg", "in whisper.cpp's format, not in CTranslate2's"),
+    (b"GGUF", "in whisper.cpp's format, not in CTranslate2's"),
+)
+"""What lies in a model's place now and then, by its first bytes."""
+BARE = ("tokenizer.json", "preprocessor_config.json")
+"""Read by serde_json and by Python's json as UTF-8, which take no byte order mark."""
 RESULT = 4096
 MODELS_RESULT = 3000
 """Of the bytes of a result, those for the models; the rest is for what went wrong."""
@@ -578,7 +589,8 @@ class Hub:
                 f"The model {model} is not complete on the volume, so it has to be fetched.",
                 f"Let the seed Job out to {self.endpoint} (DNS, firewall; a proxy or its CA: speaches_hub.environment "
                 "and speaches_hub.ca) and run again, or bring the model yourself: speaches_model_source: local.",
-                passing=not isinstance(error, Trickle),
+                passing=not isinstance(error, Trickle)
+                and not re.search(r"Tunnel connection failed: 40[37]", str(error)),
             ) from error
         except (http.client.HTTPException, ValueError) as error:
             cause = str(error) if isinstance(error, NoHub) else f"{type(error).__name__}: {_first_line(error)}"
@@ -608,6 +620,14 @@ class Hub:
                 f"The hub answers HTTP {status} (RepoNotFound): "
                 f"the name is mistyped, or the model is private and {token}.",
                 "Correct the name (org/name, upper and lower case count), or give a token that may read it.",
+            )
+        if status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return Fault(
+                10,
+                f"The proxy before {self.endpoint} wants a login.",
+                f"It answers HTTP {status}.",
+                "Put the login into the proxy's address, http://USER:PASSWORD@HOST:PORT: speaches_hub.environment.",
+                passing=True,
             )
         if status in (401, 403):
             return self._refused(model, f"{self.endpoint} refuses {model}.", status)
@@ -734,6 +754,9 @@ def _network_reason(error: BaseException) -> str:
         chain.append(step)
         step = step.__cause__ or step.__context__
     for link in reversed(chain):
+        refused = re.search(r"Tunnel connection failed: (\d{3}[^<>\n]{0,80})", str(link))
+        if refused:
+            return f"is not reached: the proxy answers {refused[1].strip()}"
         if isinstance(link, socket.gaierror):
             return "is unreachable: its name does not resolve"
         if isinstance(link, ConnectionRefusedError):
@@ -792,20 +815,30 @@ def _import(wanted: Wanted, repo: Path) -> Result:
 @contextlib.contextmanager
 def _parts(source: Path) -> Iterator[list[Part]]:
     if source.is_dir():
-        found = [Path(top) for top, _, names in os.walk(source, followlinks=True) if "model.bin" in names]
-        paths = [path for folder in found[:1] for path in folder.iterdir() if _is_wanted(path.name)]
-        yield [Part(path.name, path.stat().st_size, functools.partial(_reader, path)) for path in paths]
+        found = [Path(top) for top, _, names in os.walk(source, followlinks=True) if "model.bin" in names] or [source]
+        _check_one(source, [os.path.relpath(folder, source) for folder in found])
+        paths = [path for path in found[0].iterdir() if _is_wanted(path.name)]
+        for path in paths:
+            if path.is_symlink() and not path.exists():
+                raise Fault(
+                    32,
+                    f"{path} is a link to {os.readlink(path)}, which is not there.",
+                    "A folder of the hub's cache has links to its blobs, and was copied without them.",
+                    "Copy it with what the links lead to (cp -rL) and run again.",
+                )
+        files = [path for path in paths if path.is_file()]  # a pipe would keep its reader waiting
+        yield [Part(path.name, path.stat().st_size, functools.partial(_reader, path)) for path in files]
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             yield [
                 Part(_base(name), archive.getinfo(name).file_size, functools.partial(archive.open, name))
-                for name in _beside_model(archive.namelist())
+                for name in _beside_model(source, archive.namelist())
             ]
     else:
         with tarfile.open(source) as tar:
             names = [member.name for member in tar.getmembers() if member.isfile() or member.issym()]
             parts = []
-            for name in _beside_model(names):
+            for name in _beside_model(source, names):
                 with _member(tar, name) as stream:
                     size = stream.seek(0, os.SEEK_END)
                 parts.append(Part(_base(name), size, functools.partial(_member, tar, name)))
@@ -827,9 +860,25 @@ def _base(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _beside_model(names: Sequence[str]) -> list[str]:
+def _beside_model(source: Path, names: Sequence[str]) -> list[str]:
+    """The model's files in an archive; where there is no model.bin, those that it would be beside."""
     folders = [name.removesuffix("model.bin") for name in names if _base(name) == "model.bin"]
-    return [name for name in names if _is_wanted(_base(name)) and [name.removesuffix(_base(name))] == folders[:1]]
+    _check_one(source, folders)
+    wanted = [name for name in names if _is_wanted(_base(name))]
+    if not folders:
+        folders = sorted((name.removesuffix(_base(name)) for name in wanted), key=len)
+    return [name for name in wanted if [name.removesuffix(_base(name))] == folders[:1]]
+
+
+def _check_one(source: Path, folders: Sequence[str]) -> None:
+    models = sorted(set(folders))
+    if len(models) > 1:
+        raise Fault(
+            32,
+            f"{source} holds {len(models)} models, not one: {', '.join(map(_shown, models[:3]))}.",
+            "Each folder with a model.bin is one; a copied cache of the hub may have several revisions.",
+            "Name the folder of the one that is meant, or pack that one alone.",
+        )
 
 
 def _is_wanted(name: str) -> bool:
@@ -1108,13 +1157,21 @@ def _check_model(model: str, repo: Path, files: Sequence[File]) -> None:
 
 
 def _object(path: Path, name: str) -> dict[str, Any]:
+    data = path.read_bytes()
     try:
-        given = json.loads(path.read_bytes())
+        given = json.loads(data)
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
-        raise Unfit(f"{name} is no JSON object")
+        raise Unfit(f"{name} is {_other_kind(data) or 'no JSON object'}")
+    if data.startswith(codecs.BOM_UTF8) and name in BARE:
+        raise Unfit(f"{name} begins with a byte order mark, which its reader does not take")
     return given
+
+
+def _other_kind(head: bytes) -> str:
+    """What a file is by its first bytes, where that is known and no file of a model; empty where it is not."""
+    return "empty" if not head else next((kind for begin, kind in KINDS if head.lstrip().startswith(begin)), "")
 
 
 def _check_vocabulary(paths: Mapping[str, Path]) -> None:
@@ -1140,6 +1197,10 @@ def _mel_bins(path: Path) -> int:
     the headers are read."""
     size = path.stat().st_size
     with path.open("rb") as source:
+        other = _other_kind(source.read(64))
+        if other:
+            raise Unfit(f"model.bin is {other}")
+        source.seek(0)
         read = functools.partial(_numbers, source)
         (version,) = read("I")
         if not 1 <= version <= 100:

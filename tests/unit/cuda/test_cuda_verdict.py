@@ -174,10 +174,7 @@ def test_end_of_life(driver: str, today: date, note: str) -> None:
 )
 def test_an_assumed_mode_is_said(node: GpuNode, terms: Terms, mode: str, note: str) -> None:
     found = judge(image("12.8.1", "cuda>=12.8"), node, terms)
-    said = (
-        f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {note}: set runtime_mode "
-        "where you know it."
-    )
+    said = f"assumes the container runtime's legacy mode; in CDI mode, without a gate, it is {note}."
     assert (found.mode, [one for one in found.notes if "mode" in one]) == (mode, [said] if note else [])
 
 
@@ -330,6 +327,17 @@ def test_a_driver_that_no_variant_is_native_on() -> None:
         "Take 0.9.0-rc.3-cuda-12.6.3 (CUDA 12.6), allowed on every target node; or update the node's driver to branch "
         "575 or newer."
     )
+
+
+def test_a_refusal_that_rests_on_an_assumed_mode_asks_for_the_mode() -> None:
+    _, found = findings(IMAGES["cuda"], judge_all(IMAGES["cuda"], [OLD], AUTO), [], AUTO)
+    assert found.remedy == (
+        "Update the node's driver to branch 575 or newer. Where you know the runtime's mode, set [runtime_mode]."
+    )
+    older = image("12.8.1", "cuda>=12.8")
+    (group,) = judge_all(older, [T4], AUTO)
+    assert group.verdict.assumed
+    assert {one.remedy for one in findings(older, [group], [], AUTO)} == {""}
 
 
 def test_nodes_that_cannot_while_others_can() -> None:

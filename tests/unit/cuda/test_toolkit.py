@@ -59,13 +59,44 @@ def test_any_environment(env: dict[str, str]) -> None:
         (["nvidia-cublas-cu12==12.8.4.1", "nvidia-cudnn-cu12==9.10.2.21"], "12.8", False),
         (["nvidia-cublas-cu12==12.4.5.8"], "12.6", False),
         (["nvidia-cublas==13.0.0.19"], "13.0", False),
-        (["nvidia-cublas-cu13"], "13.0", False),
+        (["nvidia-cublas-cu13"], "13.0", True),
+        (["nvidia-cublas-cu12"], "12.6", True),
+        (["nvidia-cublas-cu12>=12.8.3.14"], "12.8", True),
+        (["nvidia-cublas-cu12<=12.8.3.14"], "12.6", True),
         (["nvidia-cudnn-cu12==9.1.0.70"], "12.6", True),
+        (["torch==2.8.0+cu128"], "12.8", False),
+        (["torch==2.8.0", "download.pytorch.org/whl/cu128"], "12.8", False),
+        (["download.pytorch.org/whl/nightly/cu130"], "13.0", False),
+        (["download.pytorch.org/whl/cu118"], "12.6", False),
+        (["pytorch-cuda=12.8"], "12.8", False),
+        (["torch==2.8.0"], "12.6", True),
+        (["download.pytorch.org/whl/${CUDA}"], "12.6", True),
+        (["torch==2.8.0", "download.pytorch.org/whl/cpu"], "12.6", False),
+        (["torch==2.8.0+cpu"], "12.6", False),
     ],
 )
 def test_cuda_in_python_packages(wheels: list[str], version: str, doubted: bool) -> None:
     found = toolkit({"CUDA_VERSION": "12.6.3"}, {}, wheels)
     assert (found.version, bool(found.doubt)) == (version, doubted)
+
+
+def test_what_no_version_pins_is_only_the_lowest() -> None:
+    """linuxserver/docker-faster-whisper has CUDA in this way alone; its driver has to be the newest of the day."""
+    found = judge(image(env={}, cuda_wheels=["nvidia-cublas-cu12", "nvidia-cudnn-cu12==9.1.0.70"]), T4, LEGACY)
+    assert (found.kind, found.reason) == (
+        Kind.ALLOWED,
+        "the driver's CUDA 12.8 runs the image's CUDA 12.0, but nvidia-cublas-cu12 may have brought a newer one.",
+    )
+
+
+def test_a_major_version_alone_is_only_the_lowest() -> None:
+    found = judge(image(env={"CUDA_VERSION": "12"}), T4, LEGACY)
+    assert (found.kind, found.reason) == (
+        Kind.ALLOWED,
+        "the driver's CUDA 12.8 runs the image's CUDA 12.0, but CUDA_VERSION 12 names no minor version: it may be any.",
+    )
+    told = image(env={"CUDA_VERSION": "12", "NV_CUDA_CUDART_VERSION": "12.9.37-1", "NV_LIBCUBLAS_VERSION": "1"})
+    assert (told.cuda, told.doubt) == ("12.9", "")
 
 
 def image(**given: object) -> CudaImage:
@@ -143,3 +174,16 @@ def test_python_packages_newer_than_the_base_image_decide() -> None:
 def test_what_an_image_says_moves_no_cursor() -> None:
     found = judge(image(env={"CUDA_VERSION": "12.6", "NVIDIA_REQUIRE_CUDA": "cuda>=99\x1b[2J"}), T4, LEGACY)
     assert (found.reason + found.runtime_message + found.rule).isprintable()
+
+
+def test_an_old_driver_without_a_label_for_its_cuda() -> None:
+    """NVIDIA/nvidia-docker#931."""
+    env = {"CUDA_VERSION": "10.0.130", "NVIDIA_REQUIRE_CUDA": "cuda>=10.0 brand=tesla,driver>=384,driver<385"}
+    node = GpuNode.from_result({"name": "c", "product": "GeForce-GTX-1080-Ti", "driver": "390.77"})
+    found = judge(image(env=env), node, LEGACY)
+    assert (found.kind, found.reason) == (
+        Kind.REFUSED,
+        "the image requires cuda>=10.0, the node has 9.1; none of its 1 allowances is for this driver.",
+    )
+    unknown = judge(image(env=env), GpuNode.from_result({"name": "d", "driver": "300.1"}), LEGACY)
+    assert "the node has" not in unknown.reason

@@ -210,6 +210,7 @@ def test_sharing_and_resources(
         ("NVIDIA-TITAN-RTX", False, ("TITAN", "TITANRTX")),
         ("Quadro-P4000", False, ("Quadro", "QuadroRTX", "Unknown")),
         ("NVIDIA-RTX-A4000", False, ("NvidiaRTX", "QuadroRTX", "Quadro", "Nvidia", "Unknown")),
+        ("RTX-A6000", False, ("NvidiaRTX", "QuadroRTX", "Quadro", "Nvidia", "Unknown")),
         ("", False, ()),
     ],
 )
@@ -220,6 +221,29 @@ def test_brands(product: str, virtual: bool, brands: tuple[str, ...]) -> None:
 def test_a_virtual_gpu_may_have_any_of_the_licensed_brands() -> None:
     assert {"GRID", "VCS", "VWS", "Nvidia"} <= set(possible_brands("GRID-T4-16Q"))
     assert possible_brands("NVIDIA-A40-48Q", True) == possible_brands("GRID-T4-16Q")
+
+
+@pytest.mark.parametrize("product", ["NVIDIA-A10-24Q", "NVIDIA-A100-1-5C", "NVIDIA-L40S-48A", "NVIDIA-A10-24Q-SHARED"])
+def test_a_virtual_gpu_is_known_by_its_profile(product: str) -> None:
+    """NVIDIA/gpu-operator#691: an A10 of Azure."""
+    assert possible_brands(product) == possible_brands("GRID-T4-16Q")
+
+
+@pytest.mark.parametrize(
+    ("driver", "labelled", "cuda", "source"),
+    [
+        ("495.46", "11.6", "11.5", "gpu-feature-discovery, CUDA version by the driver's branch"),
+        ("535.274.02", "12.9", "12.2", "gpu-feature-discovery, CUDA version by the driver's branch"),
+        ("535.274.02", "12.2", "12.2", "gpu-feature-discovery"),
+        ("540.4.0", "12.6", "12.6", "gpu-feature-discovery"),
+        ("999.1", "99.0", "99.0", "gpu-feature-discovery"),
+    ],
+)
+def test_a_label_of_a_newer_cuda_than_the_driver_brings(driver: str, labelled: str, cuda: str, source: str) -> None:
+    """NVIDIA/gpu-operator#391: gpu-feature-discovery asked the cuda-compat package of its own image."""
+    labels = {**T4, "cuda.driver-version.full": driver, "cuda.runtime-version.full": labelled}
+    found = read_node(node(labels))
+    assert (found.driver, found.cuda, found.source) == (driver, cuda, source)
 
 
 def test_resource_slices_know_what_no_label_does() -> None:
@@ -641,6 +665,9 @@ VOLCANO: dict[str, Any] = {
 }
 
 
+OTHER, NONE = ("other_resource",), ("no_allocatable",)
+
+
 def offering(**counts: str) -> dict[str, Any]:
     return {**VOLCANO, "status": {**VOLCANO["status"], "capacity": counts, "allocatable": counts}}
 
@@ -663,6 +690,17 @@ def offering(**counts: str) -> dict[str, Any]:
         ({"nvidia.com/mig-1g.5gb": "7"}, "nvidia.com/mig-1g.5gb", "nvidia.com/mig-1g.5gb", 7, ()),
         ({"nvidia.com/gpu": "4", "nvidia.com/gpumem": "61440"}, "nvidia.com/gpumem", "nvidia.com/gpumem", 61440, ()),
         ({"nvidia.com/gpu": "10", "nvidia.com/gpucores": "400"}, "", "nvidia.com/gpu", 10, ()),
+        # davidB/kubectl-view-allocations#258: MIG strategy mixed
+        ({"nvidia.com/gpu": "0", "nvidia.com/mig-1g.12gb": "2"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, OTHER),
+        ({"nvidia.com/gpu": "0", "nvidia.com/gpu.shared": "4"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, OTHER),
+        ({"nvidia.com/gpu": "0", "nvidia.com/gpu-10gb": "4"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, OTHER),
+        ({"k8s.amazonaws.com/vgpu": "10"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, OTHER),
+        ({"volcano.sh/gpu-memory": "24", "volcano.sh/gpu-number": "1"}, "", "volcano.sh/gpu-number", 1, ()),
+        ({"nvidia.com/rtx4090": "1"}, "", "nvidia.com/rtx4090", 1, ()),
+        ({"nvidia.com/gpu": "0", "nvidia.com/gpumem": "24000"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, NONE),
+        ({"nvidia.com/GA102GL_A10": "1"}, "nvidia.com/gpu", "", 0, NONE),
+        ({"amd.com/gpu": "1", "gpu.intel.com/i915": "1"}, "nvidia.com/gpu", "", 0, NONE),
+        ({"example.com/whatever": "0"}, "example.com/whatever", "example.com/whatever", 0, NONE),
         ({"example.com/whatever": "2"}, "example.com/whatever", "example.com/whatever", 2, ()),
         ({"example.com/whatever": "2"}, "", "", 0, ("no_allocatable",)),
         ({"nvidia.com/gpu": "5k"}, "", "nvidia.com/gpu", 5000, ()),

@@ -299,3 +299,25 @@ def test_both_kinds_of_pull_secret(data: dict[str, str]) -> None:
 def test_a_secret_without_a_login(data: dict[str, str]) -> None:
     with pytest.raises(RegistryError, match=r"Secret a/b: it holds no docker configuration \(type kubernetes.io/any\)"):
         secret_config(ClusterStandIn(**data), "a", "b")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("step", "wheels"),
+    [
+        ("RUN pip install nvidia-cublas-cu12 nvidia-cudnn-cu12==9.*", ("nvidia-cublas-cu12", "nvidia-cudnn-cu12==9.")),
+        (
+            "RUN pip install torch==2.5.1+cu121 torchaudio==2.5.1 --index-url https://download.pytorch.org/whl/cu121",
+            ("torch==2.5.1+cu121", "download.pytorch.org/whl/cu121"),
+        ),
+        (
+            "RUN |1 CUDA=cu128 /bin/sh -c pip install torch -i https://download.pytorch.org/whl/${CUDA} # buildkit",
+            ("download.pytorch.org/whl/${CUDA}",),
+        ),
+        ("RUN conda install pytorch pytorch-cuda=12.1 -c pytorch", ("pytorch-cuda=12.1",)),
+        ("RUN pip install pytorch-lightning==2.0", ()),
+    ],
+)
+def test_packages_that_bring_cuda(step: str, wheels: tuple[str, ...]) -> None:
+    """The second is m-bain/whisperX#1087."""
+    config = {"os": "linux", "architecture": "amd64", "history": [{"created_by": step}]}
+    assert read_image(parse_reference("a"), DIGEST, DIGEST, {}, config, []).cuda_wheels == wheels

@@ -8,9 +8,12 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from ansible_collections.portal.stt.plugins.module_utils._image.auth import (
     bearer,
     challenges,
     origin,
+    same_place,
     token_service,
 )
 from ansible_collections.portal.stt.plugins.module_utils._image.oci import Image, ManifestError, parse_reference
@@ -39,6 +43,10 @@ from ansible_collections.portal.stt.plugins.module_utils._image.transport import
     TooSlowError,
     Transport,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
@@ -246,6 +254,83 @@ def test_basic_after_a_token_that_does_not_do(serve: Serve, content: Content) ->
     assert read(serve(handle)).cuda_version == "12.6.3"
 
 
+@pytest.mark.parametrize("status", [401, 403, 500, 0])
+def test_basic_where_the_token_service_gives_none(serve: Serve, content: Content, status: int) -> None:
+    """containerd/containerd#2148: Artifactory takes an API key by Basic alone."""
+    service = serve(lambda request: Response("{}", status or 200), "127.0.0.2")
+    offered = [f'Bearer realm="http://{address(service)}/"', 'Basic realm="Artifactory Realm"']
+    assert read(serve(asks(offered, content, [LOGIN]))).cuda_version == "12.6.3"
+    with pytest.raises(RegistryError):
+        read(serve(asks(offered[:1], content, [LOGIN])))
+
+
+def test_a_token_service_that_sends_on_within_itself(serve: Serve, content: Content) -> None:
+    """nginx puts a slash at the end of a location."""
+
+    def handle(request: Request) -> Response:
+        if request.path == "/auth":
+            return Response("", 301, {"Location": f"/auth/?{request.query_string.decode()}"})
+        return tokens(LOGIN)(request)
+
+    service = serve(handle, "127.0.0.2")
+    registry = serve(asks(f'Bearer realm="http://{address(service)}/auth",service="a"', content, ["Bearer t0ken"]))
+    assert read(registry).cuda_version == "12.6.3"
+    assert shown(service) == [("/auth", LOGIN), ("/auth/", LOGIN)]
+    assert service.log[1][0].args.to_dict() == {"service": "a", "scope": "repository:team/stt:pull"}
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("http://127.0.0.3:PORT/", 1),
+        ("http://127.0.0.2:1/", 1),
+        ("//alice@HERE/", 1),
+        ("file:///etc/passwd", 1),
+        ("", 6),
+    ],
+)
+def test_a_token_service_that_sends_on_elsewhere(serve: Serve, content: Content, location: str, asked: int) -> None:
+    stranger = serve(tokens(LOGIN), "127.0.0.3")
+
+    def handle(request: Request) -> Response:
+        to = location.replace("PORT", str(stranger.port)).replace("HERE", request.host)
+        return Response("", 307, {"Location": to})
+
+    service = serve(handle, "127.0.0.2")
+    with pytest.raises(RegistryError, match="sends on to another address, which was not followed"):
+        read(serve(asks(f'Bearer realm="http://{address(service)}/"', content, ["Bearer t0ken"])))
+    assert (len(service.log), stranger.log) == (asked, [])
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "same"),
+    [
+        ("http://a/", "http://a/", True),
+        ("http://a/", "https://a/", True),
+        ("http://a/", "https://a:443/", True),
+        ("http://a/", "https://a:8443/", False),
+        ("http://a:5000/", "https://a/", False),
+        ("http://a/", "https://b/", False),
+        ("http://a/", "https://a.b/", False),
+        ("https://a/", "http://a/", False),
+    ],
+)
+def test_where_a_login_may_go_instead(here: str, there: str, same: bool) -> None:
+    assert same_place(origin(here), origin(there)) is same
+
+
+def test_a_login_that_does_not_do(serve: Serve, content: Content) -> None:
+    registry = serve(asks('Basic realm="a"', content, []))
+    host = address(registry)
+    with pytest.raises(RegistryError) as error:
+        read(registry)
+    assert str(error.value) == (
+        f"image {host}/team/stt:1.0.0: http://{host} does not give access (UNAUTHORIZED: no) with the login that is "
+        f"given for {host}: it is wrong or expired, may not read this repository, or there is none of this name. Check "
+        f"the login in [docker_config] or [pull_secret] (docker login {host}), what it may read, and the name."
+    )
+
+
 def test_a_registry_that_is_never_content(serve: Serve, content: Content) -> None:
     counted = iter(range(1000))
     service = serve(lambda request: Response(json.dumps({"token": f"t{next(counted)}"})), "127.0.0.2")
@@ -365,9 +450,46 @@ def test_another_host_that_asks_for_the_login(serve: Serve, content: Content) ->
     registry = serve(
         asks('Basic realm="a"', sends_on(content, BLOB, lambda r: f"http://{address(thief)}{r.path}"), [LOGIN])
     )
-    with pytest.raises(RegistryError, match="does not give access"):
+    with pytest.raises(
+        RegistryError, match=r"127\.0\.0\.2:\d+: the registry sends on to there, and the answer is HTTP status 401"
+    ):
         read(registry)
     assert [sent for _, sent in shown(thief)] == [""]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (
+            403,
+            "<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+            "403 (AccessDenied: Request has expired). Its operator must look at the storage behind it: a link that has "
+            "expired is most often a wrong clock of the registry, one that is refused a wrong access key.",
+        ),
+        (
+            404,
+            "<Error><Code>NoSuchKey\x1b[2J</Code></Error>",
+            r"404 (NoSuchKey\x1b[2J). A part of the image is lost there: push it again, or take another tag.",
+        ),
+    ],
+)
+def test_a_storage_that_refuses(serve: Serve, content: Content, status: int, body: str, said: str) -> None:
+    """distribution/distribution#925: it is not the registry that wants a login."""
+    storage = serve(lambda request: Response(body, status), "127.0.0.2")
+    registry = serve(sends_on(content, BLOB, lambda request: f"http://{address(storage)}{request.path}"))
+    with pytest.raises(RegistryError) as error:
+        read(registry)
+    assert str(error.value) == (
+        f"registry http://{address(registry)} by way of http://{address(storage)}: the registry sends on to there, and "
+        f"the answer is HTTP status {said}"
+    )
+
+
+def test_a_tag_that_is_missing_where_a_registry_sends_on_to(serve: Serve, content: Content) -> None:
+    moved = serve(lambda request: Response("{}", 404), "127.0.0.2")
+    registry = serve(sends_on(content, "/v2/", lambda request: f"http://{address(moved)}{request.path}"))
+    with pytest.raises(TagMissingError):
+        read(registry)
 
 
 def test_another_host_with_a_token_service_of_its_own(serve: Serve, content: Content) -> None:
@@ -506,6 +628,72 @@ def test_a_registry_that_is_waited_for(talk: Any, said: str) -> None:
             Repository(parse_reference(f"{host}/team/stt:1.0.0"), access).image("linux/amd64")
 
 
+@pytest.mark.parametrize(
+    ("valid", "name", "trusted", "said"),
+    [
+        pytest.param(
+            (-9, -1), "127.0.0.1", True,
+            "certificate has expired. The registry's operator must renew it; where it is new, this machine's clock is "
+            "wrong.", id="expired",
+        ),
+        pytest.param(
+            (1, 9), "127.0.0.1", True,
+            "certificate is not yet valid. Set this machine's clock right (timedatectl).", id="clock",
+        ),
+        pytest.param(
+            (-1, 9), "127.0.0.9", True,
+            "IP address mismatch, certificate is not valid for '127.0.0.1'. Name the image by a name that the "
+            "certificate is for, or have one made for this name (subjectAltName).", id="name",
+        ),
+        pytest.param(
+            (-1, 9), "127.0.0.1", False,
+            "self-signed certificate. Give its CA to the Python that runs the module: environment "
+            "REQUESTS_CA_BUNDLE=/path/ca.pem", id="unknown",
+        ),
+    ],
+)  # fmt: skip
+def test_a_certificate_that_is_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valid: tuple[int, int], name: str, trusted: bool, said: str
+) -> None:
+    """moby/moby#11534, #28911: an expired certificate, a clock and a name are no unknown CA."""
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(certificate(valid, name))
+    if trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    found = QuickServer(host="127.0.0.1", port=0, ssl_context=context)
+    found.start()
+    try:
+        with pytest.raises(RegistryError) as error:
+            Repository(parse_reference(f"{address(found)}/team/stt:1.0.0"), Access()).image("linux/amd64")
+    finally:
+        found.stop()
+    assert str(error.value) == f"registry https://{address(found)}: its certificate is not accepted: {said}"
+
+
+def certificate(valid: tuple[int, int], name: str) -> bytes:
+    """A self-signed certificate for an address with its key, valid from and to so many days from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
+    begin, end = (datetime.now(UTC) + timedelta(days=days) for days in valid)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named)
+        .issuer_name(named)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))]), False)
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    kept = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made.public_bytes(pem) + kept
+
+
 def test_all_questions_together_have_an_end(serve: Serve) -> None:
     clock = iter([0.0, 1.0, 299.0, 300.0])
     transport = Transport(Limits(), clock=lambda: next(clock))
@@ -605,7 +793,7 @@ def test_anything_is_an_image_or_a_sentence(manifest: Any, config: Any) -> None:
         refused = str(error)
     else:
         refused = ""
-        assert image.platform.startswith("linux/amd64")
+        assert "/" not in image.platform or image.platform.startswith("linux/amd64")
         assert image.as_result()["size"] >= 0
     assert not refused or refused.isprintable()
 
@@ -687,6 +875,17 @@ def test_indexes_in_an_index(serve: Serve, content: Content, said: dict[str, Any
     assert (image.env, image.digest) == ({"A": "amd"}, top["digest"])
     assert image.manifest_digest not in (inner["digest"], top["digest"])
     assert sorted(image.platforms) == ["linux/amd64", "linux/arm64"]
+
+
+@pytest.mark.parametrize("config", [{"os": ""}, {"architecture": ""}, {"os": None, "architecture": None}])
+def test_an_image_that_names_no_platform(serve: Serve, content: Content, config: dict[str, Any]) -> None:
+    """buildpacks/pack#2315: gcr.io/paketo-buildpacks/nodejs. Nodes ask for none where there is no index."""
+    content.image(at=TAG, rootfs={"type": "layers"}, **config)
+    found = read(serve(content))
+    assert (found.cuda_version, [one for one in found.platforms if "/" in one]) == ("12.6.3", [])
+    content.index(content.image(rootfs={"type": "layers"}, **config), at=TAG)
+    with pytest.raises(ManifestError, match="it is not built for linux/amd64"):
+        read(serve(content))
 
 
 def test_attestations_and_other_things_are_no_images(serve: Serve, content: Content) -> None:

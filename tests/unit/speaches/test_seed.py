@@ -7,9 +7,12 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import struct
 import sys
+import tarfile
+import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -180,6 +183,14 @@ class SSLCertVerificationError(Exception):
         (OSError(errno.EHOSTUNREACH, "x"), "is unreachable: no route to host"),
         (SSLCertVerificationError("self-signed\nmore"), "is unreachable: TLS fails (self-signed)"),
         (OSError("Consistency check failed: …"), "sends fewer bytes than the file has"),
+        (
+            OSError("Tunnel connection failed: 407 Proxy Authentication Required"),  # huggingface_hub#2625
+            "is not reached: the proxy answers 407 Proxy Authentication Required",
+        ),
+        (
+            OSError("Tunnel connection failed: 403 Forbidden"),  # zylon-ai/private-gpt#1854
+            "is not reached: the proxy answers 403 Forbidden",
+        ),
         (ConnectionResetError(104, "reset"), "broke the connection off (ConnectionError)"),
     ],
 )
@@ -187,6 +198,21 @@ def test_reasons_of_the_network(cause: Exception, reason: str) -> None:
     error = ConnectionError("wrapped")
     error.__cause__ = cause
     assert seed._network_reason(error) == reason
+
+
+def test_a_proxy_that_gives_no_way() -> None:
+    error = urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy Authentication Required"))
+    with pytest.raises(seed.Fault) as refused, seed.Hub("https://hub.invalid", "")._explained("a/b", None):
+        raise error
+    assert (refused.value.code, refused.value.error) == (
+        10,
+        "The hub at https://hub.invalid is not reached: the proxy answers 407 Proxy Authentication Required.",
+    )
+
+
+def test_a_proxy_that_wants_a_login() -> None:
+    fault = seed.Hub("http://hub.invalid", "")._denied("a/b", None, seed.Denied(407, ""))
+    assert (fault.code, fault.error) == (10, "The proxy before http://hub.invalid wants a login.")
 
 
 # ---- the lock
@@ -296,12 +322,19 @@ def test_intact(tmp_path: Path, digest: str, intact: bool) -> None:
         (["model.bin", "config.json", "notes.txt"], ["model.bin", "config.json"]),
         (["./model.bin", "./vocabulary.txt"], ["./model.bin", "./vocabulary.txt"]),
         (["a/b/model.bin", "a/b/README.md", "a/README.md", "README.md"], ["a/b/model.bin", "a/b/README.md"]),
-        (["one/model.bin", "one/config.json", "two/model.bin"], ["one/model.bin", "one/config.json"]),
-        (["config.json"], []),
+        (["config.json"], ["config.json"]),
+        (["a/config.json", "a/b/config.json", "a/README.md"], ["a/config.json", "a/README.md"]),
+        (["notes.txt"], []),
     ],
 )
 def test_files_beside_the_model(names: list[str], found: list[str]) -> None:
-    assert seed._beside_model(names) == found
+    assert seed._beside_model(Path("a.tar"), names) == found
+
+
+def test_two_models_in_an_archive() -> None:
+    with pytest.raises(seed.Fault) as refused:
+        seed._beside_model(Path("a.tar"), ["one/model.bin", "one/config.json", "two/model.bin"])
+    assert (refused.value.code, refused.value.error) == (32, "a.tar holds 2 models, not one: 'one/', 'two/'.")
 
 
 @pytest.mark.parametrize(
@@ -372,15 +405,27 @@ def test_the_real_model(tmp_path: Path) -> None:
         ("model.bin", cut, "model.bin is cut off: it ends within what it says of itself"),
         ("model.bin", lambda data: data[:50_000], "model.bin is cut off: 50000 bytes are less than it says of itself"),
         ("model.bin", lambda data: data + b"x", "model.bin has 100001 bytes, and says of itself that it has 100000"),
-        ("model.bin", lambda _: b"", "model.bin is cut off: it ends within what it says of itself"),
-        ("model.bin", lambda _: b"version https://git-lfs", "model.bin is not in CTranslate2's format"),
+        ("model.bin", lambda _: b"", "model.bin is empty"),
+        # SYSTRAN/faster-whisper#302, collabora/WhisperLive#259: cloned without Git LFS, or saved by torch
+        ("model.bin", lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+         "model.bin is a pointer of Git LFS in place of the file (git lfs pull brings it)"),
+        ("model.bin", lambda _: b"PK\x03\x04rest",
+         "model.bin is a zip archive, as PyTorch saves its models, not in CTranslate2's format"),
+        ("model.bin", lambda _: b"lmggrest", "model.bin is in whisper.cpp's format, not in CTranslate2's"),
+        ("model.bin", lambda _: b"\n<!doctype html>", "model.bin is a web page or XML"),  # cociweb/custom_whisper#12
+        ("model.bin", lambda _: b"safetensors", "model.bin is not in CTranslate2's format"),
         ("model.bin", lambda data: data.replace(b"WhisperSpec", b"MarianSpec\0"),
          "model.bin is no Whisper model, but 'MarianSpec'"),
         ("model.bin", lambda data: data.replace(struct.pack("<III", 1, 80, 3), struct.pack("<III", 2, 80, 3)),
          "model.bin is damaged: 'encoder/conv1/weight' is not as long as its shape"),
-        ("config.json", lambda _: b"", "config.json is no JSON object"),
+        ("config.json", lambda _: b"", "config.json is empty"),
+        ("config.json", lambda _: b"[]", "config.json is no JSON object"),
+        ("tokenizer.json", lambda _: b"version https://git-lfs.github.com/spec/v1\n",
+         "tokenizer.json is a pointer of Git LFS in place of the file (git lfs pull brings it)"),
+        ("tokenizer.json", lambda data: b"\xef\xbb\xbf" + data,
+         "tokenizer.json begins with a byte order mark, which its reader does not take"),
         ("config.json", lambda _: b"[" * 100_000, "config.json is no JSON object"),
-        ("tokenizer.json", lambda _: b"<html>", "tokenizer.json is no JSON object"),
+        ("tokenizer.json", lambda _: b"<html>", "tokenizer.json is a web page or XML"),
         ("tokenizer.json", lambda _: b"{}", "tokenizer.json has no model in it"),
         ("vocabulary.json", lambda _: b"{}", "its vocabulary is no list of words"),
         ("vocabulary.json", lambda _: b"[]", "its vocabulary is no list of words"),
@@ -398,6 +443,65 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, name: str, change: Callab
     with pytest.raises(seed.Fault) as refused:
         check(tmp_path, files)
     assert (refused.value.code, refused.value.error) == (31, f"a/b cannot be served: {error}.")
+
+
+def cache_of_the_hub(folder: Path, *revisions: str) -> Path:
+    """A model as the hub's library lays it out: links in snapshots/ to blobs."""
+    repo = folder / "models--a--b"
+    for revision in revisions:
+        snapshot = repo / "snapshots" / revision
+        snapshot.mkdir(parents=True)
+        (repo / "blobs").mkdir(exist_ok=True)
+        for name, path in small_model(folder).items():
+            path.rename(repo / "blobs" / f"digest-of-{name}")
+            (snapshot / name).symlink_to(f"../../blobs/digest-of-{name}")
+    return repo
+
+
+def test_a_copied_cache_of_the_hub(tmp_path: Path) -> None:
+    with seed._parts(cache_of_the_hub(tmp_path, "a" * 40)) as parts:
+        assert len(parts) == 6
+
+
+def test_a_copied_cache_without_its_blobs(tmp_path: Path) -> None:
+    repo = cache_of_the_hub(tmp_path, "a" * 40)
+    shutil.rmtree(repo / "blobs")
+    with pytest.raises(seed.Fault) as refused, seed._parts(repo):
+        pass
+    assert refused.value.code == 32
+    assert refused.value.error.endswith("which is not there.")
+    assert "(cp -rL)" in refused.value.remedy
+
+
+def test_a_copied_cache_of_several_revisions(tmp_path: Path) -> None:
+    repo = cache_of_the_hub(tmp_path, "a" * 40, "b" * 40)
+    with pytest.raises(seed.Fault) as refused, seed._parts(repo):
+        pass
+    assert (refused.value.code, refused.value.error.partition(":")[0]) == (32, f"{repo} holds 2 models, not one")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_folder_without_weights_lacks_nothing_else(tmp_path: Path, packed: bool) -> None:
+    """KoljaB/RealtimeSTT#229: model.safetensors."""
+    folder = tmp_path / "turbo"
+    folder.mkdir()
+    files = small_model(folder)
+    files["model.bin"].rename(folder / "model.safetensors")
+    source = folder
+    if packed:
+        source = tmp_path / "turbo.tar"
+        with tarfile.open(source, "w") as tar:
+            tar.add(folder, "turbo")
+    with seed._parts(source) as parts, pytest.raises(seed.Fault, match=r"has no model\.bin\.$"):
+        seed._check_names("a/b", [part.name for part in parts], str(source))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    files = small_model(tmp_path)
+    files["vocabulary.json"].unlink()
+    os.mkfifo(files["vocabulary.json"])
+    with seed._parts(tmp_path) as parts:
+        assert sorted(part.name for part in parts) == sorted(name for name in files if name != "vocabulary.json")
 
 
 def test_turbo_without_its_preprocessor(tmp_path: Path) -> None:

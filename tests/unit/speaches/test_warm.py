@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug import Request, Response
 
+from tests.servers import web
 from tests.unit.speaches.test_seed import load
 
 warm: Any = load("warm")
@@ -27,52 +27,32 @@ CLIP = b"RIFF\r\n--\x00\xff not a real clip"
 class Told:
     """What the server answers, and what it got."""
 
-    answers: list[tuple[int, bytes]]
+    answers: list[tuple[int, bytes]] = field(default_factory=list)
     delay_s: float = 0
     got: list[dict[str, bytes]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
 
+    def answer(self, request: Request) -> Response:
+        assert (request.method, request.path) == ("POST", "/v1/audio/transcriptions")
+        fields = {name: value.encode() for name, value in request.form.items()}
+        self.got.append(fields | {name: sent.read() for name, sent in request.files.items()})
+        self.keys.append(request.headers.get("Authorization"))
+        status, content = self.answers.pop(0)
+        threading.Event().wait(self.delay_s)
+        return Response(content, status, {"Location": "/elsewhere"} if status == 302 else None)
 
-class Server(ThreadingHTTPServer):
+
+@dataclass
+class Server:
+    address: str
     told: Told
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        told = self.server.told
-        message = BytesParser().parsebytes(head + body)
-        parts = [part for part in message.walk() if not part.is_multipart()]
-        told.got.append({str(p.get_param("name", header="content-disposition")): _payload(p) for p in parts})
-        told.keys.append(self.headers["Authorization"])
-        assert self.path == "/v1/audio/transcriptions"
-        status, answer = told.answers.pop(0)
-        threading.Event().wait(told.delay_s)
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", "/elsewhere")
-        self.end_headers()
-        with contextlib.suppress(BrokenPipeError):  # nobody waits any more
-            self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def _payload(part: Any) -> bytes:
-    payload: bytes = part.get_payload(decode=True)
-    return payload
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        yield server
-        server.shutdown()
+    one = Server("", Told())
+    with web(lambda request: one.told.answer(request)) as one.address:
+        yield one
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +72,7 @@ def env(tmp_path: Path, server: Server) -> dict[str, str]:
     return {
         "WARM_MODELS": '["org/turbo"]',
         "WARM_CLIP": str(tmp_path / "clip.wav"),
-        "WARM_URL": f"http://127.0.0.1:{server.server_port}",
+        "WARM_URL": f"http://{server.address}",
         "WARM_RUN_S": "0",
         "http_proxy": "http://127.0.0.1:9",
     }
@@ -258,23 +238,13 @@ def test_a_server_that_does_not_listen(env: dict[str, str], capsys: pytest.Captu
 def test_a_server_that_listens_a_little_later(
     env: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_port()
-    late: list[Server] = []
-
-    def start(_: float) -> None:
-        server = Server(("127.0.0.1", port), Handler)
-        server.told = Told([(200, b'{"text": "Hello"}')])
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        late.append(server)
-
-    monkeypatch.setattr(time, "sleep", start)
-    assert run(env | {"WARM_URL": f"http://127.0.0.1:{port}", "WARM_RUN_S": "5"}, capsys) == (
-        0,
-        'warm: ok: org/turbo heard "Hello" in N s',
-    )
-    for server in late:
-        server.shutdown()
-        server.server_close()
+    port, told = free_port(), Told([(200, b'{"text": "Hello"}')])
+    with contextlib.ExitStack() as late:
+        monkeypatch.setattr(time, "sleep", lambda _: late.enter_context(web(told.answer, port=port)))
+        assert run(env | {"WARM_URL": f"http://127.0.0.1:{port}", "WARM_RUN_S": "5"}, capsys) == (
+            0,
+            'warm: ok: org/turbo heard "Hello" in N s',
+        )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import wave
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,10 @@ from ansible_collections.portal.stt.plugins.module_utils._speech.ways import (
     through_pod,
 )
 from ansible_collections.portal.stt.plugins.modules import transcription_check
+from werkzeug import Request, Response
 
 from tests.conftest import ROOT
+from tests.servers import web
 
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
 TEXT = "Turn on the light."
@@ -512,7 +513,33 @@ SERVER_LOG = (
             id="crash",
         ),
         pytest.param(
-            RefusedError(502, "Bad Gateway"), f"clip light: HTTP 502: Bad Gateway. {SERVER_LOG}", id="gateway"
+            RefusedError(502, "Bad Gateway"),
+            "clip light: HTTP 502: Bad Gateway. A proxy before the server answers in its place: look whether the pod "
+            "is Ready, and at its log.",
+            id="gateway",
+        ),
+        pytest.param(
+            RefusedError(504, "a web page, titled '504 Gateway Time-out'"),
+            "clip light: HTTP 504: a web page, titled '504 Gateway Time-out'. A proxy before the server has waited "
+            "long enough: raise its limit (nginx: proxy_read_timeout).",
+            id="gateway timeout",
+        ),
+        pytest.param(
+            RefusedError(413, "Request Entity Too Large"),  # mudler/LocalAI#1733
+            "clip light: HTTP 413: Request Entity Too Large. The clip is longer than the server, or a proxy before it, "
+            "takes: raise that limit (nginx: client_max_body_size), or give a shorter clip.",
+            id="too large",
+        ),
+        pytest.param(
+            RefusedError(401, "Unauthorized"),
+            "clip light: HTTP 401: Unauthorized. Give the server's own key as [server_api_key].",
+            id="key of another server",
+        ),
+        pytest.param(
+            RefusedError(404, f"The model `{MODEL}` does not exist."),  # vLLM
+            f"clip light: HTTP 404: The model `{MODEL}` does not exist. Correct the model's name to one that is there; "
+            "there: Systran/faster-whisper-base.",
+            id="model missing on another server",
         ),
         pytest.param(
             RefusedError(0, "http://stt: nothing listens there", silence=Silence.UNREACHABLE),
@@ -583,6 +610,41 @@ def test_refusals(refusal: RefusedError, message: str) -> None:
     assert raised.value.result["clips"] == []
     assert str(raised.value) == message
     assert raised.value.finding.check == "speech.answer"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"detail": "Not Found"}', "Not Found"),
+        (b'{"error": {"code": 413, "message": "Request Entity Too Large", "type": ""}}', "Request Entity Too Large"),
+        (b'{"error": "failed to read WAV file"}', "failed to read WAV file"),
+        (b'{"error": {"message": null}}', "no reason given"),
+        (b'{"error": ["x"]}', "no reason given"),
+        (
+            b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body></body></html>",
+            "a web page, titled '502 Bad Gateway'",
+        ),
+        (b"<!DOCTYPE html><p>sign in", "a web page"),
+        (b"<title>x</title> of a text", "<title>x</title> of a text"),
+        (b"", "no reason given"),
+    ],
+)
+def test_the_words_of_other_servers(body: bytes, words: str) -> None:
+    """OpenAI's error object (LocalAI, vLLM), whisper.cpp's text, a proxy's page."""
+    with pytest.raises(RefusedError) as refused:
+        ways._successful(500, body)
+    assert refused.value.detail == words
+
+
+def test_an_error_with_status_200() -> None:
+    """whisper.cpp's server."""
+    answer = b'{"error": "failed to read\\u001b[2J WAV file"}'
+    with pytest.raises(SpeechError) as raised:
+        listen([ENGLISH], Plan(MODEL, requests=2), Server(answer, answer).send, ticks(1, 1, 1, 1))
+    assert str(raised.value) == (
+        r"clip light: the answer is an error in place of a text: failed to read\x1b[2J WAV file. "
+        f"{SERVER_LOG}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -752,35 +814,17 @@ def test_refused_through_cluster(
     assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == refused
 
 
-class Answering(BaseHTTPRequestHandler):
+def answering(request: Request) -> Response:
     """A server on this machine: one model, one text, and a key where the path says so."""
-
-    def do_GET(self) -> None:
-        self.answer(200, MODELS)
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers["Authorization"] == "Bearer wrong":
-            self.answer(422, b'{"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}')
-        else:
-            self.answer(200, heard(TEXT))
-
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Not on the terminal."""
+    if request.headers.get("Authorization") == "Bearer wrong":
+        return Response(b'{"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}', 422)
+    return Response(MODELS if request.method == "GET" else heard(TEXT))
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with web(answering) as address:
+        yield f"http://{address}/"
 
 
 def test_directly(url: str) -> None:

@@ -1,4 +1,4 @@
-"""docs/modules.md: each playbook runs as it stands there, and says what stands below it.
+"""docs/modules.md: each playbook runs as it stands there, and says what stands below it. README: so does a refusal.
 
 The images are those of the lab, under the names of the page: a registry's mirror is the lab's registry. The export is
 made on a stand-in for the host, because a playbook needs one that it can log in to.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,8 @@ def words(text: str) -> str:
     return " ".join(_PASSING.sub("…", text).split())
 
 
-def on_nodes(name: str) -> None:
-    simulated.replace(simulated.FILES / f"{name}.yml")
-
-
-def with_ollama() -> None:
+@pytest.fixture(scope="module")
+def ollama() -> None:
     """The image that the page names, in the lab's registry: it states no requirement of its own."""
     base = f"http://{registry.ADDRESS}/v2/ollama/ollama"
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/usr/bin"]}}).encode()
@@ -49,19 +46,14 @@ def with_ollama() -> None:
     put.raise_for_status()
 
 
-def ollama_on_an_old_driver() -> None:
-    on_nodes("driver-470")
-    with_ollama()
-
-
 MIRRORED = [f"http://{registry.ADDRESS}"]
-RUNS: dict[str, tuple[Callable[[], None], dict[str, Any], bool]] = {
-    "ollama.yml": (ollama_on_an_old_driver, {"ollama_mirrors": {"docker.io": MIRRORED}}, False),
-    "frigate.yml": (lambda: on_nodes("t4"), {}, False),
-    "tag.yml": (lambda: None, {"mirrors": {"ghcr.io": MIRRORED}}, True),
-    "llm.yml": (lambda: on_nodes("t4"), {}, False),
+RUNS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "ollama.yml": ("driver-470", {"ollama_mirrors": {"docker.io": MIRRORED}}, False),
+    "frigate.yml": ("t4", {}, False),
+    "tag.yml": ("t4", {"mirrors": {"ghcr.io": MIRRORED}}, True),
+    "llm.yml": ("t4", {}, False),
 }
-"""Playbook → what is there before, variables for the lab, whether it goes well."""
+"""Playbook → the nodes of lab/nodes/ that it meets, variables for the lab, whether it goes well."""
 
 
 @pytest.fixture
@@ -74,16 +66,33 @@ def test_every_playbook_of_the_page_is_run() -> None:
     assert set(PAGE) == {*RUNS, "photos.yml"}
 
 
-@pytest.mark.usefixtures("frigate_goes")
+@pytest.mark.usefixtures("frigate_goes", "ollama")
 @pytest.mark.parametrize("name", RUNS)
 def test_a_playbook_says_what_the_page_says(name: str, tmp_path: Path) -> None:
-    prepare, variables, well = RUNS[name]
-    prepare()
+    nodes, variables, well = RUNS[name]
+    simulated.replace(simulated.FILES / f"{nodes}.yml")
     (tmp_path / name).write_text(PAGE[name]["playbook"])
     played = play(str(tmp_path / name), "-e", json.dumps(variables))
     assert PAGE[name]["says"].count("\n") > 4
     assert words(PAGE[name]["says"]) in words(played.output), played.output
     assert (played.rc == 0) is well, played.output
+
+
+def test_the_readme_shows_a_refusal_as_it_is() -> None:
+    simulated.replace(simulated.FILES / "driver-470.yml")
+    variables = {
+        "speaches_image": "ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda",
+        "speaches_registry": {"mirrors": {"ghcr.io": MIRRORED}},
+        "speaches_gpu": {"node_selector": {"lab.portal-stt/simulated": "true"}},
+    }
+    played = play("playbooks/preflight.yml", "--limit", "clusters", "-e", json.dumps(variables))
+    (shown,) = re.findall(r"```text\n(Preflight\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    title, *findings = re.split(r"^(?=[√×])", shown, flags=re.MULTILINE)
+    for one in [title, *findings]:
+        assert words(one) in words(played.output), played.output
+    assert [one[0] for one in findings] == ["√", "√", "√", "×"]
+    assert played.rc != 0
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_the_export_of_the_page_is_made_beside_others() -> None:
