@@ -176,7 +176,7 @@ def test_conflicts_are_read_as_the_api_server_writes_them() -> None:
     status = {
         "details": {"causes": [cause("keel", IMAGE), cause("kubectl", ".spec.replicas", "scale"), {"field": "x"}]}
     }
-    assert conflicts(status) == [Conflict(IMAGE, "keel"), Conflict(".spec.replicas", "kubectl", "scale")]
+    assert conflicts(status) == [Conflict(".spec.replicas", "kubectl", "scale"), Conflict(IMAGE, "keel")]
 
 
 @pytest.mark.parametrize(
