@@ -507,9 +507,7 @@ def test_ctranslate2_has_no_8_bit_integers_on_newer_blackwell(compute_type: str,
     assert found.kind is kind
     if kind is not Kind.NATIVE:
         assert (found.rule, found.remedy) == ("CTranslate2", "Set [compute_type] to float16, or use another card.")
-        words = (
-            f"without 8-bit integers at compute capability {capability}: up to 4.6.1 the first request"
-        )
+        words = f"without 8-bit integers at compute capability {capability}: up to 4.6.1 the first request"
         assert words in found.reason
 
 
