@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -34,9 +35,8 @@ def environment(*requirements: str, arguments: Sequence[str] = ()) -> Path:
 
 def collections(folder: Path, *names: str) -> Path:
     """A collections path with the named collections of the project's environment, and no others."""
-    from ansible_collections import kubernetes
-
-    site = Path(next(iter(kubernetes.__path__))).parent
+    found = importlib.import_module("ansible_collections.kubernetes")
+    site = Path(next(iter(found.__path__))).parent
     for name in names:
         (folder / "ansible_collections").mkdir(parents=True, exist_ok=True)
         os.symlink(site / name, folder / "ansible_collections" / name)
