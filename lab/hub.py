@@ -18,8 +18,10 @@ import argparse
 import asyncio
 import hashlib
 import json
+import random
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -57,6 +59,36 @@ def client() -> Path:
         subprocess.run([python, *pip, f"huggingface-hub=={CLIENT}"], check=True)
         (venv / "ready").touch()
     return python
+
+
+def small_model(folder: Path, size: int = 100_000, mels: int = 80) -> dict[str, Path]:
+    """The files of a model as its loaders look at them, with noise for weights; model.bin has `size` bytes.
+
+    By name, as they lie in the folder. CTranslate2's format: python/ctranslate2/specs/model_spec.py.
+    """
+
+    def variable(name: str, shape: tuple[int, ...], data: bytes) -> bytes:
+        label = f"{name}\0".encode()
+        head = struct.pack(f"<H{len(label)}sB{len(shape)}I", len(label), label, len(shape), *shape)
+        return head + struct.pack("<BI", 1, len(data)) + data
+
+    conv1 = variable("encoder/conv1/weight", (1, mels, 3), bytes(3 * mels))
+    kind = b"WhisperSpec\0"
+    head = struct.pack(f"<IH{len(kind)}sII", 6, len(kind), kind, 3, 2) + conv1
+    rest = size - len(head) - len(variable("noise", (0,), b"")) - 4
+    noise = variable("noise", (rest,), random.Random(1).randbytes(rest))
+    card = "---\nlibrary_name: ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n"
+    files = {
+        "model.bin": head + noise + struct.pack("<I", 0),
+        "README.md": card.encode(),
+        "config.json": b'{"suppress_ids": []}\n',
+        "preprocessor_config.json": json.dumps({"feature_size": mels}).encode(),
+        "tokenizer.json": b'{"model": {"type": "BPE"}}\n',
+        "vocabulary.json": b'["<|endoftext|>"]\n',
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in files}
 
 
 @dataclass
@@ -102,7 +134,9 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class _File:
+class Served:
+    """A file as the hub has it."""
+
     path: Path
     size: int
     sha1: str
@@ -110,7 +144,7 @@ class _File:
     sha256: str
 
     @classmethod
-    def read(cls, path: Path) -> _File:
+    def read(cls, path: Path) -> Served:
         size = path.stat().st_size
         with path.open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
@@ -145,10 +179,10 @@ class HubStandIn:
         port: int = 0,
         tls: tuple[Path, Path] | None = None,
     ) -> None:
-        seen: dict[Path, _File] = {}
+        seen: dict[Path, Served] = {}
         self.models = {
             model: {
-                revision: {name: seen.setdefault(path, _File.read(path)) for name, path in files.items()}
+                revision: {name: seen.setdefault(path, Served.read(path)) for name, path in files.items()}
                 for revision, files in revisions.items()
             }
             for model, revisions in models.items()
@@ -318,7 +352,7 @@ class HubStandIn:
             return _error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return None
 
-    def _revision(self, model: str, revision: str) -> tuple[str, dict[str, _File]]:
+    def _revision(self, model: str, revision: str) -> tuple[str, dict[str, Served]]:
         revisions = self.models[model]
         commit = list(revisions)[-1] if revision == "main" else revision
         return commit, revisions[commit]
@@ -357,7 +391,7 @@ class HubStandIn:
             "siblings": siblings,
         }
 
-    def _body(self, request: Request, name: str, file: _File, headers: dict[str, str]) -> Response:
+    def _body(self, request: Request, name: str, file: Served, headers: dict[str, str]) -> Response:
         start, status = 0, 200
         if wanted := request.headers.get("range"):
             self.stats.ranges.append(wanted)
@@ -372,7 +406,7 @@ class HubStandIn:
             return Response(status_code=status, headers=headers)
         return StreamingResponse(self._bytes(name, file, start), status, headers, media_type="application/octet-stream")
 
-    async def _bytes(self, name: str, file: _File, start: int) -> AsyncIterator[bytes]:
+    async def _bytes(self, name: str, file: Served, start: int) -> AsyncIterator[bytes]:
         end = file.size
         if file.large and self.faults.cuts > 0:
             self.faults.cuts -= 1

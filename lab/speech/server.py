@@ -10,7 +10,8 @@ What differs from Speaches, and why:
 - The encoder's window is the clip plus one second instead of 30 seconds, and the answer's length is bounded:
   30 seconds take a minute and a half on an emulated CPU.
 - On an emulated CPU the answer is searched for in one beam instead of five.
-- No streaming, no srt and vtt (501); nothing but the routes that the collection uses (404).
+- The pages /docs and /redoc, and /openapi.json, are there and empty; of the realtime console, speech synthesis, VAD
+  and chat routes there is nothing (404).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 EMULATED = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
@@ -58,6 +59,8 @@ FRAMES_PER_SECOND = 100
 WINDOW_SECONDS = 30
 VAD_MODEL = "silero_vad_v5"
 LIBRARY, TASK = "ctranslate2", "automatic-speech-recognition"
+TASKS = (TASK, "voice-activity-detection", "text-to-speech")
+GRANULARITIES = "timestamp_granularities[]"
 ALIASES = {"whisper-1": "Systran/faster-whisper-large-v3"}
 WEIGHTS = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
 COMPUTE_TYPES = (
@@ -214,10 +217,15 @@ class SpeachesStandIn:
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route("/health", self.health),
+                _get("/health", self.health),
+                *(_get(path, self.page) for path in ("/docs", "/redoc", "/openapi.json")),
                 Route("/v1/audio/transcriptions", self.transcribe, methods=["POST"]),
-                Route("/v1/models", self.list_models),
-                Route("/api/ps", self.list_loaded),
+                Route("/v1/audio/translations", self.transcribe, methods=["POST"]),
+                _get("/v1/models", self.list_models),
+                _get("/v1/models/{name:path}", self.show_model),
+                Route("/v1/models/{name:path}", self.download, methods=["POST"]),
+                _get("/v1/registry", self.list_remote),
+                _get("/api/ps", self.list_loaded),
                 Route("/api/ps/{name:path}", self.load, methods=["POST"]),
                 Route("/api/ps/{name:path}", self.unload, methods=["DELETE"]),
             ],
@@ -235,26 +243,39 @@ class SpeachesStandIn:
         yield
 
     def health(self, _: Request) -> Response:
-        return PlainTextResponse("OK")
+        return JSONResponse({"message": "OK"})
+
+    def page(self, request: Request) -> Response:
+        """Open to whoever has no key, as with FastAPI."""
+        return JSONResponse({}) if request.url.path.endswith(".json") else HTMLResponse("<title>stand-in</title>")
 
     def list_models(self, request: Request) -> Response:
         self._authorize(request)
-        models = []
-        for repository in huggingface_hub.scan_cache_dir().repos:
-            card = _card(repository)
-            if repository.repo_type == "model" and card is not None and _is_whisper(card):
-                languages = [card.language] if isinstance(card.language, str) else card.language or []
-                models.append(
-                    {
-                        "id": repository.repo_id,
-                        "created": int(repository.last_modified),
-                        "object": "model",
-                        "owned_by": repository.repo_id.split("/")[0],
-                        "language": languages,
-                        "task": TASK,
-                    }
-                )
+        task = request.query_params.get("task")
+        if task not in (None, *TASKS):
+            return JSONResponse({"detail": [_wrong("enum", "task", "Input should be a task", task, "query")]}, 422)
+        models = [model for model in _models() if task in (None, model["task"])]
         return JSONResponse({"data": models, "object": "list"})
+
+    def show_model(self, request: Request) -> Response:
+        self._authorize(request)
+        name = _resolve(request.path_params["name"])
+        for model in _models():
+            if model["id"] == name:
+                return JSONResponse(model)
+        raise HTTPException(404, f"Model '{name}' is not installed locally.")
+
+    def download(self, request: Request) -> Response:
+        """Offline the hub's library raises, and the answer is 500."""
+        self._authorize(request)
+        name = request.path_params["name"]
+        _download(name)
+        return PlainTextResponse(f"Model '{name}' downloaded")
+
+    def list_remote(self, request: Request) -> Response:
+        self._authorize(request)
+        found = huggingface_hub.list_models(filter=[LIBRARY, TASK], cardData=True)
+        return JSONResponse({"data": [{"id": model.id, "object": "model", "task": TASK} for model in found]})
 
     def list_loaded(self, request: Request) -> Response:
         self._authorize(request)
@@ -287,20 +308,17 @@ class SpeachesStandIn:
         """routers/stt.py; everything but reading the form runs in the pool of 40 threads that /health shares."""
         async with request.form() as form:
             self._authorize(request)
-            return await run_in_threadpool(self._transcribe, dict(form))
+            given = dict(form) | {GRANULARITIES: form.getlist(GRANULARITIES)}
+            task = "translate" if request.url.path.endswith("translations") else "transcribe"
+            return await run_in_threadpool(self._transcribe, given, task)
 
-    def _transcribe(self, form: dict[str, Any]) -> Response:
+    def _transcribe(self, form: dict[str, Any], task: str) -> Response:
         upload = form.get("file")
         audio = _decode(upload.file, upload.content_type) if isinstance(upload, UploadFile) else None
         style = form.get("response_format", "json")
-        wrong = [_wrong("missing", name, "Field required") for name in ("file", "model") if not form.get(name)]
-        if style not in ("text", "json", "verbose_json", "srt", "vtt"):
-            allowed = "'text', 'json', 'verbose_json', 'srt' or 'vtt'"
-            wrong.append(_wrong("literal_error", "response_format", f"Input should be {allowed}", style))
+        wrong = _wrong_fields(form)
         if audio is None or wrong:
             return JSONResponse({"detail": wrong}, 422)
-        if style in ("srt", "vtt") or _is_true(form.get("stream")):
-            raise HTTPException(501, "The stand-in has no srt, no vtt and no streaming.")
 
         name = _resolve(form["model"])
         if not _is_whisper(_installed_card(name)):
@@ -318,11 +336,13 @@ class SpeachesStandIn:
             # Without speech faster-whisper takes the whole clip when it is shorter than 30 s, else it raises.
             segments, info = BatchedInferencePipeline(model).transcribe(
                 audio,
-                language=form.get("language") or None,
+                task=task,
+                language=form.get("language"),  # an empty one is no language that faster-whisper knows
                 initial_prompt=form.get("prompt") or None,
                 hotwords=form.get("hotwords") or None,
                 temperature=float(form.get("temperature", 0)),
-                without_timestamps=_is_true(form.get("without_timestamps", "true")),
+                without_timestamps=_flag(form.get("without_timestamps", "true"), "without_timestamps"),
+                word_timestamps="word" in form[GRANULARITIES],
                 vad_filter=False,
                 clip_timestamps=clips or None,
                 beam_size=1 if EMULATED else 5,
@@ -332,9 +352,12 @@ class SpeachesStandIn:
         logger.info("Transcribed %s seconds of audio in %s seconds", seconds, time.perf_counter() - start)
         # rc.3 logs this line at every success.
         logger.error("Unexpected streaming transcription response type: <class 'tuple'>")
+        if _flag(form.get("stream", "false"), "stream"):
+            return StreamingResponse(_events([segment.text for segment in heard]), media_type="text/event-stream")
         text = "".join(segment.text for segment in heard).strip()
-        if style == "text":
-            return PlainTextResponse(text)
+        if style in ("text", "srt", "vtt"):
+            cues = [(segment.start, segment.end, segment.text) for segment in heard]
+            return PlainTextResponse(text if style == "text" else _subtitles(cues, style))
         if style == "json":
             return JSONResponse({"text": text, "logprobs": None, "usage": None})
         parts = ("id", "seek", "start", "end", "text", "tokens", "temperature")
@@ -356,7 +379,8 @@ class SpeachesStandIn:
         if self.settings.api_key is None:
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if given and scheme.lower() == "bearer" and given == self.settings.api_key:
+        given = given if scheme.lower() == "bearer" else ""
+        if given and given == self.settings.api_key:
             return
         raise HTTPException(
             403,
@@ -420,8 +444,80 @@ def _decode(file: BinaryIO, content_type: str | None) -> np.ndarray:
     return audio
 
 
-def _is_true(value: str | None) -> bool:
-    return (value or "").lower() in ("true", "1", "on", "yes", "t", "y")
+def _get(path: str, endpoint: Callable[[Request], Response]) -> Route:
+    """A route for GET alone, as FastAPI's are; Starlette would add HEAD."""
+    route = Route(path, endpoint, methods=["GET"])
+    route.methods = {"GET"}
+    return route
+
+
+def _models() -> list[dict[str, Any]]:
+    """The models on the volume, and the one for voice activity that the server brings along."""
+    models = []
+    for repository in huggingface_hub.scan_cache_dir().repos:
+        card = _card(repository)
+        if repository.repo_type == "model" and card is not None and _is_whisper(card):
+            languages = [card.language] if isinstance(card.language, str) else card.language or []
+            models.append(
+                {
+                    "id": repository.repo_id,
+                    "created": int(repository.last_modified),
+                    "object": "model",
+                    "owned_by": repository.repo_id.split("/")[0],
+                    "language": languages,
+                    "task": TASK,
+                }
+            )
+    vad = {"id": VAD_MODEL, "created": 0, "object": "model", "owned_by": "silero", "language": None, "task": TASKS[1]}
+    return [*models, vad]
+
+
+def _wrong_fields(form: dict[str, Any]) -> list[dict[str, Any]]:
+    """What FastAPI says of the form, in its words; form: with a list of granularities."""
+    wrong = [_wrong("missing", name, "Field required") for name in ("file", "model") if not form.get(name)]
+    if isinstance(given := form.get("file"), str) and given:
+        wrong.append(_wrong("value_error", "file", "Value error, Expected UploadFile, received: <class 'str'>", given))
+    style = form.get("response_format", "json")
+    if style not in ("text", "json", "verbose_json", "srt", "vtt"):
+        allowed = "'text', 'json', 'verbose_json', 'srt' or 'vtt'"
+        wrong.append(_wrong("literal_error", "response_format", f"Input should be {allowed}", style))
+    number = "Input should be a valid number, unable to parse string as a number"
+    truth = "Input should be a valid boolean, unable to interpret input"
+    for name, parse, said in (
+        ("temperature", float, number),
+        ("stream", lambda text: _flag(text, "stream"), truth),
+        ("without_timestamps", lambda text: _flag(text, "without_timestamps"), truth),
+    ):
+        try:
+            parse(form.get(name, "0"))
+        except ValueError:
+            kind = "float_parsing" if parse is float else "bool_parsing"
+            wrong.append(_wrong(kind, name, said, form[name]))
+    for one in form[GRANULARITIES]:
+        if one not in ("segment", "word"):
+            wrong.append(_wrong("literal_error", GRANULARITIES, "Input should be 'segment' or 'word'", one))
+    return wrong
+
+
+def _events(texts: list[str]) -> Iterator[str]:
+    """Server-sent events as rc.3 sends them: the last one's text is always empty."""
+    for text in texts:
+        yield f"data: {json.dumps({'type': 'transcript.text.delta', 'delta': text})}\n\n"
+    yield f"data: {json.dumps({'type': 'transcript.text.done', 'text': ''})}\n\n"
+
+
+def _subtitles(cues: list[tuple[float, float, str]], style: str) -> str:
+    """Start, end and text of each cue as SRT or WebVTT."""
+
+    def at(seconds: float) -> str:
+        whole, milliseconds = divmod(round(seconds * 1000), 1000)
+        point = "," if style == "srt" else "."
+        return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{milliseconds:03}"
+
+    head = "" if style == "srt" else "WEBVTT\n\n"
+    return head + "".join(
+        f"{number}\n{at(start)} --> {at(end)}\n{text}\n\n" for number, (start, end, text) in enumerate(cues, 1)
+    )
 
 
 def _resolve(name: str) -> str:
@@ -472,8 +568,8 @@ def _is_whisper(card: huggingface_hub.ModelCardData) -> bool:
     return (library == LIBRARY or LIBRARY in tags) and (card.pipeline_tag == TASK or TASK in tags)
 
 
-def _wrong(kind: str, name: str, message: str, given: object = None) -> dict[str, Any]:
-    return {"type": kind, "loc": ["body", name], "msg": message, "input": given}
+def _wrong(kind: str, name: str, message: str, given: object = None, place: str = "body") -> dict[str, Any]:
+    return {"type": kind, "loc": [place, name], "msg": message, "input": given}
 
 
 async def _as_fastapi_does(_: Request, exc: Exception) -> Response:

@@ -17,14 +17,33 @@ THINGS: dict[str, str] = {
     # image, nodes and the verdict
     "accept_unknown": "accept_unknown",
     "compute_type": "compute_type",
+    "count": "count",
+    "docker_config": "docker_config",
+    "label_selector": "label_selector",
+    "mirrors": "mirrors",
+    "plain_http": "plain_http",
+    "platform": "platform",
+    "pull_secret": "pull_secret",
+    "replicas": "replicas",
+    "resource": "resource",
+    "spec.strategy.type": "spec.strategy.type",
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",
+    "image": "image",
     # nfs_export
     "allow_world": "allow_world",
     "directories": "directories",
     "install_server": "your playbook",
     "min_free_mib": "min_free_mib",
     "when_covered": "when_covered",
+    # transcription_check
+    "max_wer": "max_wer",
+    "namespace": "namespace",
+    "requests": "requests",
+    "server_api_key": "server_api_key",
+    "service": "service",
+    "timeout": "timeout",
+    "url": "url",
 }
 """Thing → how it is called where nobody has said which variable sets it: a field's path or an option's name."""
 

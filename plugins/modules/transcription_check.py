@@ -13,8 +13,10 @@ author: the portal.stt maintainers (@portal-stt)
 description:
   - Sends recorded speech to a server with OpenAI's transcription API (C(/v1/audio/transcriptions)) and compares the
     text that comes back with what is said in the recording.
-  - The first clip is sent O(requests) times, one after the other. Where the first request takes longer than the later
-    ones, the model was not in memory - a server that calls itself healthy has often not loaded its model.
+  - The server is asked which models it has in memory (C(GET /api/ps)); one that is not listed is cold. Then the first
+    clip is sent O(requests) times, one after the other. Where the first request takes longer than the later ones, the
+    model was not in memory - a server that calls itself healthy has often not loaded its model. Where the two signs
+    disagree, or the times differ too widely to tell, the finding says so.
   - Fails when a clip is heard wrong, when the server was cold, or when it does not answer. The failure shows expected
     and heard text side by side, and returns everything that was measured.
   - The way to the server is the proxy of the Kubernetes API server. With O(server_api_key) it is a port-forward to a
@@ -109,7 +111,9 @@ options:
       - The server's API key, sent as a bearer token.
     type: str
   timeout:
-    description: Seconds after which a request that sends nothing has failed.
+    description:
+      - Seconds without a byte after which a request has failed. As a whole a request may take twice that, at least a
+        minute. To connect to O(url) there are at most ten seconds.
     type: int
     default: 120
 requirements:
@@ -186,7 +190,14 @@ rtf:
   type: float
   sample: 0.196
 warm:
-  description: Whether the first request was as fast as the later ones.
+  description: Whether the model was in memory, by RV(listed) and by the first request's time beside later ones.
+  returned: when all clips were answered
+  type: bool
+  sample: true
+listed:
+  description:
+    - Whether the server had the model in memory, or was loading it, before the first request (C(GET /api/ps)).
+    - V(null) where it does not tell.
   returned: when all clips were answered
   type: bool
   sample: true
@@ -220,18 +231,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import SETTINGS, CollectionError, Finding, Result, fail, judge, leave
+from ..module_utils._findings import SETTINGS, CollectionError, Finding, Result, Say, fail, judge, leave
 from ..module_utils._kubernetes.cluster import connect
-from ..module_utils._speech.proof import (
-    FORMATS,
-    Plan,
-    Report,
-    Send,
-    directly,
-    prove,
-    read_clips,
-    servers,
-)
+from ..module_utils._speech.proof import FORMATS, Plan, Report, prove, read_clips
+from ..module_utils._speech.ways import Send, directly, servers
 
 CLIP = {
     "path": {"type": "path", "required": True},
@@ -281,7 +284,7 @@ def measured(reports: dict[str, Report]) -> dict[str, Any]:
     return {"pods": [{"pod": pod} | report.as_result() for pod, report in reports.items()]} if reports else {}
 
 
-def run(params: Mapping[str, Any], **_: Any) -> Result:
+def run(params: Mapping[str, Any], say: Say | None = None, **_: Any) -> Result:
     """What was heard and measured, a failure where it is not as it should be."""
     reports: dict[str, Report] = {}
     findings: list[Finding] = []
@@ -289,7 +292,7 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
         plan = Plan(**{field.name: params[field.name] for field in fields(Plan)})
         clips = read_clips(params["clips"], params["max_wer"])
         for pod, send in ways(params):
-            reports[pod], found = prove(clips, plan, pod, send, time.monotonic)
+            reports[pod], found = prove(clips, plan, pod, send, time.monotonic, say)
             findings += found
     except CollectionError as error:
         error.result.update(measured(reports))

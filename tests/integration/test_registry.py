@@ -376,7 +376,7 @@ def test_a_proxy_of_the_environment(registry: Registry, monkeypatch: pytest.Monk
     with server(ProxyStandIn) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
         assert "image" in ask("registry.invalid")
-    assert seen[0] == "http://registry.invalid/v2/"
+    assert seen[0] == f"http://registry.invalid/v2/{REPOSITORY}/manifests/0.9.0-rc.3-cuda"
 
 
 @pytest.fixture
@@ -769,11 +769,11 @@ def test_a_limit_that_passes(registry: Registry) -> None:
 
     def status(path: str) -> int:
         calls.append(path)
-        return 429 if len(calls) == 2 else 307
+        return 429 if len(calls) == 1 else 307
 
     with server(in_front_of(registry, status)) as address:
         assert "image" in ask(address)
-    assert calls[1] == calls[2]
+    assert calls[0] == calls[1]
 
 
 class CaptivePortalStandIn(BaseHTTPRequestHandler):

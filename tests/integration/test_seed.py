@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from lab.hub import CLIENT, MODEL, HubStandIn, client
+from lab.hub import CLIENT, MODEL, HubStandIn, Served, client, small_model
 from lab.weights import revision, weights
 from tests.conftest import ROOT
 
@@ -48,10 +47,7 @@ def python(request: pytest.FixtureRequest) -> str:
 def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
     """Two revisions of a small model: the same weights, another card."""
     folder = tmp_path_factory.mktemp("model")
-    (folder / "model.bin").write_bytes(random.Random(1).randbytes(SIZE))
-    for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.json"):
-        (folder / name).write_text(f'{{"name": "{name}"}}\n')
-    (folder / "README.md").write_text(CARD)
+    small_model(folder, SIZE)
     (folder / "older.md").write_text(f"{CARD}# Older\n")
     (folder / "flax_model.msgpack").write_bytes(b"not for this server")
     names = [path.name for path in folder.iterdir() if path.name != "older.md"]
@@ -254,10 +250,11 @@ def test_another_pin_keeps_the_old_snapshot_and_going_back_needs_no_hub(disk: Vo
     assert {path.name for path in (disk.repo / "snapshots").iterdir()} == {OLD, NEW}
 
 
-def test_a_server_never_meets_a_half_model(disk: Volume, hub: HubStandIn) -> None:
+def test_a_server_never_meets_a_half_model(disk: Volume, hub: HubStandIn, tmp_path: Path) -> None:
     """Scanned all the time, as the server does at every request, while another revision arrives."""
     disk.seed(OLD)
-    hub.models[MODEL][NEW]["model.bin"] = hub.models[MODEL][NEW]["flax_model.msgpack"]
+    (tmp_path / "other").mkdir()
+    hub.models[MODEL][NEW]["model.bin"] = Served.read(small_model(tmp_path / "other", 8_000_000)["model.bin"])
     hub.set(bytes_per_s=2_000_000)
     seen: set[tuple[str, int]] = set()
     over = threading.Event()
@@ -512,6 +509,50 @@ def test_a_damaged_record_is_made_anew(disk: Volume) -> None:
     (disk.repo / "portal-stt.json").write_text('{"resolved": ')
     assert disk.seed().result["models"][0]["bytes_downloaded"] == 0
     assert disk.seed().status == "present"
+
+
+# ---- what the hub's own library has left
+
+
+@pytest.fixture
+def downloaded(disk: Volume, hub: HubStandIn) -> Volume:
+    """As `hf download` leaves it: complete, and without our record."""
+    huggingface_hub.HfApi(endpoint=hub.endpoint, token=False).snapshot_download(MODEL, cache_dir=disk.cache)
+    hub.set(down=True)
+    return disk
+
+
+@pytest.mark.parametrize("pin", [None, NEW], ids=["unset", "pinned"])
+def test_a_complete_cache_is_adopted_while_the_hub_is_down(downloaded: Volume, pin: str | None) -> None:
+    first = downloaded.seed(pin)
+    assert (first.rc, first.result) == (
+        0,
+        {"models": [{"model": MODEL, "revision": NEW, "status": "present", "bytes_downloaded": 0}]},
+    )
+    assert first.output.endswith(f"{MODEL}: {NEW} is on the volume, 6 files verified; now recorded\n")
+    assert listed(downloaded)[0].startswith(f"{MODEL} {NEW} ")
+    assert downloaded.seed(pin).output == f"seed: {MODEL}: present at {NEW}, 6 files; nothing to do\n"
+
+
+@pytest.mark.parametrize("name", ["model.bin", "tokenizer.json", "README.md"])
+def test_a_cache_that_is_not_whole_is_not_adopted(downloaded: Volume, name: str) -> None:
+    blob = (downloaded.snapshot(NEW) / name).resolve()
+    os.truncate(blob, blob.stat().st_size - 1)
+    assert downloaded.seed(None).rc == 10
+    assert not (downloaded.repo / "portal-stt.json").exists()
+
+
+def test_a_cache_of_another_revision_is_not_adopted(downloaded: Volume) -> None:
+    assert downloaded.seed(OLD).rc == 10
+
+
+def test_a_link_that_leads_out_is_not_adopted(downloaded: Volume) -> None:
+    path = downloaded.snapshot(NEW) / "model.bin"
+    elsewhere = downloaded.path / path.resolve().name
+    path.resolve().rename(elsewhere)
+    path.unlink()
+    path.symlink_to(elsewhere)
+    assert downloaded.seed(None).rc == 10
 
 
 # ---- faults, each with its whole message
@@ -798,7 +839,7 @@ def test_a_local_copy_is_imported(disk: Volume, hub: HubStandIn, copy: Path, kin
 
 def test_a_replaced_local_copy_is_another_revision(disk: Volume, copy: Path) -> None:
     first = disk.seed(None, copy)
-    (copy / "config.json").write_text("{}")
+    (copy / "config.json").write_text("{ }")
     second = disk.seed(None, copy)
     assert second.status == "imported"
     assert second.result["models"][0]["revision"] != first.result["models"][0]["revision"]

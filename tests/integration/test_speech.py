@@ -10,12 +10,14 @@ the facts (speaches.md) that tells it.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -26,6 +28,8 @@ from typing import Any
 
 import pytest
 import requests
+from ansible_collections.portal.stt.plugins.module_utils._speech.proof import Clip, Plan, listen
+from ansible_collections.portal.stt.plugins.module_utils._speech.ways import SpeechError, Upload, directly
 from ansible_collections.portal.stt.plugins.modules import transcription_check
 
 from lab.hub import HubStandIn
@@ -157,7 +161,8 @@ def test_starts_cold_and_loads_at_the_first_request(start: Start, volume: Path) 
     """routers/misc.py, executors/shared/base_model_manager.py: healthy says nothing of the model (§1, §2)."""
     with start(volume) as server:
         health = server.call("GET", "/health")
-        assert (health.status_code, health.text) == (200, "OK")
+        assert (health.status_code, health.json()) == (200, {"message": "OK"})
+        assert server.call("HEAD", "/health").status_code == 405
         assert server.loaded() == []
         assert server.transcribe().json()["text"] == TEXT
         assert server.loaded() == [MODEL, "silero_vad_v5"]
@@ -191,9 +196,47 @@ def test_formats(speech: Speech) -> None:
     assert "seconds of audio in " in log
 
 
+def test_subtitles_and_streams(speech: Speech) -> None:
+    """routers/stt.py: the last event's text is always empty (§4)."""
+    cues = speech.transcribe(response_format="srt").text
+    assert (cues.splitlines()[0], cues.splitlines()[2].strip()) == ("1", TEXT)
+    assert cues.splitlines()[1].startswith("00:00:00,000 --> 00:00:0")
+    assert speech.transcribe(response_format="vtt").text.startswith("WEBVTT\n\n1\n00:00:00.000 --> ")
+    events = [
+        json.loads(line.removeprefix("data: ")) for line in speech.transcribe(stream="true").text.split("\n\n")[:-1]
+    ]
+    assert [(one["type"], one.get("delta", one.get("text")).strip()) for one in events] == [
+        ("transcript.text.delta", TEXT),
+        ("transcript.text.done", ""),
+    ]
+
+
+def test_words_move_the_segments_end(speech: Speech) -> None:
+    """faster-whisper ends a segment with its last word when it looks for words (§13)."""
+    ends = []
+    for granularity in ("segment", "word"):
+        form: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granularities[]": granularity}
+        ends.append(speech.transcribe(**form).json()["segments"][0]["end"])
+    assert ends[0] != ends[1]
+
+
+def test_what_else_is_there(speech: Speech) -> None:
+    """Offline the hub's library raises, which is 500; translations are transcriptions with another task (§13)."""
+    assert [speech.call("GET", path).status_code for path in ("/docs", "/redoc", "/openapi.json")] == [200] * 3
+    assert speech.call("GET", "/v1/registry").status_code == 500
+    assert speech.call("POST", f"/v1/models/{MODEL}").status_code == 500
+    audio = {"file": ("clip.wav", ENGLISH)}
+    assert speech.call("POST", "/v1/audio/translations", files=audio, data={"model": MODEL}).status_code == 200
+
+
 def test_models(speech: Speech) -> None:
-    """routers/models.py."""
-    (model,) = speech.call("GET", "/v1/models").json()["data"]
+    """routers/models.py: the one for voice activity is listed, too, unless a task is asked for (§13)."""
+    listed = speech.call("GET", "/v1/models").json()["data"]
+    assert [one["id"] for one in listed] == [MODEL, "silero_vad_v5"]
+    (model,) = speech.call("GET", "/v1/models?task=automatic-speech-recognition").json()["data"]
+    assert speech.call("GET", f"/v1/models/{MODEL}").json() == model
+    assert speech.call("GET", "/v1/models/nobody/nothing").status_code == 404
+    assert speech.call("GET", "/v1/models?task=cooking").status_code == 422
     assert (model["id"], model["object"], model["owned_by"]) == (MODEL, "model", "Systran")
     assert (model["task"], model["language"]) == ("automatic-speech-recognition", ["en", "bg"])
 
@@ -245,9 +288,28 @@ def test_refusals(speech: Speech, audio: bytes, form: dict[str, str], status: in
     assert (answer.status_code, answer.json()["detail"]) == (status, detail)
 
 
-def test_unknown_language_is_a_crash(speech: Speech) -> None:
+@pytest.mark.parametrize(
+    ("form", "wrong"),
+    [
+        ({"temperature": "warm"}, ("float_parsing", "temperature")),
+        ({"stream": "maybe"}, ("bool_parsing", "stream")),
+        ({"timestamp_granularities[]": "letter"}, ("literal_error", "timestamp_granularities[]")),
+        ({"file": "a text"}, ("value_error", "file")),
+    ],
+)
+def test_wrong_fields(speech: Speech, form: dict[str, str], wrong: tuple[str, str]) -> None:
+    """FastAPI's own words (§13)."""
+    fields: dict[str, Any] = {name: (None, value) for name, value in ({"model": MODEL} | form).items()}
+    sound = {} if "file" in form else {"file": ("clip.wav", ENGLISH)}
+    answer = speech.call("POST", "/v1/audio/transcriptions", files=fields | sound)
+    (one,) = answer.json()["detail"]
+    assert (answer.status_code, one["type"], one["loc"][1]) == (422, *wrong)
+
+
+@pytest.mark.parametrize("language", ["klingon", ""])
+def test_unknown_language_is_a_crash(speech: Speech, language: str) -> None:
     """routers/stt.py does not look at it; faster-whisper raises: plain text, as for each unhandled exception (§4)."""
-    answer = speech.transcribe(language="klingon")
+    answer = speech.transcribe(language=language)
     assert (answer.status_code, answer.text) == (500, "Internal Server Error")
 
 
@@ -264,8 +326,57 @@ def check(server: Speech, clip: Path, model: str = MODEL) -> dict[str, Any]:
 
 
 def test_the_check_hears_speech(speech: Speech) -> None:
+    speech.transcribe()
     passed = check(speech, CLIPS / "en.wav")
-    assert (passed["clips"][0]["wer"], passed["warm"], "failed" in passed) == (0.0, True, False)
+    assert (passed["clips"][0]["wer"], passed["warm"], passed["listed"], "failed" in passed) == (0.0, True, True, False)
+
+
+def test_the_check_of_a_server_that_has_loaded_nothing(start: Start, volume: Path) -> None:
+    """Whatever the times say: the server does not list the model."""
+    with start(volume) as server:
+        failed = check(server, CLIPS / "en.wav")
+        assert (failed["warm"], failed["listed"]) == (False, False)
+        assert failed["msg"].startswith(
+            f"model {MODEL}: cold: the server did not have it in memory before the first request"
+        )
+        assert check(server, CLIPS / "en.wav")["warm"]
+
+
+def test_the_check_of_a_card_without_its_front_matter(start: Start, own_volume: Path) -> None:
+    (card,) = own_volume.glob("*/snapshots/*/README.md")
+    card.unlink()
+    card.write_text("# Whisper\n")
+    with start(own_volume) as server:
+        failed = check(server, CLIPS / "en.wav")
+    assert failed["msg"].startswith(
+        f"clip en: model {MODEL} is on the server's volume, and its card does not say that it transcribes. "
+    )
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (signal.SIGKILL, "the server broke the connection off in the middle of the request"),
+        (signal.SIGSTOP, "no answer within 3 s"),
+    ],
+)
+def test_the_check_of_a_server_that_ends_or_hangs_in_the_middle(
+    start: Start, volume: Path, end: signal.Signals, said: str
+) -> None:
+    """While it loads the model, which takes longer than the timer."""
+    with start(volume) as server:
+        send = directly(server.url, "", 3)
+
+        def interrupted(method: str, path: str, upload: Upload | None) -> bytes:
+            if method == "POST":
+                threading.Timer(0.3, server.process.send_signal, (end,)).start()
+            return send(method, path, upload)
+
+        clip = Clip("en", "en.wav", ENGLISH, TEXT, "en")
+        with pytest.raises(SpeechError) as raised:
+            listen([clip], Plan(MODEL), interrupted, time.monotonic)
+    assert said in str(raised.value)
+    assert "NetworkPolicy" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -273,8 +384,9 @@ def test_the_check_hears_speech(speech: Speech) -> None:
     [
         (2, "clip en: heard wrong: WER 1.00, CER {cer}, and at most WER 0.20 passes.\n"
             f"  expected: {TEXT}\n  heard:    "),
-        (30, "clip en: HTTP 500: Internal Server Error. Look at the server's log. A model that does not load, a "
-             "language code that Whisper does not know and 30 seconds or more without speech all end like this."),
+        (30, "clip en: HTTP 500: Internal Server Error. Look at the server's log. A model that does not load, a clip "
+             "without sound, a language code that Whisper does not know and 30 seconds or more without speech all end "
+             "like this."),
     ],
 )  # fmt: skip
 def test_the_check_of_a_silent_clip(speech: Speech, tmp_path: Path, seconds: int, said: str) -> None:
@@ -338,7 +450,7 @@ def test_while_a_load_hangs(start: Start, own_volume: Path) -> None:
         waiting = [pool.submit(server.call, "POST", f"/api/ps/{MODEL}")]
         _until(lambda: server.loaded() == [MODEL])
         assert server.call("POST", f"/api/ps/{MODEL}").status_code == 409
-        assert server.call("GET", "/health", timeout=10).text == "OK"
+        assert server.call("GET", "/health", timeout=10).status_code == 200
 
         waiting += [pool.submit(server.transcribe) for _ in range(39)]
         _until(lambda: _is_starved(server))
@@ -347,7 +459,7 @@ def test_while_a_load_hangs(start: Start, own_volume: Path) -> None:
         pipe.touch()
         waiting_end.open("wb").close()
         assert {future.result().status_code for future in waiting} == {500}
-        assert server.call("GET", "/health").text == "OK"
+        assert server.call("GET", "/health").status_code == 200
 
 
 def _is_starved(server: Speech) -> bool:
@@ -388,6 +500,9 @@ def test_api_key(start: Start, volume: Path) -> None:
             "Invalid API key. The provided API key is incorrect.",
         )
         assert wrong.headers["www-authenticate"] == "Bearer"
+        basic = server.call("GET", "/api/ps", auth=("sesame", "sesame"))
+        assert basic.json()["detail"].startswith("API key required.")
+        assert server.call("GET", "/docs").status_code == 200  # and so are FastAPI's own pages
         assert server.transcribe(key="sesame").json()["text"] == TEXT
 
 

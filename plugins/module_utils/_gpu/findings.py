@@ -79,7 +79,7 @@ def placement(nodes: Iterable[GpuNode], replicas: int, *, rolling: bool) -> list
                 Status.WARNING,
                 named(shared),
                 "pods share cards there: old and new server can be in one card's memory during a RollingUpdate.",
-                "Set speaches_strategy: Recreate, or select nodes with whole GPUs in speaches_gpu.node_selector.",
+                "Set [spec.strategy.type] to Recreate, or select nodes with whole GPUs by [label_selector].",
             )
         )
     if replicas > cards > 0:
@@ -89,7 +89,7 @@ def placement(nodes: Iterable[GpuNode], replicas: int, *, rolling: bool) -> list
                 Status.WARNING,
                 named(usable),
                 f"{replicas} servers for {cards} GPU{'s' if cards > 1 else ''}: some are in the same card's memory.",
-                "Set speaches_replicas to the number of cards at most, or see that a card has room for several.",
+                "Set [replicas] to the number of cards at most, or see that a card has room for several.",
             )
         )
     return found

@@ -4,16 +4,20 @@
 # This module util is private to the collection. It can change at any time.
 """A node object, read: gpu-feature-discovery's labels of all generations, the GPU Operator's, device plugin resources.
 
-Labels: k8s-device-plugin, internal/lm.
+Labels: k8s-device-plugin, internal/lm. What has not the type or form that Kubernetes gives it is as if it were absent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._kubernetes import objects as observed
-from .node import GpuNode, branch_cuda, possible_brands, readable
+from .._kubernetes.quantities import QuantityError, parse_quantity
+from .._text import plain
+from .node import GpuNode, branch_cuda, count_of, entries, mapping, possible_brands, readable
 from .operator import DriverPod, Operator
 
 PRESENT = {"nvidia.com/gpu.present": "true"}
@@ -26,6 +30,9 @@ _POOL_LABELS = (
 )
 _RESOURCES = ("nvidia.com/gpu", "nvidia.com/gpu.shared")
 _MIG = "nvidia.com/mig-"  # one resource a profile, where the MIG strategy is mixed
+# What other device plugins for NVIDIA cards count them by: Volcano, HAMi, Alibaba, Tencent.
+_OTHERS = re.compile(r"volcano\.sh/vgpu-number|nvidia\.com/vgpu|aliyun\.com/gpu-(?:mem|count)|tencent\.com/vcuda-core")
+_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")  # of a label
 # Kubernetes puts these taints on a node that is not Ready or cordoned, which are findings of their own.
 _TOLD_OTHERWISE = frozenset(f"node.kubernetes.io/{name}" for name in ("not-ready", "unreachable", "unschedulable"))
 
@@ -39,47 +46,51 @@ def read_node(
 ) -> GpuNode:
     """A node object of the API, read. tolerations, wanted, count: as in `gpu_nodes`, `wanted` its `resource`."""
     operator = operator or Operator()
-    metadata, status, spec = node["metadata"], node.get("status", {}), node.get("spec", {})
-    name, labels = metadata["name"], metadata.get("labels") or {}
+    metadata, status, spec = mapping(node.get("metadata")), mapping(node.get("status")), mapping(node.get("spec"))
+    name, labels = plain(metadata.get("name") or "?", 253), mapping(metadata.get("labels"))
     device = (operator.devices or {}).get(name)
     pod = (operator.driver_pods or {}).get(name)
     product = _label(labels, "gpu.product")
     driver, cuda, source = _driver(labels, device)
-    resource, allocatable = _resource(status)
-    if device and not resource:
-        resource, allocatable = device.resource, device.gpus
-    others = 0
-    if wanted and resource not in ("", wanted):
-        others = allocatable
-        resource, allocatable = wanted, _quantity(status.get("allocatable", {}).get(wanted))
+    resource, allocatable, others = _resource(status, device, wanted)
     problems = [*_unfit(spec, status, tolerations), *_doubts(labels, driver, allocatable, others, pod)]
     if 0 < allocatable < count:
         problems.append("too_few")
-    if device:
-        problems += device.problems
-    return GpuNode(
+    found = GpuNode(
         name=name,
-        pool=next((labels[label] for label in _POOL_LABELS if labels.get(label)), ""),
-        product=product.removesuffix("-SHARED") or (device.product if device else ""),
-        brands=device.brands
-        if device and device.brands
-        else possible_brands(product, _label(labels, "vgpu.present") == "true"),
+        pool=next(filter(None, (_value(labels, label) for label in _POOL_LABELS)), ""),
+        product=product.removesuffix("-SHARED"),
+        brands=possible_brands(product, _label(labels, "vgpu.present") == "true"),
         driver=driver,
         cuda=cuda,
-        compute_capability=_version(labels, "gpu.compute.major", "gpu.compute.minor")
-        or (device.compute_capability if device else ""),
-        memory_mib=_count(_label(labels, "gpu.memory")) or (device.memory_mib if device else 0),
-        gpus=_count(_label(labels, "gpu.count")) or (device.gpus if device else 0),
-        replicas=_count(_label(labels, "gpu.replicas")),
-        sharing=_sharing(labels, resource) or (device.sharing if device else ""),
-        architecture=status.get("nodeInfo", {}).get("architecture", "") or labels.get("kubernetes.io/arch", ""),
+        compute_capability=readable(_version(labels, "gpu.compute.major", "gpu.compute.minor")),
+        memory_mib=count_of(_label(labels, "gpu.memory")),
+        gpus=count_of(_label(labels, "gpu.count")),
+        replicas=count_of(_label(labels, "gpu.replicas")),
+        sharing=_sharing(labels, resource),
+        architecture=_value(mapping(status.get("nodeInfo")), "architecture") or _value(labels, "kubernetes.io/arch"),
         resource=resource,
         allocatable=allocatable,
         source=source,
         runtime_mode=operator.runtime_mode,
-        cards=device.cards if device else (),
         driver_pod=pod.trouble if pod else "",
         problems=tuple(problems),
+    )
+    return _with_device(found, device) if device else found
+
+
+def _with_device(node: GpuNode, device: GpuNode) -> GpuNode:
+    """The node with what its ResourceSlices say where its labels say nothing; brands and kinds of card are theirs."""
+    return replace(
+        node,
+        product=node.product or device.product,
+        brands=device.brands or node.brands,
+        compute_capability=node.compute_capability or device.compute_capability,
+        memory_mib=node.memory_mib or device.memory_mib,
+        gpus=node.gpus or device.gpus,
+        sharing=node.sharing or device.sharing,
+        cards=device.cards,
+        problems=(*node.problems, *device.problems),
     )
 
 
@@ -87,16 +98,17 @@ def _unfit(
     spec: Mapping[str, Any], status: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]] | None
 ) -> Iterator[str]:
     """What keeps pods away."""
-    if not any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions", ())):
+    conditions = entries(status.get("conditions"))
+    if not any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions):
         yield "not_ready"
     if spec.get("unschedulable"):
         yield "cordoned"
-    if tolerations is not None and _kept_away(spec.get("taints") or (), tolerations):
+    if tolerations is not None and _kept_away(spec.get("taints"), tolerations):
         yield "untolerated"
 
 
 def _doubts(
-    labels: Mapping[str, str], driver: str, allocatable: int, others: int, pod: DriverPod | None
+    labels: Mapping[str, Any], driver: str, allocatable: int, others: int, pod: DriverPod | None
 ) -> Iterator[str]:
     """What is wrong with its GPUs, or with what is said of them. others: GPUs under another name than the wanted."""
     if not allocatable:
@@ -107,7 +119,7 @@ def _doubts(
         labels, "gpu.deploy.driver"
     ).startswith("paused"):
         yield "driver_upgrade"
-    labelled = _count(_label(labels, "gfd.timestamp"))
+    labelled = count_of(_label(labels, "gfd.timestamp"))
     if pod and labelled and pod.since > labelled:
         yield "stale_labels"
     if not driver:
@@ -118,13 +130,22 @@ def _doubts(
         yield "mig_invalid"
 
 
-def _kept_away(taints: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a taint keeps pods away that no toleration covers."""
+def _kept_away(given: object, tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a taint keeps pods away that no toleration covers; one that cannot be read does."""
+    taints = entries(given)
+    if given and (not taints or not all(_is_taint(one) for one in taints)):
+        return True
     left = observed.untolerated(observed.taints(taints), observed.tolerations(tolerations))
     return any(taint.key not in _TOLD_OTHERWISE for taint in left)
 
 
-def _driver(labels: Mapping[str, str], device: GpuNode | None) -> tuple[str, str, str]:
+def _is_taint(one: Mapping[str, Any]) -> bool:
+    return all(isinstance(one.get(name), str) for name in ("key", "effect")) and isinstance(
+        one.get("value", ""), (str, type(None))
+    )
+
+
+def _driver(labels: Mapping[str, Any], device: GpuNode | None) -> tuple[str, str, str]:
     """Driver, its CUDA version, and where they come from: the first source that knows the driver."""
     new = (_label(labels, "cuda.driver-version.full"), _label(labels, "cuda.runtime-version.full"))
     slices = (device.driver, device.cuda) if device else ("", "")
@@ -146,7 +167,7 @@ def _driver(labels: Mapping[str, str], device: GpuNode | None) -> tuple[str, str
     return "", next(filter(None, map(readable, (new[1], slices[1], old[1]))), ""), ""
 
 
-def _sharing(labels: Mapping[str, str], resource: str) -> str:
+def _sharing(labels: Mapping[str, Any], resource: str) -> str:
     if "-MIG-" in _label(labels, "gpu.product") or resource.startswith(_MIG):
         return "mig"
     strategy = _label(labels, "gpu.sharing-strategy")
@@ -156,27 +177,44 @@ def _sharing(labels: Mapping[str, str], resource: str) -> str:
     return "time-slicing" if _label(labels, "gpu.product").endswith("-SHARED") else ""
 
 
-def _resource(status: Mapping[str, Any]) -> tuple[str, int]:
-    capacity, allocatable = status.get("capacity", {}), status.get("allocatable", {})
-    offered = [name for name in capacity if name in _RESOURCES or name.startswith(_MIG)]
-    if not offered:
-        return "", 0
-    name = max(offered, key=lambda resource: (_quantity(allocatable.get(resource)), resource in _RESOURCES))
-    return name, _quantity(allocatable.get(name))
+def _resource(status: Mapping[str, Any], device: GpuNode | None, wanted: str) -> tuple[str, int, int]:
+    """The resource by which the node's GPUs count, how many there are, and how many under another name than wanted."""
+    capacity, allocatable = mapping(status.get("capacity")), mapping(status.get("allocatable"))
+    if wanted and (wanted in capacity or wanted in allocatable):
+        return wanted, _quantity(allocatable.get(wanted)), 0
+    offered = [name for name in capacity if name in _RESOURCES or name.startswith(_MIG) or _OTHERS.fullmatch(name)]
+    if offered:
+        counts = {name: _quantity(allocatable.get(name)) for name in offered}
+        name = max(
+            offered, key=lambda one: (counts[one] > 0, not _OTHERS.fullmatch(one), counts[one], one in _RESOURCES)
+        )
+        count = counts[name]
+    elif device:
+        name, count = device.resource, device.gpus
+    else:
+        return "", 0, 0
+    return (wanted, 0, count) if wanted else (name, count, 0)
 
 
 def _quantity(value: object) -> int:
     """A count as Kubernetes writes it: canonical form turns 5000 into ``5k``."""
-    text = str(value or "0")
-    factor = {"k": 1000, "M": 1000_000}.get(text[-1:], 1)
-    return _count(text.rstrip("kM")) * factor
+    try:
+        return max(0, int(parse_quantity(str(value))))
+    except QuantityError:
+        return 0
 
 
-def _label(labels: Mapping[str, str], name: str) -> str:
-    return labels.get(f"nvidia.com/{name}", "")
+def _label(labels: Mapping[str, Any], name: str) -> str:
+    return _value(labels, f"nvidia.com/{name}")
 
 
-def _version(labels: Mapping[str, str], *names: str) -> str:
+def _value(labels: Mapping[str, Any], name: str) -> str:
+    """A label's value; empty where there is none, or none that Kubernetes would take."""
+    value = labels.get(name)
+    return value if isinstance(value, str) and _VALUE.fullmatch(value) else ""
+
+
+def _version(labels: Mapping[str, Any], *names: str) -> str:
     """Labels joined by dots up to the first that is missing."""
     parts: list[str] = []
     for name in names:
@@ -185,7 +223,3 @@ def _version(labels: Mapping[str, str], *names: str) -> str:
             break
         parts.append(value)
     return ".".join(parts)
-
-
-def _count(text: str) -> int:
-    return int(text) if text.isdecimal() else 0

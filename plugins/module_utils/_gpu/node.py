@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from .._findings import CollectionError
+from .._text import plain
 
 # The CUDA version that each driver branch brings (CUDA toolkit release notes, table 3).
 BRANCH_CUDA = {
@@ -55,6 +56,10 @@ ALL_BRANDS = (
 _VIRTUAL = ("GRID", "VApps", "VPC", "VCS", "VWS", "CloudGaming", *_DATA_CENTRE)
 
 _NAMES_SHOWN = 5
+
+
+_TEXTS = ("name", "pool", "product", "sharing", "architecture", "resource", "source", "runtime_mode", "driver_pod")
+_COUNTS = ("memory_mib", "gpus", "replicas", "allocatable")
 
 
 @dataclass(frozen=True)
@@ -142,16 +147,17 @@ class GpuNode:
                 "nodes", "an entry has no name.", "Give the nodes that portal.stt.gpu_node_info returns."
             )
         known = {field.name: given[field.name] for field in fields(cls) if given.get(field.name) is not None}
-        known.update({name: str(known[name]) for name in ("name", "pool", "product", "sharing") if name in known})
+        known.update({name: plain(known[name]) for name in _TEXTS if name in known})
+        known.update({name: count_of(known[name]) for name in _COUNTS if name in known})
         for name in ("brands", "problems"):
             known[name] = _words(known.get(name, ()))
         known["cards"] = tuple(
             Card(
-                str(card.get("product", "")),
+                plain(card.get("product", "")),
                 _words(card.get("brands", ())) or possible_brands(str(card.get("product", ""))),
                 readable(str(card.get("compute_capability", ""))),
             )
-            for card in (one if isinstance(one, Mapping) else {"product": one} for one in known.get("cards", ()))
+            for card in (one if isinstance(one, Mapping) else {"product": one} for one in known.get("cards") or ())
         )
         for name in ("driver", "cuda", "compute_capability"):
             known[name] = readable(str(known.get(name, "")))
@@ -180,12 +186,12 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     "other_resource": (
         "gpu.allocatable",
         "it offers its GPUs as another resource than the pod asks for",
-        "Set resource in speaches_gpu to what it offers: kubectl describe node NODE",
+        "Set [resource] to what it offers: kubectl describe node NODE",
     ),
     "too_few": (
         "gpu.allocatable",
         "it has fewer GPUs than the pod asks for",
-        "Lower count in speaches_gpu, or select nodes with more GPUs.",
+        "Lower [count], or select nodes with more GPUs by [label_selector].",
     ),
     "driver_pod": (
         "gpu.driver_pod",
@@ -265,4 +271,20 @@ def readable(version: str) -> str:
 
 
 def _words(given: str | Iterable[object]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(map(str, given))
+    return (plain(given),) if isinstance(given, str) else tuple(plain(one) for one in given)
+
+
+def count_of(given: object) -> int:
+    """A count; 0 for what is none."""
+    text = str(given)
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else 0
+
+
+def mapping(given: object) -> Mapping[str, Any]:
+    """An object of the API; an empty one for what is none."""
+    return given if isinstance(given, Mapping) else {}
+
+
+def entries(given: object) -> list[Mapping[str, Any]]:
+    """The objects of a list of the API, without what is none."""
+    return [one for one in given if isinstance(one, Mapping)] if isinstance(given, (list, tuple)) else []

@@ -10,16 +10,17 @@ import re
 from dataclasses import replace
 
 from .._findings import CollectionError
-from .node import ALL_BRANDS, Card, GpuNode, possible_brands, unlike
+from .._text import plain
+from .node import ALL_BRANDS, Card, GpuNode, possible_brands, readable, unlike
 
 # The compute capability is in the first alone, and unknown to drivers before 510; all else is in the second.
 QUERY = ("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
 FULL = ("nvidia-smi", "-q")
 
-_CAPABILITY = re.compile(r"^(\d+\.\d+)$", re.MULTILINE)
+_CAPABILITY = re.compile(r"^(\d{1,3}\.\d{1,2})$", re.MULTILINE)
 _FIELD = re.compile(r"^ *(Driver Version|CUDA Version|Product Name|Product Brand) +: (.+?) *$", re.MULTILINE)
 _GPU = re.compile(r"^(?= *Product Name +:)", re.MULTILINE)  # where each GPU's fields begin
-_MEMORY = re.compile(r"^ *FB Memory Usage\n *Total +: (\d+) MiB", re.MULTILINE)
+_MEMORY = re.compile(r"^ *FB Memory Usage\n *Total +: (\d{1,9}) MiB", re.MULTILINE)
 
 
 class DriverUnreadableError(CollectionError):
@@ -34,10 +35,10 @@ def read_cards(output: str, node: GpuNode) -> GpuNode:
     Raises DriverUnreadableError with nvidia-smi's own words.
     """
     head, *gpus = (dict(_FIELD.findall(part)) for part in _GPU.split(output))
-    driver, cuda = head.get("Driver Version", ""), head.get("CUDA Version", "")
+    driver, cuda = readable(head.get("Driver Version", "")), head.get("CUDA Version", "")
     capabilities, memory = _CAPABILITY.findall(output), _MEMORY.findall(output)
     if not driver or not gpus:
-        said = " ".join(output.split())[:300].rstrip(".") or "nothing"
+        said = plain(" ".join(output[:4096].split())).rstrip(".") or "nothing"
         raise DriverUnreadableError(
             f"node {node.name}",
             f"nvidia-smi gives no driver version or no GPU; it says: {said}.",
@@ -55,7 +56,7 @@ def read_cards(output: str, node: GpuNode) -> GpuNode:
         product=node.product or cards[0].product,
         brands=cards[0].brands if "Product Brand" in gpus[0] else node.brands or cards[0].brands,
         driver=driver,
-        cuda=cuda if re.fullmatch(r"\d+\.\d+", cuda) else node.cuda,
+        cuda=cuda if re.fullmatch(r"\d{1,3}\.\d{1,2}", cuda) else node.cuda,
         compute_capability=cards[0].compute_capability or node.compute_capability,
         memory_mib=int(memory[0]) if memory else node.memory_mib,
         gpus=len(gpus),
@@ -66,7 +67,7 @@ def read_cards(output: str, node: GpuNode) -> GpuNode:
 
 
 def _card(fields: dict[str, str], capability: str) -> Card:
-    product, brand = fields["Product Name"].replace(" ", "-"), fields.get("Product Brand")
+    product, brand = plain(fields["Product Name"], 100).replace(" ", "-"), fields.get("Product Brand")
     return Card(product, (_brand(brand),) if brand else possible_brands(product), capability)
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .node import Card, GpuNode, possible_brands, unlike
+from .._kubernetes.quantities import QuantityError, parse_quantity
+from .._text import plain
+from .node import Card, GpuNode, count_of, entries, mapping, possible_brands, readable, unlike
 
 if TYPE_CHECKING:
     from .._kubernetes.cluster import Cluster
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PAGE = 500  # nodes a request: what kubectl takes
 _NAMESPACE = "gpu-operator"  # of the GPU Operator, where its ClusterPolicy does not tell
+_IS_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _DRIVER_CONTAINER = "nvidia-driver-ctr"
 _CDI_BY_DEFAULT = (25, 10)  # since this release of the GPU Operator cdi.enabled says it all, cdi.default nothing
 _DRA_VERSIONS = ("v1", "v1beta2", "v1beta1")  # Kubernetes 1.34, 1.33, 1.32
@@ -47,9 +50,9 @@ def pages(cluster: Cluster, path: str, query: Mapping[str, Any]) -> Iterator[dic
     token = ""
     while True:
         page = cluster.get(path, {**query, "limit": PAGE, **({"continue": token} if token else {})})
-        yield from page.get("items") or ()
-        token = page["metadata"].get("continue", "")
-        if not token:
+        yield from map(dict, entries(page.get("items")))
+        before, token = token, mapping(page.get("metadata")).get("continue") or ""
+        if not isinstance(token, str) or token in ("", before):
             return
 
 
@@ -61,7 +64,8 @@ def read_operator(cluster: Cluster) -> Operator:
         *(f"/apis/resource.k8s.io/{version}/resourceslices" for version in _DRA_VERSIONS),
         query={"fieldSelector": "spec.driver=gpu.nvidia.com"},
     )
-    namespace = next(filter(None, (policy.get("status", {}).get("namespace") for policy in policies)), _NAMESPACE)
+    namespaces = (mapping(policy.get("status")).get("namespace") for policy in policies)
+    namespace = next((one for one in namespaces if isinstance(one, str) and _IS_NAMESPACE.fullmatch(one)), _NAMESPACE)
     pods = _optional(
         cluster,
         f"/api/v1/namespaces/{namespace}/pods",
@@ -88,69 +92,88 @@ def _optional(cluster: Cluster, *paths: str, query: Mapping[str, Any] | None = N
 
 
 def says_cdi(policy: Mapping[str, Any]) -> bool:
-    cdi = policy.get("spec", {}).get("cdi") or {}
-    version = re.match(r"v?(\d+)\.(\d+)", (policy["metadata"].get("labels") or {}).get("app.kubernetes.io/version", ""))
+    """Whether a ClusterPolicy makes CDI the mode of the nodes' container runtime."""
+    cdi = mapping(mapping(policy.get("spec")).get("cdi"))
+    labels = mapping(mapping(policy.get("metadata")).get("labels"))
+    version = re.match(r"v?(\d{1,4})\.(\d{1,4})", str(labels.get("app.kubernetes.io/version", "")))
     new = version is not None and (int(version[1]), int(version[2])) >= _CDI_BY_DEFAULT
     # The API server fills in default: false, whatever the release.
-    return bool(cdi.get("enabled")) and (new or cdi.get("default") is not False)
+    return cdi.get("enabled") is True and (new or cdi.get("default") is not False)
 
 
 def read_driver_pod(pod: Mapping[str, Any]) -> DriverPod:
-    statuses = pod.get("status", {}).get("containerStatuses") or ()
-    status: Mapping[str, Any] = next(
-        (one for one in statuses if one.get("name") == _DRIVER_CONTAINER), next(iter(statuses), {})
-    )
-    state = status.get("state", {})
-    started = state.get("running", {}).get("startedAt", "")
-    reason = (state.get("waiting") or state.get("terminated") or {}).get("reason") or "its container is not ready"
+    """The GPU Operator's driver container, of its pod."""
+    statuses = entries(mapping(pod.get("status")).get("containerStatuses"))
+    status = next((one for one in statuses if one.get("name") == _DRIVER_CONTAINER), next(iter(statuses), {}))
+    state = mapping(status.get("state"))
+    ended = mapping(state.get("waiting")) or mapping(state.get("terminated"))
+    reason = plain(ended.get("reason") or "its container is not ready", 100)
     return DriverPod(
-        node=pod.get("spec", {}).get("nodeName", ""),
-        since=int(datetime.fromisoformat(started).timestamp()) if started else 0,
-        trouble="" if status.get("ready") else f"{reason}, {status.get('restartCount', 0)} restarts",
+        node=plain(mapping(pod.get("spec")).get("nodeName") or "", 253),
+        since=_unix(mapping(state.get("running")).get("startedAt")),
+        trouble="" if status.get("ready") is True else f"{reason}, {count_of(status.get('restartCount', 0))} restarts",
     )
+
+
+def _unix(given: object) -> int:
+    try:
+        return int(datetime.fromisoformat(str(given)).timestamp()) if given else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 def read_devices(slices: Iterable[Mapping[str, Any]]) -> dict[str, GpuNode]:
     """The first GPU of each node's ResourceSlices, in the attributes of NVIDIA's DRA driver; all kinds where unlike."""
     found: dict[str, GpuNode] = {}
     for entry in slices:
-        spec = entry.get("spec", {})
-        for given in spec.get("devices") or ():
-            device = given.get("basic") or given  # v1beta1 has it one level deeper
-            attributes = {name: next(iter(value.values()), "") for name, value in device.get("attributes", {}).items()}
-            name = spec.get("nodeName", "")
-            if not name or attributes.get("type") not in ("gpu", "mig"):
-                continue
-            product = str(attributes.get("productName", "")).replace(" ", "-")
-            brands = (str(attributes["brand"]),) if attributes.get("brand") else ()
-            card = Card(
-                product,
-                brands or possible_brands(product),
-                ".".join(str(attributes.get("cudaComputeCapability", "")).split(".")[:2]),
-            )
-            if name in found:
-                first = found[name]
-                before = Card(first.product, first.brands or possible_brands(first.product), first.compute_capability)
-                kinds = unlike([*(first.cards or [before]), card])
-                found[name] = replace(first, gpus=first.gpus + 1, cards=kinds, problems=("mixed",) if kinds else ())
-                continue
-            found[name] = GpuNode(
-                name=name,
-                product=product,
-                brands=brands,
-                driver=str(attributes.get("driverVersion", "")),
-                cuda=".".join(str(attributes.get("cudaDriverVersion", "")).split(".")[:2]),
-                compute_capability=card.compute_capability,
-                memory_mib=_mebibytes(device.get("capacity", {}).get("memory", {}).get("value", "")),
-                gpus=1,
-                sharing="mig" if attributes["type"] == "mig" else "",
-                resource="gpu.nvidia.com",
-            )
+        spec = mapping(entry.get("spec"))
+        name = plain(spec.get("nodeName") or "", 253)
+        for given in entries(spec.get("devices")) if name else ():
+            device = _device(name, mapping(given.get("basic")) or given)  # v1beta1 has it one level deeper
+            if device:
+                found[name] = _one_more(found[name], device) if name in found else device
     return found
 
 
-def _mebibytes(quantity: str) -> int:
-    match = re.fullmatch(r"(\d+)(Ki|Mi|Gi|)", quantity)
-    if not match:
+def _device(node: str, given: Mapping[str, Any]) -> GpuNode | None:
+    """A node with one GPU, by the device's attributes; None for what is none."""
+    attributes = {
+        name: plain(next(iter(mapping(value).values()), ""), 100)
+        for name, value in mapping(given.get("attributes")).items()
+    }
+    kind = attributes.get("type")
+    if kind not in ("gpu", "mig"):
+        return None
+    memory = mapping(mapping(given.get("capacity")).get("memory")).get("value")
+    return GpuNode(
+        name=node,
+        product=attributes.get("productName", "").replace(" ", "-"),
+        brands=(attributes["brand"],) if attributes.get("brand") else (),
+        driver=readable(attributes.get("driverVersion", "")),
+        cuda=_first_two(attributes.get("cudaDriverVersion", "")),
+        compute_capability=_first_two(attributes.get("cudaComputeCapability", "")),
+        memory_mib=_mebibytes(memory),
+        gpus=1,
+        sharing="mig" if kind == "mig" else "",
+        resource="gpu.nvidia.com",
+    )
+
+
+def _one_more(first: GpuNode, device: GpuNode) -> GpuNode:
+    kinds = unlike([*(first.cards or [_card(first)]), _card(device)])
+    return replace(first, gpus=first.gpus + 1, cards=kinds, problems=("mixed",) if kinds else ())
+
+
+def _card(device: GpuNode) -> Card:
+    return Card(device.product, device.brands or possible_brands(device.product), device.compute_capability)
+
+
+def _first_two(version: str) -> str:
+    return readable(".".join(version.split(".")[:2]))
+
+
+def _mebibytes(quantity: object) -> int:
+    try:
+        return max(0, int(parse_quantity(str(quantity)) // 2**20))
+    except QuantityError:
         return 0
-    return int(match[1]) * {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "": 1}[match[2]] // 1024**2

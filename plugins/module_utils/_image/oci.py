@@ -345,7 +345,7 @@ def unbuilt(wanted: str, offered: Iterable[str], reference: str) -> ManifestErro
     return ManifestError(
         f"image {reference}",
         f"it is not built for {wanted}, only for {', '.join(known[:20]) or 'no platform at all'}.",
-        "Set platform to one of these, or take an image that is built for the nodes.",
+        "Set [platform] to one of these, or take an image that is built for the nodes.",
     )
 
 

@@ -214,7 +214,7 @@ def _ask_helper(name: str, server: str) -> Login | None:
         raise RegistryError(
             f"credential helper {program}",
             f"it {why} for {server}: JSON with Username and Secret is expected.",
-            f"See what it says: echo {server} | {program} get. Or give docker_config without it.",
+            f"See what it says: echo {server} | {program} get. Or give [docker_config] without it.",
         )
     return login
 
@@ -466,7 +466,7 @@ class _Client:
         return RegistryError(
             f"registry {self._url}",
             f"it sends on {where}: the image was not looked at.",
-            "Repair the registry or the proxy before it; another address can be set as a mirror.",
+            "Repair the registry or the proxy before it; another address can be set in [mirrors].",
         )
 
     def _signed_in(self, url: str, headers: Mapping[str, str], most: int) -> Answer:
@@ -515,7 +515,7 @@ class _Client:
             raise RegistryError(
                 f"registry {self._url}",
                 "its login is an identity token, and it wants user and password.",
-                f"Give docker_config or pull_secret with user and password for {self._host}.",
+                f"Give [docker_config] or [pull_secret] with user and password for {self._host}.",
             )
         return ""
 
@@ -597,7 +597,7 @@ class _Client:
             return RegistryError(
                 self._named(url),
                 "it does not speak TLS." if no_tls else f"its certificate is not accepted: {cause}.",
-                "It is a plain-HTTP registry: set plain_http, or an http:// address in mirrors."
+                "It is a plain-HTTP registry: set [plain_http], or an http:// address in [mirrors]."
                 if no_tls
                 else "Give its CA to the Python that runs the module: environment REQUESTS_CA_BUNDLE=/path/ca.pem",
             )
@@ -611,7 +611,8 @@ class _Client:
                 f"image {reference}",
                 f"{self._url} does not give access{said}: the repository is private, or does not exist (a registry "
                 "does not tell which).",
-                f"Check the name; for a private one give docker_config or pull_secret with a login for {self._host}.",
+                "Check the name; for a private one give [docker_config] or [pull_secret] with a login for "
+                f"{self._host}.",
                 status=status,
             )
         if status == 429:
@@ -620,7 +621,7 @@ class _Client:
                 registry,
                 f"it limits the rate of requests{said}{f' (Retry-After: {wait})' if wait else ''}: the image was "
                 "not looked at.",
-                "Wait, or log in: registries give accounts a higher limit (docker_config, pull_secret).",
+                "Wait, or log in: registries give accounts a higher limit ([docker_config], [pull_secret]).",
                 status=status,
             )
         return RegistryError(

@@ -157,7 +157,7 @@ class Follower:
                 raise news.error
             if not news.final and news.path in self._needed:
                 if not self._silent:
-                    self._say(f"the watch goes on as soon as it can: {news.error.message}")
+                    self._say(f"the watch goes on as soon as it can: {news.error}")
                 self._silent.add(news.path)
             return
         self._silent.discard(news.path)

@@ -20,7 +20,7 @@ from .._kubernetes.cluster import Cluster, ClusterError, label_selector
 from .._kubernetes.objects import SERVED, Object, ReplicaSet
 from .._kubernetes.watch import Answer, insist
 from .back import MANAGER, earlier, earlier_manifest, exact_template, job_manifest, mark, stuck, unmarked
-from .compare import way_back
+from .compare import Way, way_back
 from .decide import Verdict
 from .diagnosis import Diagnosis
 from .follow import Follower, Outcome, RolloutError
@@ -78,7 +78,7 @@ class Task:
         diagnosis = outcome.diagnosis
         assert diagnosis is not None
         back = self._go_back(outcome, diagnosis, timeout) if rollback and self._target.kind == "Deployment" else ""
-        raise failure(diagnosis, timeout, back)
+        raise failure(replace(diagnosis, outside=_outside(outcome, diagnosis)), timeout, back)
 
     def _present_object(self) -> Object:
         raw: Object | None = self._cluster.find(self._target.path)
@@ -203,8 +203,7 @@ class Task:
         revision = earlier(outcome.last, outcome.first)
         if revision is None:
             return ""
-        failed = outcome.last.current or outcome.last.deployment
-        way = way_back(diagnosis, failed.template if failed else {}, revision.template, outcome.last.nodes.values())
+        way = _way(outcome.last, diagnosis, revision)
         if not way.helps:
             return f"Revision {revision.revision} was not brought back: {way.why}, so going back cannot help."
         say = self._reporter.say
@@ -240,6 +239,17 @@ class Task:
 
 def _annotations(raw: Object) -> dict[str, str]:
     return (raw.get("metadata") or {}).get("annotations") or {}
+
+
+def _way(seen: Seen, diagnosis: Diagnosis, revision: ReplicaSet) -> Way:
+    failed = seen.current or seen.deployment
+    return way_back(diagnosis, failed.template if failed else {}, revision.template, seen.nodes.values())
+
+
+def _outside(outcome: Outcome, diagnosis: Diagnosis) -> bool:
+    """Whether the earlier revision would fail in the same way; what the rule says where there is none."""
+    revision = earlier(outcome.last, outcome.first)
+    return diagnosis.outside if revision is None else not _way(outcome.last, diagnosis, revision).helps
 
 
 def _success(outcome: Outcome) -> str:

@@ -357,7 +357,8 @@ def _pod_annotations(settings: Settings, found: Found) -> dict[str, str]:
 def _server_pod(settings: Settings, found: Found) -> Object:
     pod: Object = {
         **_pod(settings),
-        "terminationGracePeriodSeconds": 30,
+        # What has begun gets uvicorn's 60 s; a transcription that is under way then holds its thread some time longer.
+        "terminationGracePeriodSeconds": 75,
         "priorityClassName": settings.gpu.priority_class,
         "containers": [_server_container(settings, found)],
         "volumes": _volumes(settings, *_revision_volumes(settings, found)),

@@ -126,7 +126,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "UNSTABLE_ORT_OPTS__EXCLUDE_PROVIDERS": '["TensorrtExecutionProvider", "CUDAExecutionProvider"]',
     "WARM_LANGUAGE": "en",  # of the warm probe's clip; any text that a model hears in it will do
     "CUDA_CACHE_PATH": "/tmp/cuda",
-    "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "20",
+    "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "60",
 }
 """What the server is told unless the operator says otherwise."""
 

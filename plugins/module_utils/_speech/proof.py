@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import io
-import json
 import mimetypes
 import re
 import statistics
@@ -15,14 +14,13 @@ import unicodedata
 import wave
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .._findings import CollectionError, Finding, Status
-from .._kubernetes.cluster import ClusterError
-from .._kubernetes.portforward import endpoints, request
+from .._findings import Finding, Say, Status
+from .._text import plain
+from .ways import CLUSTER_REMEDIES, RefusedError, Send, Silence, SpeechError, Upload, parsed
 
 try:
     import jiwer
@@ -31,45 +29,14 @@ except ImportError as exc:
 else:
     JIWER_MISSING = None
 
-if TYPE_CHECKING:
-    from .._kubernetes.cluster import Cluster
-
 FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
 # Written without spaces between words: each character counts as a word, as in OpenAI's evaluation of Whisper.
 _APOSTROPHES = "'`\N{RIGHT SINGLE QUOTATION MARK}"  # part of a word; other signs part words
-_SHUT_OUT = "error trying to reach service"
-"""The API server's words when its proxy finds an address behind a Service and gets no connection."""
+SHOWN = 1000
+"""Characters of what was heard that are shown."""
+LONGEST = 100_000
+"""Characters of a text that is compared: two hours of speech."""
 SPACELESS = ("ja", "km", "lo", "my", "th", "yue", "zh")
-
-Send = Callable[[str, str, "Upload | None"], bytes]
-"""Sends (method, path below the server's root, body) and returns the answer's body, or raises RefusedError."""
-
-
-class SpeechError(CollectionError):
-    """The server cannot be asked, or did not answer with a text."""
-
-    check = "speech.answer"
-
-
-class RefusedError(Exception):
-    """The answer was not a success.
-
-    status: HTTP status, 0 without an answer.
-    detail: the server's own words.
-    by_cluster: the Kubernetes API server answered, not the speech server behind it.
-    """
-
-    def __init__(self, status: int, detail: str, *, by_cluster: bool = False) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.by_cluster = status, detail, by_cluster
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A request's body and its content type."""
-
-    body: bytes
-    content_type: str
 
 
 @dataclass(frozen=True)
@@ -122,13 +89,65 @@ class Heard:
         return asdict(self) | {"seconds": list(self.seconds)}
 
 
+WIDE = 1.5
+"""Later requests that differ by more than this show a machine that is busy: times then say little."""
+
+CLEAR = 3.0
+"""A first request that takes this many times as long as the later ones is cold, whatever is listed: the list also has
+a model whose load is under way or has failed (Speaches v0.9.0-rc.3, base_model_manager.py)."""
+
+
+@dataclass(frozen=True)
+class Warmth:
+    """The two signs of a model in memory.
+
+    listed: whether the server said so before the first request (``GET /api/ps``), None where it does not tell.
+    first, later: seconds of the first request and of those after it. factor: `Plan.warm_factor`.
+    """
+
+    listed: bool | None
+    first: float
+    later: tuple[float, ...]
+    factor: float
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.later)
+
+    @property
+    def is_even(self) -> bool:
+        return max(self.later) <= WIDE * min(self.later)
+
+    @property
+    def in_time(self) -> bool:
+        return self.first <= self.factor * self.median
+
+    @property
+    def status(self) -> Status:
+        """OK: warm. REFUSED: cold. WARNING: warm by the list, not by the times. UNKNOWN: the times say nothing."""
+        if self.listed is False:
+            return Status.REFUSED
+        if self.in_time:
+            return Status.OK
+        if self.listed and self.first < CLEAR * self.median:
+            return Status.WARNING
+        return Status.REFUSED if self.first > self.factor * max(self.later) else Status.UNKNOWN
+
+    @property
+    def times(self) -> str:
+        """The figures, and how far they can be trusted."""
+        spread = "" if self.is_even else f", {min(self.later):.2f} to {max(self.later):.2f} s: the machine is busy"
+        return f"the first request took {self.first:.2f} s, later ones {self.median:.2f} s (median{spread})"
+
+
 @dataclass(frozen=True)
 class Report:
     """All clips, and the figures of the first one, which was asked several times in a row.
 
     first_seconds: of the very first request; median_seconds: of those after it; rtf: that by the clip's
-    duration, 0 when not known; warm: whether the first was at most `Plan.warm_factor` times that;
-    at_once: the same clip when the server was asked several times at once, None when it was not.
+    duration, 0 when not known; warm: whether the model was in memory, by all that is known;
+    at_once: the same clip when the server was asked several times at once, None when it was not;
+    warmth: what tells whether it was warm.
     """
 
     clips: tuple[Heard, ...]
@@ -137,6 +156,7 @@ class Report:
     rtf: float
     warm: bool
     at_once: Heard | None = None
+    warmth: Warmth | None = None
 
     def as_result(self) -> dict[str, Any]:
         """The report as a module returns it."""
@@ -146,6 +166,7 @@ class Report:
             "median_seconds": self.median_seconds,
             "rtf": self.rtf,
             "warm": self.warm,
+            "listed": self.warmth.listed if self.warmth else None,
             "concurrent": sorted(self.at_once.seconds) if self.at_once else [],
         }
 
@@ -193,6 +214,8 @@ def read_clips(options: Sequence[Mapping[str, Any]], max_wer: float) -> list[Cli
             ) from exc
         if not audio:
             raise SpeechError(f"clip {name}", f"{path} is empty.", "Give a clip of speech.")
+        if _is_silent(audio):
+            raise SpeechError(f"clip {name}", f"{path} has the header of a WAV file and no sound.", _SOUND)
         language = (option.get("language") or "").lower()
         if not normalise(option["text"], language):
             raise SpeechError(
@@ -219,9 +242,17 @@ def read_clips(options: Sequence[Mapping[str, Any]], max_wer: float) -> list[Cli
 
 
 def prove(
-    clips: Sequence[Clip], plan: Plan, pod: str, send: Send, clock: Callable[[], float]
+    clips: Sequence[Clip],
+    plan: Plan,
+    pod: str,
+    send: Send,
+    clock: Callable[[], float],
+    say: Say | None = None,
 ) -> tuple[Report, list[Finding]]:
-    """What `listen` and `judge` say of a server. pod: its name, empty where there is only one."""
+    """What `listen` and `judge` say of a server. pod: its name, empty where there is only one.
+
+    say: told before each request which it is, such as ``clip English: request 2 of 4``.
+    """
 
     def named(subject: str) -> str:
         model = f"model {plan.model}"
@@ -229,23 +260,32 @@ def prove(
         before += [model] if plan.name_model and subject != model else []
         return ", ".join([*before, subject])
 
+    def tell(line: str) -> None:
+        if say:
+            say(f"pod {pod}, {line}" if pod else line)
+
     try:
-        report = listen(clips, plan, send, clock)
+        report = listen(clips, plan, send, clock, tell)
     except SpeechError as error:
         error.subject = named(error.subject)
         raise
     return report, [replace(finding, subject=named(finding.subject)) for finding in judge(report, clips, plan)]
 
 
-def listen(clips: Sequence[Clip], plan: Plan, send: Send, clock: Callable[[], float]) -> Report:
-    """What the server hears and how fast; `clock` returns seconds.
+def listen(
+    clips: Sequence[Clip],
+    plan: Plan,
+    send: Send,
+    clock: Callable[[], float],
+    tell: Say = lambda _: None,
+) -> Report:
+    """What the server hears and how fast; `clock` returns seconds, `tell` is told what comes next.
 
     Asks for the server's health first, whatever it says: that finds the way and loads nothing, so that the first
-    transcription's time is the server's own. Raises SpeechError when a transcription fails; what was heard before is
-    in its result.
+    transcription's time is the server's own; then for the models in memory. Raises SpeechError when a transcription
+    fails; what was heard before is in its result.
     """
-    with suppress(RefusedError):
-        send("GET", "/health", None)
+    listed = _is_listed(plan.model, send) if _is_there(clips[0], plan.model, send) else None
 
     def ask(clip: Clip) -> tuple[bytes, float]:
         upload = form(clip, plan.model)
@@ -260,9 +300,12 @@ def listen(clips: Sequence[Clip], plan: Plan, send: Send, clock: Callable[[], fl
     concurrent: list[tuple[bytes, float]] = []
     try:
         for position, clip in enumerate(clips):
-            for _ in range(plan.requests if position == 0 else 1):
+            times = plan.requests if position == 0 else 1
+            for number in range(1, times + 1):
+                tell(f"{clip.subject}: request {number} of {times}")
                 answers[position].append(ask(clip))
         if plan.concurrency > 1:
+            tell(f"{clips[0].subject}: {plan.concurrency} requests at once")
             with ThreadPoolExecutor(plan.concurrency) as pool:
                 concurrent = list(pool.map(ask, [clips[0]] * plan.concurrency))
     except SpeechError as error:
@@ -271,16 +314,42 @@ def listen(clips: Sequence[Clip], plan: Plan, send: Send, clock: Callable[[], fl
         error.evidence += tuple(f"before that, clip {one.clip}: WER {one.wer:.2f}, {one.text}" for one in partly)
         raise
     heard = [_heard(clip, given) for clip, given in zip(clips, answers, strict=True)]
-    first, *later = heard[0].seconds
-    median = statistics.median(later)
+    first, *later = (taken for _, taken in answers[0])
+    warmth = Warmth(listed, first, tuple(later), plan.warm_factor)
     return Report(
         tuple(heard),
         round(first, 3),
-        round(median, 3),
-        round(median / heard[0].duration, 3) if heard[0].duration else 0.0,
-        first <= plan.warm_factor * median,
+        round(warmth.median, 3),
+        round(warmth.median / heard[0].duration, 3) if heard[0].duration else 0.0,
+        warmth.status in (Status.OK, Status.WARNING),
         _heard(clips[0], concurrent) if concurrent else None,
+        warmth,
     )
+
+
+def _is_there(clip: Clip, model: str, send: Send) -> bool:
+    """Whether something answers, whatever it says of its health. Raises SpeechError where nobody is reached."""
+    try:
+        send("GET", "/health", None)
+    except RefusedError as refusal:
+        if refusal.silence is Silence.UNREACHABLE:
+            raise explain(refusal, clip.subject, model, send) from None
+        return refusal.silence is None
+    return True
+
+
+def _is_listed(model: str, send: Send) -> bool | None:
+    """Whether the server has the model in memory, or is loading it; None where it does not tell.
+
+    An alias, which has no slash, is listed by the name that it stands for.
+    """
+    try:
+        models = parsed(send("GET", "/api/ps", None)).get("models")
+    except RefusedError:
+        return None
+    if not isinstance(models, list) or "/" not in model:
+        return None
+    return model in models
 
 
 def judge(report: Report, clips: Sequence[Clip], plan: Plan) -> list[Finding]:
@@ -302,33 +371,49 @@ def explain(refusal: RefusedError, asked: str, model: str, send: Send) -> Speech
     """The refusal as an error for a person. asked: what was asked. send: asks for the models that are there."""
     status, detail = refusal.status, refusal.detail.rstrip(".")
     said = f"HTTP {status}: {detail}." if status else f"{detail}."
-    if refusal.by_cluster:
-        remedy = _CLUSTER_REMEDIES.get(status, "")
+    if refusal.silence is Silence.UNREACHABLE and refusal.by_cluster:
+        remedy = CLUSTER_REMEDIES[0]
+    elif refusal.silence:
+        remedy = _SILENCE_REMEDIES[refusal.silence]
+    elif refusal.by_cluster:
+        remedy = CLUSTER_REMEDIES.get(status, "")
     elif status == 404 and "not installed" in detail:
         said = f"model {model} is not on the server's volume{_installed(send)}."
         remedy = "Correct the model's name, or let the deploy play seed it."
+    elif status == 404 and "not supported" in detail:
+        said = f"model {model} is on the server's volume, and its card does not say that it transcribes."
+        remedy = (
+            "Its README.md needs library_name: ctranslate2 and pipeline_tag: automatic-speech-recognition between two "
+            "lines of ---. Run the deploy play, which looks, or choose another conversion."
+        )
+    elif "decode audio" in detail.lower():
+        remedy = _SOUND
+    elif 300 <= status < 400:
+        remedy = "Give the address where the server is as [url]. The key is not sent elsewhere."
     else:
         remedy = _SERVER_REMEDIES.get(status, _SERVER_REMEDIES[500] if status > 500 else "")
     return SpeechError(asked, said, remedy)
 
 
-_CLUSTER_REMEDIES = {
-    0: "Check that the address is right and reachable from this machine (kubeconfig or K8S_AUTH_*).",
-    401: "The credentials are not accepted or have expired: renew the kubeconfig or token.",
-    403: "Give the account `get` on services, `list` on pods, and `get` and `create` on services/proxy and "
-    "pods/portforward in this namespace, as playbooks/rbac.yml does.",
-    404: "Correct namespace, service and port, or run the deploy play first.",
-    503: "Look at the pods, or run the deploy play, which waits and explains.",
+_SOUND = "Give a clip with sound in it, in a format that FFmpeg decodes, such as WAV, FLAC, MP3 or Ogg."
+_ANOTHER = "Something other than a transcription API answers at this address: correct [url], or [service] and port."
+_SILENCE_REMEDIES = {
+    Silence.UNREACHABLE: "Check the address ([url]), and that this machine may reach it (NetworkPolicy, firewall).",
+    Silence.TIMEOUT: "The server was reached and is slow, or hangs: look at its log and at what else uses the GPU, or "
+    "raise [timeout].",
+    Silence.BROKEN: "The server was reached and ended meanwhile: look at the pod's restarts (killed for memory, or "
+    "replaced by a rollout?) and at its log, and run again.",
+    Silence.STRANGE: _ANOTHER,
 }
 _SERVER_REMEDIES = {
-    0: "Check the address, and that this machine may reach it (NetworkPolicy, firewall).",
-    400: "Give a clip that holds sound.",
-    403: "Give the server's own key as server_api_key.",
-    404: "Nothing there speaks OpenAI's transcription API: correct url, or service and port.",
-    415: "Give the clip in a format that FFmpeg decodes, such as WAV, FLAC, MP3 or Ogg.",
+    0: _SILENCE_REMEDIES[Silence.UNREACHABLE],
+    400: _SOUND,
+    403: "Give the server's own key as [server_api_key].",
+    404: "Nothing there speaks OpenAI's transcription API: correct [url], or [service] and port.",
+    415: _SOUND,
     422: "Correct the clip's response_format, or the model's name.",
-    500: "Look at the server's log. A model that does not load, a language code that Whisper does not know and "
-    "30 seconds or more without speech all end like this.",
+    500: "Look at the server's log. A model that does not load, a clip without sound, a language code that Whisper "
+    "does not know and 30 seconds or more without speech all end like this.",
 }
 
 
@@ -366,123 +451,6 @@ def subtitles(cues: str) -> str:
     return " ".join(spoken)
 
 
-def servers(
-    cluster: Cluster, namespace: str, service: str, port: str, api_key: str, timeout: float
-) -> list[tuple[str, Send]]:
-    """The way to each Ready pod of a Service, with the pod's name, which is empty where there is only one.
-
-    Several are asked by port-forward: the Service would spread a pod's requests over all. Raises SpeechError.
-    """
-    try:
-        pods = endpoints(cluster, namespace, service, port)
-    except ClusterError as exc:
-        raise SpeechError(exc.subject, exc.message, _CLUSTER_REMEDIES.get(exc.status, exc.remedy)) from exc
-    ways = [(pod, through_pod(cluster, namespace, pod, number, api_key, timeout)) for pod, number in pods]
-    if len(ways) > 1:
-        return ways
-    only = ways[0][1]
-    return [("", only if api_key else through_cluster(cluster, namespace, service, port, timeout, only))]
-
-
-def through_cluster(
-    cluster: Cluster, namespace: str, service: str, port: str, timeout: float, by_port_forward: Send
-) -> Send:
-    """Sends through the API server's proxy to a Service. timeout: seconds without a byte.
-
-    Where the proxy cannot reach the pods, mostly for a NetworkPolicy, by port-forward from then on.
-    """
-    root = f"/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy"
-    shut_out = False
-
-    def send(method: str, path: str, upload: Upload | None) -> bytes:
-        nonlocal shut_out
-        if shut_out:
-            return by_port_forward(method, path, upload)
-        try:
-            return cluster.request(
-                method,
-                f"{root}{path}",
-                body=upload.body if upload else None,
-                headers=_headers(upload),
-                timeout=timeout,
-            )
-        except ClusterError as exc:
-            by_cluster = exc.body.get("kind") == "Status" or not exc.status
-            if exc.status == 503 and _SHUT_OUT in exc.message:
-                shut_out = True
-                return by_port_forward(method, path, upload)
-            detail = exc.message if by_cluster else _detail(exc.body)
-            raise RefusedError(exc.status, detail, by_cluster=by_cluster) from exc
-
-    return send
-
-
-def through_pod(cluster: Cluster, namespace: str, pod: str, port: int, api_key: str, timeout: float) -> Send:
-    """Sends by port-forward to a pod. timeout: seconds without a byte.
-
-    api_key: sent as a bearer token unless empty. Raises SpeechError for one that no header can carry.
-    """
-    key = _bearer(api_key)
-
-    def send(method: str, path: str, upload: Upload | None) -> bytes:
-        headers = key | _headers(upload)
-        body = upload.body if upload else None
-        try:
-            status, answer = request(cluster, namespace, pod, port, method, path, body, headers, timeout)
-        except ClusterError as exc:
-            raise RefusedError(exc.status, exc.message, by_cluster=True) from exc
-        if not 200 <= status < 300:
-            raise RefusedError(status, _detail(_parsed(answer)))
-        return answer
-
-    return send
-
-
-def directly(url: str, api_key: str, timeout: float, *, validate_certs: bool = True) -> Send:
-    """Sends to a server's own address. api_key: as in `through_pod`."""
-    from urllib.error import HTTPError
-
-    from ansible.module_utils.urls import ConnectionError as UrlsError
-    from ansible.module_utils.urls import open_url
-
-    key = _bearer(api_key)
-
-    def send(method: str, path: str, upload: Upload | None) -> bytes:
-        try:
-            answer = open_url(
-                f"{url.rstrip('/')}{path}",
-                method=method,
-                data=upload.body if upload else None,
-                headers=key | _headers(upload),
-                timeout=timeout,
-                validate_certs=validate_certs,
-                http_agent="portal.stt",
-            )
-            return bytes(answer.read())
-        except HTTPError as exc:
-            raise RefusedError(exc.code, _detail(_parsed(exc.read()))) from exc
-        except (UrlsError, OSError, ValueError) as exc:
-            reason = getattr(exc, "reason", None) or exc
-            raise RefusedError(0, f"{url} does not answer: {reason}") from exc
-
-    return send
-
-
-def _bearer(api_key: str) -> dict[str, str]:
-    """The header that carries the key. Refuses what a header cannot carry: the library's own error shows the key."""
-    if not re.fullmatch(r"[!-~\xa1-\xff]*", api_key):
-        raise SpeechError(
-            "option server_api_key",
-            "it holds white space, or a character that a header cannot carry.",
-            "Correct the key. Often it is the newline at the end of the file that the key was read from.",
-        )
-    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
-
-
-def _headers(upload: Upload | None) -> dict[str, str]:
-    return {"Content-Type": upload.content_type} if upload else {}
-
-
 def _likeness(heard: Heard, clip: Clip) -> Finding:
     rates = f"WER {heard.wer:.2f}, CER {heard.cer:.2f}"
     if heard.wer <= clip.max_wer:
@@ -494,7 +462,7 @@ def _likeness(heard: Heard, clip: Clip) -> Finding:
         clip.subject,
         f"heard wrong: {rates}, and at most WER {clip.max_wer:.2f} passes.",
         "Compare the two texts: take a larger model, set the clip's language or prompt, "
-        "or raise max_wer if this is as good as the model gets.",
+        "or raise [max_wer] if this is as good as the model gets.",
         heard.sides,
     )
 
@@ -512,19 +480,30 @@ def _lost(heard: Heard, clip: Clip, plan: Plan) -> Finding:
 
 
 def _warmth(report: Report, plan: Plan) -> Finding:
-    first, median = f"{report.first_seconds:.2f} s", f"{report.median_seconds:.2f} s"
-    if report.warm:
-        message = f"warm: the first request took {first}, later ones {median} (median)."
-        return Finding("speech.warm", Status.OK, f"model {plan.model}", message)
-    return Finding(
-        "speech.warm",
-        Status.REFUSED if plan.require_warm else Status.WARNING,
-        f"model {plan.model}",
-        f"cold: the first request took {first}, later ones {median} (median), and at most "
-        f"{plan.warm_factor:g} times that passes.",
-        "The model was not in memory, or the machine was busy: run again to tell. If it is cold after each restart, "
-        "keep the startup probe that transcribes, and STT_MODEL_TTL=-1.",
-    )
+    signs = report.warmth or Warmth(None, report.first_seconds, (report.median_seconds,), plan.warm_factor)
+    status, passes = signs.status, f"at most {plan.warm_factor:g} times that passes"
+    said, remedy = f"warm: {signs.times}.", ""
+    if signs.listed is False:
+        though = f", though {signs.times}: the machine was busy" if signs.in_time else f"; {signs.times}"
+        said = f"cold: the server did not have it in memory before the first request{though}."
+        remedy = f"{_KEEP_WARM[0].upper()}{_KEEP_WARM[1:]}"
+    elif status is Status.WARNING:
+        said = f"warm by the server's word, not by the times: {signs.times}, and {passes}."
+        remedy = "The machine was busy: run again, with more [requests], to tell."
+    elif status is Status.UNKNOWN:
+        said = f"warm or cold cannot be told: {signs.times}, and {passes}; a later one took as long as the first."
+        remedy = "Run again, with more [requests], when the machine is less busy."
+    elif status is Status.REFUSED:
+        listed = " The server had it listed, so a load was under way, or had failed." if signs.listed else ""
+        said = f"cold: {signs.times}, and {passes}.{listed}"
+        remedy = f"The model was not in memory, or the machine was busy: run again to tell. {_AFTER_RESTARTS}"
+    if status is not Status.OK and not plan.require_warm:
+        status = Status.WARNING
+    return Finding("speech.warm", status, f"model {plan.model}", said, remedy)
+
+
+_KEEP_WARM = "keep the startup probe that transcribes, and STT_MODEL_TTL=-1."
+_AFTER_RESTARTS = f"If it is cold after each restart, {_KEEP_WARM}"
 
 
 def _heard(clip: Clip, answers: Sequence[tuple[bytes, float]]) -> Heard:
@@ -538,7 +517,7 @@ def _compared(clip: Clip, answer: bytes, seconds: tuple[float, ...]) -> Heard:
     return Heard(
         clip.name,
         clip.language or language,
-        text,
+        plain(" ".join(text.split()), SHOWN),
         clip.text,
         round(jiwer.wer(expected, got), 4),
         round(jiwer.cer(expected, got), 4),
@@ -548,19 +527,26 @@ def _compared(clip: Clip, answer: bytes, seconds: tuple[float, ...]) -> Heard:
 
 
 def _read(clip: Clip, answer: bytes) -> tuple[str, str, float]:
-    """Text, language and duration of an answer; the last two only in the verbose format."""
+    """Text, language and duration of an answer; the last two only in the verbose format, and only if they can be."""
     if clip.response_format == "text":
-        return answer.decode(errors="replace").strip(), "", 0.0
+        return _within(clip, answer.decode(errors="replace")), "", 0.0
     if clip.response_format in ("srt", "vtt"):
-        return subtitles(answer.decode(errors="replace")), "", 0.0
-    parsed = _parsed(answer)
-    if not isinstance(parsed.get("text"), str):
-        raise SpeechError(
-            clip.subject,
-            f"the answer has no text in it: {answer[:200].decode(errors='replace')!r}.",
-            "Something other than a transcription API answers at this address: correct url, or service and port.",
-        )
-    return parsed["text"].strip(), str(parsed.get("language") or ""), float(parsed.get("duration") or 0)
+        return _within(clip, subtitles(answer.decode(errors="replace"))), "", 0.0
+    given = parsed(answer)
+    text, language, duration = given.get("text"), given.get("language"), given.get("duration")
+    if not isinstance(text, str):
+        shown = answer[:200].decode(errors="replace")
+        raise SpeechError(clip.subject, f"the answer has no text in it: {shown!r}.", _ANOTHER)
+    if isinstance(duration, bool) or not isinstance(duration, (int, float)) or not 0 < duration < 1e6:
+        duration = 0.0
+    return _within(clip, text), plain(language, 40) if isinstance(language, str) else "", float(duration)
+
+
+def _within(clip: Clip, text: str) -> str:
+    """The text, if a person could have said it within the clip; the comparison of a longer one would not end."""
+    if len(text) > LONGEST:
+        raise SpeechError(clip.subject, f"the answer has {len(text)} characters of text.", _ANOTHER)
+    return text.strip()
 
 
 def _duration(audio: bytes) -> float:
@@ -571,29 +557,23 @@ def _duration(audio: bytes) -> float:
         return 0.0
 
 
+def _is_silent(audio: bytes) -> bool:
+    """Whether this is a WAV file without a single sample. rc.3 answers 500 then, without a reason."""
+    try:
+        with wave.open(io.BytesIO(audio), "rb") as recording:
+            return not recording.readframes(1)
+    except (wave.Error, EOFError):
+        return False
+
+
 def _installed(send: Send) -> str:
     """The models on the server, as an aside. Empty where it does not tell: one damaged model makes rc.3 answer 500."""
     try:
-        entries = _parsed(send("GET", "/v1/models", None)).get("data")
+        entries = parsed(send("GET", "/v1/models?task=automatic-speech-recognition", None)).get("data")
     except RefusedError:
         return ""
     if not isinstance(entries, list):
         return ""
-    names = sorted(str(one["id"]) for one in entries if isinstance(one, dict) and "id" in one)
-    return f"; there: {', '.join(names) or 'none'}"
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(body)
-    except ValueError:
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {"detail": body.decode(errors="replace").strip()[:500]}
-
-
-def _detail(body: Mapping[str, Any]) -> str:
-    """FastAPI's `detail` (a text, or a list of wrong fields) or another server's message, in words."""
-    detail = body.get("detail") or body.get("message") or "no reason given"
-    if isinstance(detail, list):
-        return "; ".join(f"{'.'.join(map(str, one.get('loc', [])))}: {one.get('msg')}" for one in detail)
-    return str(detail)
+    names = sorted(plain(one["id"], 100) for one in entries if isinstance(one, dict) and "id" in one)
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"; there: {', '.join(names[:10]) or 'none'}{more}"

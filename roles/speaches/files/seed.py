@@ -4,8 +4,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Puts models onto a volume, in the Hugging Face hub's cache layout, each at one pinned revision.
 
-Runs in the seed Job, with the Python of the speech server's own image (standard library and
-huggingface_hub 0.35 or later). The server may read the same volume meanwhile.
+Runs in the seed Job, with the Python of the speech server's own image (standard library; certifi's certificates
+where they are). The server may read the same volume meanwhile.
+
+Whatever answers as the hub is not believed: its description is bounded and every value of it checked, a download
+ends where the file does, redirects stay on HTTP and carry no token elsewhere, and nothing is written but below
+models--ORG--NAME, under names that were checked.
 
 Environment:
   SEED_MODELS    JSON list of {"model": "org/name", "revision": commit, branch, tag or null,
@@ -17,7 +21,8 @@ Environment:
   SEED_RESULT    where the result goes as JSON (default /dev/termination-log).
 
 Result: {"models": [{"model", "revision", "status": "present" | "downloaded" | "imported",
-"bytes_downloaded"}]}, and after a failure also "error", "cause", "remedy" and "code".
+"bytes_downloaded"}]}, and after a failure also "error", "cause", "remedy", "code" and "again": whether another
+try can help when nobody changes anything. At most 4096 bytes, which is what the kubelet keeps of it.
 
 What it guarantees:
   * Nothing is written, and the hub is not asked, when refs/main names the wanted revision and every file has
@@ -32,7 +37,7 @@ What it guarantees:
   * A lock file with a heartbeat keeps a second run waiting, to save bandwidth. What the server gets does not
     depend on it: two runs would write the same bytes at the same places, or one of them would have to be run
     again because the other has swept its partial files away. Locks of the file system, which hang on some NFS
-    mounts, are not used; Xet is off, because it cannot go on with a partial file.
+    mounts, are not used.
 
 "local" takes a folder or an archive (tar, also compressed, or zip) that lies on the volume, at any depth a
 folder with model.bin. It becomes a snapshot whose revision is the digest of its content; the import may be
@@ -51,19 +56,23 @@ import errno
 import fnmatch
 import functools
 import hashlib
-import http
+import http.client
 import json
+import math
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import stat
+import struct
 import sys
 import tarfile
-import tempfile
 import threading
 import time
+import urllib.parse
+import urllib.request
 import uuid
 import zipfile
 import zlib
@@ -98,6 +107,25 @@ BEAT_S = 5.0
 STALE_S = 30.0
 TIMEOUT_S = 10
 TRIES = 3
+REDIRECTS = 5
+DESCRIPTION = 4_000_000
+"""Bytes of a model's description by the hub: 10,000 files and more."""
+DESCRIPTION_S = 60
+HEADERS_S = 60
+"""From the connection to the end of an answer's headers, however they come."""
+TRICKLE, TRICKLE_S = 1_000_000, 300
+"""A download that brings less than so many bytes in so many seconds is given up."""
+LARGEST, LARGEST_TEXT = 1 << 36, 1 << 26
+"""Bytes of model.bin, and of any other file: Whisper large has 6 GB in float32, and 3 MB of tokenizer."""
+NEWEST_FORMAT = 6
+"""The version of CTranslate2's binary format up to 4.5; a newer one is left to the server to judge."""
+WIDTHS = (4, 1, 2, 4, 2, 2)
+"""Bytes of CTranslate2's data types by number: float32, int8, int16, int32, float16, bfloat16 (types.h)."""
+RESULT = 4096
+MODELS_RESULT = 3000
+"""Of the bytes of a result, those for the models; the rest is for what went wrong."""
+AGAIN = (10, 23, 30, 70, 143)
+"""Exit statuses after which another try can help, beside a passing 14."""
 
 
 class Fault(Exception):
@@ -106,6 +134,11 @@ class Fault(Exception):
     def __init__(self, code: int, error: str, cause: str, remedy: str, *, passing: bool = False) -> None:
         super().__init__(error)
         self.code, self.error, self.cause, self.remedy, self.passing = code, error, cause, remedy, passing
+
+    @property
+    def again(self) -> bool:
+        """Whether another try can help when nobody changes anything."""
+        return self.passing or self.code in AGAIN
 
 
 @dataclass(frozen=True)
@@ -145,7 +178,12 @@ class Result:
 
 
 def say(line: str) -> None:
-    print(f"seed: {line}", flush=True)
+    print(f"seed: {_plain(line)}", flush=True)
+
+
+def _plain(text: str) -> str:
+    """The text in one line, without characters that do something to a terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def main(env: Mapping[str, str]) -> int:
@@ -158,13 +196,7 @@ def main(env: Mapping[str, str]) -> int:
     try:
         cache = Path(env.get("HF_HUB_CACHE") or "/data/hub")
         hub = Hub(env.get("HF_ENDPOINT") or "https://huggingface.co", token, env.get("SEED_CA", ""))
-        if not re.match(r"https?://[^/]", hub.endpoint):
-            raise Fault(
-                2,
-                f"HF_ENDPOINT is not an address of a hub: {hub.endpoint}.",
-                "It has to begin with http:// or https://.",
-                "Leave it unset for https://huggingface.co.",
-            )
+        hub.check()
         for wanted in wanted_models(env.get("SEED_MODELS", "")):
             results.append(seed(wanted, cache, hub))
     except Fault as stopped:
@@ -187,22 +219,36 @@ def main(env: Mapping[str, str]) -> int:
 def wanted_models(text: str) -> list[Wanted]:
     """The models that SEED_MODELS asks for; raises Fault (2) where it is not what it should be."""
     try:
-        entries = json.loads(text)
-        wanted = [Wanted(e["model"], e.get("revision") or None, e.get("local") or None) for e in entries]
-        for entry, model in zip(entries, wanted, strict=True):
-            unknown = set(entry) - {"model", "revision", "local"}
-            if unknown or not re.fullmatch(r"(\w[\w.-]*)/(\w[\w.-]*)", model.model) or "--" in model.model:
-                raise ValueError(f"bad entry {json.dumps(entry)}")
+        wanted = [_entry(entry) for entry in json.loads(text)]
         if not wanted:
             raise ValueError("no entry")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if len({one.model.lower() for one in wanted}) < len(wanted):
+            raise ValueError("a model twice")
+        if sum(len(one.model) + 130 for one in wanted) > MODELS_RESULT:
+            raise ValueError(f"{len(wanted)} models are more than a result can tell of")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Fault(
             2,
             "SEED_MODELS is not a list of models.",
-            f"{type(error).__name__}: {error}.",
+            f"{type(error).__name__}: {_first_line(error)}.",
             'Write it as [{"model": "org/name", "revision": "commit or null"}].',
         ) from error
     return wanted
+
+
+def _entry(entry: Any) -> Wanted:
+    """An entry of SEED_MODELS. Names become folders, so they have no way out of them."""
+    model, revision, local = entry["model"], entry.get("revision") or None, entry.get("local") or None
+    right = (
+        set(entry) <= {"model", "revision", "local"}
+        and re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", model, re.ASCII)
+        and "--" not in model
+        and (revision is None or (re.fullmatch(r"\w[\w./-]{0,199}", revision, re.ASCII) and ".." not in revision))
+        and (local is None or (local.startswith("/") and local.isprintable() and ".." not in local.split("/")))
+    )
+    if not right:
+        raise ValueError(f"bad entry {json.dumps(entry)}")
+    return Wanted(model, revision, local)
 
 
 def seed(wanted: Wanted, cache: Path, hub: Hub) -> Result:
@@ -215,6 +261,7 @@ def seed(wanted: Wanted, cache: Path, hub: Hub) -> Result:
         _heal(cache)
         known = _known(repo, wanted)
         if known and _served(repo, known, wanted.model):
+            _check_model(wanted.model, repo, known.files)
             say(f"{wanted.model}: present at {known.revision}, {len(known.files)} files; nothing to do")
             return Result(wanted.model, known.revision, "present", 0)
         (repo / "blobs").mkdir(parents=True, exist_ok=True)
@@ -233,7 +280,13 @@ def seed(wanted: Wanted, cache: Path, hub: Hub) -> Result:
 
 def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Result:
     started = time.monotonic()
-    snapshot = known or hub.snapshot(wanted.model, wanted.revision)
+    try:
+        snapshot = known or hub.snapshot(wanted.model, wanted.revision)
+    except Fault as fault:
+        adopted = _adopt(wanted, repo) if fault.passing else None
+        if not adopted:
+            raise
+        return adopted
     _check_names(wanted.model, [file.name for file in snapshot.files], f"revision {snapshot.revision}")
     _sweep(repo, snapshot.files)
     if known is None:
@@ -258,6 +311,7 @@ def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Resu
             _obtain(hub, wanted.model, snapshot.revision, repo, file, progress)
             if file.name == "README.md":
                 _check_card(wanted.model, repo / "blobs" / file.digest)
+    _check_model(wanted.model, repo, snapshot.files)
     _publish(repo, snapshot)
     seconds = time.monotonic() - started
     say(
@@ -265,6 +319,46 @@ def _fetch(wanted: Wanted, known: Snapshot | None, repo: Path, hub: Hub) -> Resu
         f"{progress.received / MB:.1f} MB downloaded in {seconds:.0f} s"
     )
     return Result(wanted.model, snapshot.revision, "downloaded", progress.received)
+
+
+def _adopt(wanted: Wanted, repo: Path) -> Result | None:
+    """Takes over what the hub's own library has left on the volume, where that is whole; None where it is not."""
+    snapshot = _linked(wanted, repo)
+    if snapshot is None:
+        return None
+    progress = _progress(wanted.model, snapshot.files)
+    with _every(TICK_S, progress.print):
+        if not all(progress.kept(repo / "blobs" / file.digest, file) for file in snapshot.files):
+            return None
+    try:
+        _check_names(wanted.model, [file.name for file in snapshot.files], f"revision {snapshot.revision}")
+        _check_model(wanted.model, repo, snapshot.files)
+    except Fault as unfit:
+        say(unfit.error)
+        return None
+    _record(repo, snapshot, wanted.revision or UNSET)
+    _publish(repo, snapshot)
+    say(f"{wanted.model}: {snapshot.revision} is on the volume, {len(snapshot.files)} files verified; now recorded")
+    return Result(wanted.model, snapshot.revision, "present", 0)
+
+
+def _linked(wanted: Wanted, repo: Path) -> Snapshot | None:
+    """The snapshot in the hub's cache layout: each file a link to a blob whose name is its digest."""
+    try:
+        revision = wanted.revision or UNSET
+        if not _is_hex(revision, 40):
+            revision = (repo / "refs" / revision).read_text().strip()
+        if not _is_hex(revision, 40):
+            return None
+        blobs = (repo / "blobs").resolve()
+        entries: list[Mapping[str, object]] = []
+        for path in sorted((repo / "snapshots" / revision).iterdir()):
+            blob = path.resolve()
+            if _is_wanted(path.name) and blob.parent == blobs:
+                entries.append({"name": path.name, "size": blob.stat().st_size, "digest": blob.name})
+        return Snapshot(revision, _checked(entries))
+    except (OSError, UnicodeError, NoHub):
+        return None
 
 
 def _obtain(hub: Hub, model: str, revision: str, repo: Path, file: File, progress: Progress) -> None:
@@ -315,164 +409,321 @@ def _download(hub: Hub, model: str, revision: str, partial: Path, file: File, pr
 
 
 class Sink:
-    """The file that huggingface_hub writes to: counts what arrives, and makes faults of the volume known."""
+    """The file that a download goes to: counts what arrives, and makes faults of the volume known."""
 
     def __init__(self, target: IO[bytes], path: Path, progress: Progress, start: int) -> None:
-        self.target, self.path, self.progress, self.name = target, path, progress, str(path)
+        self.target, self.path, self.progress = target, path, progress
         self.seek(start)
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes) -> None:
         with _volume(self.path):
             view = memoryview(data)
             while view:
                 view = view[self.target.write(view) :]
         self.progress.part += len(data)
         self.progress.received += len(data)
-        return len(data)
 
-    def tell(self) -> int:
-        return self.target.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.progress.part = self.target.seek(offset, whence)
+    def seek(self, offset: int) -> int:
+        self.progress.part = self.target.seek(offset)
         return self.progress.part
 
-    def truncate(self) -> None:
-        """Nothing: the same bytes come again, and a run beside this one may have published the file."""
+
+class NoHub(ValueError):
+    """What answers is not what a hub says; the message is the end of a sentence about it."""
+
+
+class Trickle(OSError):
+    """A download that would never end; trying again at once would go on with it."""
+
+
+class Denied(Exception):
+    """The hub's answer is not the thing asked for: its status, and its own name for the reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status, self.reason = status, reason
 
 
 class Hub:
-    """The hub, asked through the installed huggingface_hub, which is loaded only when needed."""
+    """The hub, asked with the standard library, so that whatever answers is kept within bounds: how much is read of
+    it, nothing unpacked, where it may redirect to, and the token goes to the hub's own address alone."""
 
     def __init__(self, endpoint: str, token: str, ca: str = "") -> None:
         self.endpoint, self.token, self.ca = endpoint.rstrip("/"), token, ca
-        self.trusted: IO[str] | None = None
+        self._made: urllib.request.OpenerDirector | None = None
 
-    def _library(self) -> Any:
-        os.environ.update(
-            HF_ENDPOINT=self.endpoint,
-            HF_HUB_OFFLINE="0",
-            HF_HUB_DISABLE_XET="1",
-            HF_HUB_DISABLE_PROGRESS_BARS="1",
-            HF_HUB_DISABLE_TELEMETRY="1",
-            HF_HUB_ENABLE_HF_TRANSFER="0",
-            HF_HUB_DOWNLOAD_TIMEOUT=str(TIMEOUT_S),
-            HF_HUB_VERBOSITY="critical",
-        )
-        if self.ca and not self.trusted:
-            import certifi
-
-            self.trusted = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 (there as long as this is)
-            self.trusted.write(Path(certifi.where()).read_text() + "\n" + Path(self.ca).read_text())
-            self.trusted.flush()
-            # The names of requests (huggingface_hub 0.x) and of httpx (1.x and later).
-            os.environ.update(REQUESTS_CA_BUNDLE=self.trusted.name, SSL_CERT_FILE=self.trusted.name)
-        import huggingface_hub
-        from huggingface_hub import constants, errors, file_download  # noqa: F401 (attributes of the package)
-
-        constants.DOWNLOAD_CHUNK_SIZE = CHUNK  # its 10 MB are too coarse for progress and for going on
-        return huggingface_hub
+    def check(self) -> None:
+        """Raises Fault for an address or a token that cannot be one."""
+        try:
+            right = bool(re.match(r"https?://[^/]", self.endpoint)) and _origin(self.endpoint) is not None
+        except ValueError:
+            right = False
+        if not right:
+            raise Fault(
+                2,
+                f"HF_ENDPOINT is not an address of a hub: {re.sub('//.*@', '//***@', self.endpoint)}.",
+                "It has to begin with http:// or https://.",
+                "Leave it unset for https://huggingface.co.",
+            )
+        if self.token and not re.fullmatch(r"[!-~]+", self.token):
+            raise Fault(
+                11,
+                "HF_TOKEN holds white space, or a character that no header can carry.",
+                "It is no token of a hub.",
+                "Correct the token in its Secret.",
+            )
 
     def snapshot(self, model: str, revision: str | None) -> Snapshot:
         """The files of a revision (a commit, branch or tag; None: the default branch) that the server needs."""
-        library = self._library()
-        api = library.HfApi(endpoint=self.endpoint, token=self.token or False)
+        url = f"{self.endpoint}/api/models/{model}"
+        if revision:
+            url += f"/revision/{urllib.parse.quote(revision, safe='')}"
         for attempt in range(1, TRIES + 1):
             try:
-                with self._explained(library, model, revision):
-                    info = api.model_info(model, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-                break
+                with self._explained(model, revision):
+                    return _described(self._read(f"{url}?blobs=true"), model, revision, self.endpoint)
             except Fault as fault:
                 if not fault.passing or attempt == TRIES:
                     raise
                 say(f"{model}: {fault.error} Trying again.")
                 time.sleep(2 ** (attempt - 1))
-        files = [
-            (entry.rfilename, entry.lfs.size, entry.lfs.sha256)
-            if entry.lfs
-            else (entry.rfilename, entry.size, entry.blob_id)
-            for entry in info.siblings or ()
-            if _is_wanted(entry.rfilename)
-        ]
-        if not info.sha or not all(size is not None and digest for _, size, digest in files):
-            raise Fault(
-                14,
-                f"{self.endpoint} does not say which commit, sizes or digests {model} has.",
-                "Without them a download cannot be verified; some mirrors leave them out.",
-                "Set HF_ENDPOINT to a hub that answers in full.",
-            )
-        return Snapshot(info.sha, tuple(File(*file) for file in files))
+        raise AssertionError("not reached")
 
     def fetch(self, model: str, revision: str, file: File, sink: Sink, start: int) -> None:
-        """Writes the file's bytes from `start` on to the sink, which stands there."""
-        library = self._library()
-        headers = library.utils.build_hf_headers(token=self.token or False)
-        headers["Accept-Encoding"] = "identity"  # a range of a compressed body is of no use
-        url = library.hf_hub_url(model, file.name, revision=revision, endpoint=self.endpoint)
-        with self._explained(library, model, revision):
-            library.file_download.http_get(url, sink, resume_size=start, headers=headers, expected_size=file.size)
+        """Writes the file's bytes from `start` on to the sink, which stands there; never more than the file has."""
+        if start >= file.size:
+            return
+        url = f"{self.endpoint}/{model}/resolve/{urllib.parse.quote(revision, safe='')}/{file.name}"
+        with self._explained(model, revision), self._open(url, start) as answer:
+            if answer.status == http.HTTPStatus.OK:
+                start = sink.seek(0)
+            elif not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
+                raise NoHub("it sends another part of the file than was asked for")
+            left, since, before = file.size - start, time.monotonic(), 0
+            while left and (chunk := answer.read1(min(CHUNK, left))):
+                sink.write(chunk)
+                left -= len(chunk)
+                before += len(chunk)
+                if before >= TRICKLE:
+                    since, before = time.monotonic(), 0
+                elif time.monotonic() - since > TRICKLE_S:
+                    raise Trickle
+            if left:
+                raise ConnectionAbortedError("Consistency")
+
+    def _read(self, url: str) -> bytes:
+        """The body of a description."""
+        end = time.monotonic() + DESCRIPTION_S
+        body = bytearray()
+        with self._open(url) as answer:
+            while chunk := answer.read1(CHUNK):
+                body += chunk
+                if len(body) > DESCRIPTION:
+                    raise NoHub(f"its description of the model is longer than {DESCRIPTION / MB:.0f} MB")
+                if time.monotonic() > end:
+                    raise NoHub(f"its description of the model has no end after {DESCRIPTION_S} s")
+        return bytes(body)
 
     @contextlib.contextmanager
-    def _explained(self, library: Any, model: str, revision: str | None) -> Iterator[None]:
-        errors = library.errors
+    def _open(self, url: str, start: int = 0) -> Iterator[http.client.HTTPResponse]:
+        """The answer to GET, with status 200 or, from the byte `start` on, 206. Raises Denied."""
+        ours = _origin(url)
+        for _ in range(REDIRECTS + 1):
+            request = urllib.request.Request(url, headers={"User-Agent": "portal.stt", "Accept-Encoding": "identity"})
+            if start:
+                request.add_header("Range", f"bytes={start}-")
+            if self.token and _origin(url) == ours:
+                request.add_header("Authorization", f"Bearer {self.token}")
+            with _within(HEADERS_S):
+                opened = self._opener().open(request, timeout=TIMEOUT_S)
+            with contextlib.closing(opened) as answer:
+                if answer.status in (200, 206 if start else 200):
+                    yield answer
+                    return
+                if answer.status not in (301, 302, 303, 307, 308):
+                    raise Denied(answer.status, _reason(answer))
+                url = _redirected(url, answer.headers.get("Location") or "")
+        raise NoHub(f"it redirects more than {REDIRECTS} times")
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """HTTP and HTTPS, by the environment's proxies; no other scheme, and no redirect that is not looked at."""
+        if not self._made:
+            trusted = ssl.create_default_context()
+            with contextlib.suppress(ImportError):
+                import certifi
+
+                trusted.load_verify_locations(certifi.where())
+            if self.ca:
+                trusted.load_verify_locations(self.ca)
+            self._made = urllib.request.OpenerDirector()
+            for handler in (
+                urllib.request.ProxyHandler(),
+                urllib.request.UnknownHandler(),
+                urllib.request.HTTPHandler(),
+                urllib.request.HTTPSHandler(context=trusted),
+            ):
+                self._made.add_handler(handler)
+        return self._made
+
+    @contextlib.contextmanager
+    def _explained(self, model: str, revision: str | None) -> Iterator[None]:
         try:
             yield
-        except errors.GatedRepoError as error:
-            raise self._refused(model, f"{model} is gated.", error) from error
-        except errors.RevisionNotFoundError as error:
-            raise Fault(
-                13,
-                f"{model} has no revision {revision or UNSET} on {self.endpoint}.",
-                f"The hub answers HTTP {error.response.status_code} (RevisionNotFound).",
-                f"Take a commit from {self.endpoint}/{model}/commits/main, or leave the revision unset.",
-            ) from error
-        except errors.RepositoryNotFoundError as error:
-            token = "the token given may not see it" if self.token else "no token was given to see it with"
-            raise Fault(
-                12,
-                f"There is no model {model} on {self.endpoint}.",
-                f"The hub answers HTTP {error.response.status_code} (RepoNotFound): "
-                f"the name is mistyped, or the model is private and {token}.",
-                "Correct the name (org/name, upper and lower case count), or give a token that may read it.",
-            ) from error
-        except errors.HfHubHTTPError as error:
-            status = error.response.status_code
-            if status in (401, 403):
-                raise self._refused(model, f"{self.endpoint} refuses {model}.", error) from error
-            busy = status in (408, 429) or status >= 500
-            raise Fault(
-                14,
-                f"{self.endpoint} answers HTTP {status} for {model}.",
-                f"{http.HTTPStatus(status).phrase}." if status in set(http.HTTPStatus) else "It does not say why.",
-                "Run again later: it goes on where it stopped." if busy else "Look at HF_ENDPOINT: is it a hub?",
-                passing=busy,
-            ) from error
-        except ValueError as error:  # before the next: requests' own are both
-            raise Fault(
-                14,
-                f"{self.endpoint} does not answer as a hub does.",
-                f"{type(error).__name__}: {_first_line(error)}.",
-                "Look at HF_ENDPOINT: is it a hub, and is no login page of a proxy in between?",
-            ) from error
-        except (OSError, errors.HTTPError) as error:
+        except Denied as denied:
+            raise self._denied(model, revision, denied) from denied
+        except (OSError, http.client.IncompleteRead) as error:  # before the next: some of TLS' errors are both
             raise Fault(
                 10,
                 f"The hub at {self.endpoint} {_network_reason(error)}.",
                 f"The model {model} is not complete on the volume, so it has to be fetched.",
                 f"Let the seed Job out to {self.endpoint} (DNS, firewall; a proxy or its CA: speaches_hub.environment "
                 "and speaches_hub.ca) and run again, or bring the model yourself: speaches_model_source: local.",
-                passing=True,
+                passing=not isinstance(error, Trickle),
+            ) from error
+        except (http.client.HTTPException, ValueError) as error:
+            cause = str(error) if isinstance(error, NoHub) else f"{type(error).__name__}: {_first_line(error)}"
+            raise Fault(
+                14,
+                f"{self.endpoint} does not answer as a hub does.",
+                f"{cause[:1].upper()}{cause[1:]}.",
+                "Look at HF_ENDPOINT: is it a hub, and is no login page of a proxy in between?",
             ) from error
 
-    def _refused(self, model: str, what: str, error: Any) -> Fault:
+    def _denied(self, model: str, revision: str | None, denied: Denied) -> Fault:
+        status, reason = denied.status, denied.reason
+        if reason == "GatedRepo":
+            return self._refused(model, f"{model} is gated.", status)
+        if reason == "RevisionNotFound":
+            return Fault(
+                13,
+                f"{model} has no revision {revision or UNSET} on {self.endpoint}.",
+                f"The hub answers HTTP {status} (RevisionNotFound).",
+                f"Take a commit from {self.endpoint}/{model}/commits/main, or leave the revision unset.",
+            )
+        if reason == "RepoNotFound":
+            token = "the token given may not see it" if self.token else "no token was given to see it with"
+            return Fault(
+                12,
+                f"There is no model {model} on {self.endpoint}.",
+                f"The hub answers HTTP {status} (RepoNotFound): "
+                f"the name is mistyped, or the model is private and {token}.",
+                "Correct the name (org/name, upper and lower case count), or give a token that may read it.",
+            )
+        if status in (401, 403):
+            return self._refused(model, f"{self.endpoint} refuses {model}.", status)
+        busy = status in (408, 429) or status >= 500
+        return Fault(
+            14,
+            f"{self.endpoint} answers HTTP {status} for {model}.",
+            f"{http.HTTPStatus(status).phrase}." if status in set(http.HTTPStatus) else "It does not say why.",
+            "Run again later: it goes on where it stopped." if busy else "Look at HF_ENDPOINT: is it a hub?",
+            passing=busy,
+        )
+
+    def _refused(self, model: str, what: str, status: int) -> Fault:
         token = "the token given is not accepted" if self.token else "no token was given"
         return Fault(
             11,
             f"{what[:-1]}, and {token}.",
-            f"The hub answers HTTP {error.response.status_code}.",
+            f"The hub answers HTTP {status}.",
             f"Accept the model's terms at {self.endpoint}/{model} and give a read token of that account as "
             "HF_TOKEN, from a Secret.",
         )
+
+
+def _reason(answer: http.client.HTTPResponse) -> str:
+    """The hub's name for why it refuses (huggingface_hub, utils/_http.py): for a repository that is not there it
+    says 401 to whoever has no token, and only of a wrong token that the credentials are not valid."""
+    said = answer.headers.get("X-Error-Code") or ""
+    if said in ("GatedRepo", "RevisionNotFound", "RepoNotFound"):
+        return said
+    bad_token = (answer.headers.get("X-Error-Message") or "") == "Invalid credentials in Authorization header"
+    return "RepoNotFound" if answer.status == http.HTTPStatus.UNAUTHORIZED and not said and not bad_token else ""
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port; raises ValueError for what is no address of HTTP, or has a login in it."""
+    if not re.fullmatch(r"[!-~]+", url):
+        raise NoHub(f"its address is none: {_shown(url)}")
+    parts = urllib.parse.urlsplit(url)
+    ports = {"http": 80, "https": 443}
+    if parts.scheme not in ports or not parts.hostname or parts.username is not None:
+        raise NoHub(f"its address is none that may be asked: {_shown(url)}")
+    return parts.scheme, parts.hostname, parts.port or ports[parts.scheme]
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads. Raises NoHub unless that is HTTP too, and HTTPS where it was."""
+    target = urllib.parse.urljoin(url, location).partition("#")[0]
+    try:
+        scheme = _origin(target)[0]
+    except ValueError:
+        scheme = ""
+    if not location or not scheme or (scheme == "http" and url.startswith("https:")):
+        raise NoHub(f"it redirects to {_shown(location)}")
+    return target
+
+
+def _described(body: bytes, model: str, revision: str | None, endpoint: str) -> Snapshot:
+    """The revision that the hub describes, nothing of it believed; raises NoHub or Fault."""
+    try:
+        info = json.loads(body)
+    except (ValueError, RecursionError):
+        info = None
+    if not isinstance(info, dict) or not isinstance(info.get("siblings") or [], list):
+        raise NoHub(f"what it sends is no description of a model: {_shown(body[:60].decode(errors='replace'))}")
+    commit = info.get("sha")
+    entries = [_sibling(entry) for entry in info.get("siblings") or ()]
+    files = [entry for entry in entries if entry and _is_wanted(str(entry["name"]))]
+    if commit is None or any(entry["size"] is None or entry["digest"] is None for entry in files):
+        raise Fault(
+            14,
+            f"{endpoint} does not say which commit, sizes or digests {model} has.",
+            "Without them a download cannot be verified; some mirrors leave them out.",
+            "Set HF_ENDPOINT to a hub that answers in full.",
+        )
+    if not _is_hex(commit, 40):
+        raise NoHub(f"its commit is not 40 hex digits: {_shown(commit)}")
+    if revision and _is_hex(revision, 40) and revision != commit:
+        raise NoHub(f"asked for commit {revision} it answers with {commit}")
+    return Snapshot(commit, _checked(files))
+
+
+def _sibling(entry: object) -> dict[str, object] | None:
+    """Name, size and digest as the hub gives them, unchecked; None for what is no file."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("rfilename"), str):
+        return None
+    large = entry.get("lfs")
+    if isinstance(large, dict):
+        return {"name": entry["rfilename"], "size": large.get("size"), "digest": large.get("sha256")}
+    return {"name": entry["rfilename"], "size": entry.get("size"), "digest": entry.get("blobId")}
+
+
+def _checked(entries: Sequence[Mapping[str, object]]) -> tuple[File, ...]:
+    """The files of a revision, each with a name that stays in its folder; raises NoHub. From hub and volume alike."""
+    files = []
+    for entry in entries:
+        name, size, digest = entry["name"], entry["size"], entry["digest"]
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) or not _is_wanted(name):
+            raise NoHub(f"a file's name is none: {_shown(name)}")
+        if type(size) is not int or not 0 <= size <= (LARGEST if name == "model.bin" else LARGEST_TEXT):
+            raise NoHub(f"the size of {name} cannot be: {_shown(size)}")
+        if not isinstance(digest, str) or not (_is_hex(digest, 40) or _is_hex(digest, 64)):
+            raise NoHub(f"the digest of {name} is none: {_shown(digest)}")
+        files.append(File(name, size, digest))
+    if len({file.name for file in files}) < len(files):
+        raise NoHub("it names a file twice")
+    return tuple(files)
+
+
+def _is_hex(value: object, digits: int) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(f"[0-9a-f]{{{digits}}}", value))
+
+
+def _shown(value: object) -> str:
+    """What came from outside, in one short line of plain characters."""
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _network_reason(error: BaseException) -> str:
@@ -493,6 +744,8 @@ def _network_reason(error: BaseException) -> str:
             return f"is unreachable: {os.strerror(link.errno).lower()}"
         if "SSL" in type(link).__name__:
             return f"is unreachable: TLS fails ({_first_line(link)})"
+        if isinstance(link, Trickle):
+            return f"sends less than {TRICKLE / MB:.0f} MB in {TRICKLE_S} s"
         if "Consistency" in str(link):
             return "sends fewer bytes than the file has"
     return f"broke the connection off ({type(error).__name__})"
@@ -527,6 +780,7 @@ def _import(wanted: Wanted, repo: Path) -> Result:
                 files.append(_copy(part, repo, progress))
                 if part.name == "README.md":
                     _check_card(wanted.model, repo / "blobs" / files[0].digest)
+    _check_model(wanted.model, repo, files)
     listing = "".join(f"{file.digest}  {file.name}\n" for file in sorted(files, key=lambda file: file.name))
     snapshot = Snapshot(hashlib.sha1(listing.encode()).hexdigest(), tuple(files))
     _record(repo, snapshot, _import_key(source))
@@ -696,7 +950,7 @@ def _recorded(repo: Path) -> dict[str, Any]:
     try:
         record = json.loads((repo / "portal-stt.json").read_text())
         return {"resolved": dict(record["resolved"]), "snapshots": dict(record["snapshots"])}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return {"resolved": {}, "snapshots": {}}
 
 
@@ -720,7 +974,10 @@ def _known(repo: Path, wanted: Wanted) -> Snapshot | None:
     else:
         revision = record["resolved"].get(wanted.revision or UNSET, wanted.revision)
     files = record["snapshots"].get(revision)
-    return Snapshot(revision, tuple(File(**file) for file in files)) if files else None
+    try:
+        return Snapshot(revision, _checked(files)) if files and _is_hex(revision, 40) else None
+    except (NoHub, KeyError, TypeError):
+        return None
 
 
 def _intact(path: Path, file: File, progress: Progress | None = None) -> bool:
@@ -782,8 +1039,25 @@ def _check_names(model: str, names: Sequence[str], where: str) -> None:
 
 
 def _check_card(model: str, readme: Path) -> None:
-    front = re.match(r"\ufeff?---\r?\n(.*?)\n---", readme.read_text(errors="replace"), re.DOTALL)
-    lacking = [word for word in CARD if not front or word not in front.group(1)]
+    """The card as the server reads it (hf_utils.py; ModelCard of huggingface_hub)."""
+    import yaml
+
+    front = re.match(r"\s*---[\r\n]+(.*?)[\r\n]+---(?:\r?\n|$)", readme.read_text(errors="replace"), re.DOTALL)
+    try:
+        card = yaml.safe_load(front.group(1)) if front else {}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        card = {}
+    card = card if isinstance(card, dict) else {}
+    tags = card.get("tags") if isinstance(card.get("tags"), list) else []
+    library, task = CARD
+    lacking = [
+        word
+        for word, given in (
+            (library, card.get("library_name") or card.get("library")),
+            (task, card.get("pipeline_tag")),
+        )
+        if word != given and word not in (tags or [])
+    ]
     if lacking:
         raise Fault(
             31,
@@ -792,6 +1066,122 @@ def _check_card(model: str, readme: Path) -> None:
             "automatic-speech-recognition.",
             "Choose a conversion whose card says so, or add library_name and pipeline_tag to a local copy's card.",
         )
+
+
+class Unfit(ValueError):
+    """A file that the server could not load; the message is a sentence about it without its end."""
+
+
+def _check_model(model: str, repo: Path, files: Sequence[File]) -> None:
+    """Raises Fault (31) unless the server can load these files: everything that it, CTranslate2 and faster-whisper
+    look at when they do."""
+    paths = {file.name: repo / "blobs" / file.digest for file in files}
+    _check_card(model, paths["README.md"])
+    try:
+        mels = _mel_bins(paths["model.bin"])
+        _object(paths["config.json"], "config.json")
+        if not isinstance(_object(paths["tokenizer.json"], "tokenizer.json").get("model"), dict):
+            raise Unfit("tokenizer.json has no model in it")
+        _check_vocabulary(paths)
+        features = (
+            _object(paths["preprocessor_config.json"], "preprocessor_config.json")
+            if "preprocessor_config.json" in paths
+            else None
+        )
+    except Unfit as unfit:
+        raise Fault(
+            31,
+            f"{model} cannot be served: {unfit}.",
+            "The files are what their digests say, so they were published or copied like this.",
+            "Choose another revision or another conversion, or repair the local copy.",
+        ) from unfit
+    made = 80 if features is None else features.get("feature_size", 80)  # faster-whisper's default
+    if mels and made != mels:
+        lacking = "there is no preprocessor_config.json" if features is None else "preprocessor_config.json has another"
+        raise Fault(
+            31,
+            f"{model} cannot be served: its model.bin takes {mels} mel bins, and {lacking}.",
+            f"The server would make {_shown(made)} of them and answer every request with an error.",
+            f"Choose a revision with a preprocessor_config.json whose feature_size is {mels}, or add that of the model "
+            "it was converted from to a local copy.",
+        )
+
+
+def _object(path: Path, name: str) -> dict[str, Any]:
+    try:
+        given = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise Unfit(f"{name} is no JSON object")
+    return given
+
+
+def _check_vocabulary(paths: Mapping[str, Path]) -> None:
+    """One of the two forms that CTranslate2 reads (models/model_factory, vocabulary.cc)."""
+    try:
+        if "vocabulary.json" in paths:
+            words = json.loads(paths["vocabulary.json"].read_bytes())
+        elif "vocabulary.txt" in paths:
+            words = paths["vocabulary.txt"].read_text("utf-8").splitlines()
+        else:
+            raise Unfit("it has neither vocabulary.json nor vocabulary.txt")
+    except Unfit:
+        raise
+    except (ValueError, RecursionError):
+        words = None
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise Unfit("its vocabulary is no list of words")
+
+
+def _mel_bins(path: Path) -> int:
+    """How many mel bins the weights take; 0 where they do not say. Raises Unfit unless the file is as long as its
+    headers say: CTranslate2's format (python/ctranslate2/specs/model_spec.py, src/models/model.cc), of which only
+    the headers are read."""
+    size = path.stat().st_size
+    with path.open("rb") as source:
+        read = functools.partial(_numbers, source)
+        (version,) = read("I")
+        if not 1 <= version <= 100:
+            raise Unfit("model.bin is not in CTranslate2's format")
+        if version > NEWEST_FORMAT:
+            return 0
+        kind = _name(source) if version >= 2 else "WhisperSpec"
+        if kind != "WhisperSpec":
+            raise Unfit(f"model.bin is no Whisper model, but {_shown(kind)}")
+        count = read("II")[1] if version >= 2 else read("I")[0]
+        mels = 0
+        for _ in range(count):
+            name = _name(source)
+            shape = read(f"{read('B')[0]}I")
+            kind_or_width, length = read("BI")
+            if version < 4:
+                length *= kind_or_width
+            elif kind_or_width < len(WIDTHS) and length != math.prod(shape) * WIDTHS[kind_or_width]:
+                raise Unfit(f"model.bin is damaged: {_shown(name)} is not as long as its shape")
+            if name == "encoder/conv1/weight" and len(shape) == 3:
+                mels = shape[1]
+            if source.seek(length, os.SEEK_CUR) > size:
+                raise Unfit(f"model.bin is cut off: {size} bytes are less than it says of itself")
+        for _ in range(2 * read("I")[0] if version >= 3 else 0):
+            _name(source)
+        if source.tell() != size:
+            raise Unfit(f"model.bin has {size} bytes, and says of itself that it has {source.tell()}")
+    return mels
+
+
+def _numbers(source: IO[bytes], kinds: str) -> tuple[int, ...]:
+    """Numbers as CTranslate2 writes them: little-endian without gaps."""
+    data = source.read(struct.calcsize(f"<{kinds}"))
+    try:
+        return struct.unpack(f"<{kinds}", data)
+    except struct.error:
+        raise Unfit("model.bin is cut off: it ends within what it says of itself") from None
+
+
+def _name(source: IO[bytes]) -> str:
+    (length,) = _numbers(source, "H")
+    return bytes(_numbers(source, f"{length}B")).rstrip(b"\0").decode(errors="replace")
 
 
 @contextlib.contextmanager
@@ -940,6 +1330,22 @@ def _progress(model: str, files: Sequence[File | Part], verb: str = "on the volu
 
 
 @contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in what takes longer; for the main thread."""
+
+    def over(signum: int, frame: FrameType | None) -> NoReturn:
+        raise TimeoutError("too slow")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
 def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
     """Calls from a thread, so that it goes on while the network or the volume stalls."""
     over = threading.Event()
@@ -967,15 +1373,27 @@ def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _report(results: Sequence[Result], fault: Fault | None, token: str, path: Path) -> None:
-    result: dict[str, object] = {"models": [asdict(result) for result in results]}
+    text = _result(results, fault, token)
     if fault:
         for key in ("error", "cause", "remedy"):
-            text: str = getattr(fault, key)
-            result[key] = (text.replace(token, "***") if token else text)[:1000]
-            say(f"{key}: {result[key]}")
-        result["code"] = fault.code
+            say(f"{key}: {json.loads(text)[key]}")
     with contextlib.suppress(FileNotFoundError, PermissionError):  # no kubelet made one
-        path.write_text(json.dumps(result))
+        path.write_text(text)
+
+
+def _result(results: Sequence[Result], fault: Fault | None, token: str) -> str:
+    """The result as JSON of at most 4096 bytes: texts are cut, the figures never."""
+    result: dict[str, object] = {"models": [asdict(one) for one in results]}
+    if not fault:
+        return json.dumps(result)
+    result |= {"code": fault.code, "again": fault.again}
+    for limit in (1000, 400, 150, 50):
+        for key in ("error", "cause", "remedy"):
+            told: str = getattr(fault, key)
+            result[key] = _plain(told.replace(token, "***") if token else told)[:limit]
+        if len(json.dumps(result)) <= RESULT:
+            break
+    return json.dumps(result)
 
 
 if __name__ == "__main__":

@@ -39,13 +39,27 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-MEANING = {
+UNSUPPORTED = "not supported"
+"""In the answer of 404 where the model is there, and its card is not what the server looks for."""
+MEANING: dict[object, str] = {
     403: "The API key is missing or wrong: does API_KEY come from the server's Secret?",
     404: "The model is not on the volume under this name: was it seeded?",
+    UNSUPPORTED: "Its card, README.md, does not name ctranslate2 and automatic-speech-recognition: seed it again.",
     415: "The server cannot decode the clip: is WARM_CLIP a whole WAV file?",
     500: "The server failed, most often for lack of GPU memory or a broken model: see its log.",
 }
-LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+ANSWER = 1 << 20
+"""Bytes of an answer that are read: what is heard in the clip is a sentence."""
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, which would take the key along: the answer is then an error."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}), Stay())
 
 
 class Cold(Exception):
@@ -61,14 +75,19 @@ def main(env: Mapping[str, str]) -> int:
         clip = Path(env["WARM_CLIP"]).read_bytes()
         heard = [transcribe(model, clip, env, end, retry_until) for model in json.loads(env["WARM_MODELS"])]
     except Cold as cold:
-        print(f"warm: {cold}", flush=True)
+        say(str(cold))
     except (KeyError, ValueError, OSError) as error:
-        print(f"warm: the probe is set up wrongly: {type(error).__name__}: {error}", flush=True)
+        say(f"the probe is set up wrongly: {type(error).__name__}: {error}")
     else:
-        print(f"warm: ok: {'; '.join(heard)}")
+        say(f"ok: {'; '.join(heard)}")
         return 0
     time.sleep(max(0, retry_until - time.monotonic()))
     return 1
+
+
+def say(line: str) -> None:
+    """One line of plain characters: what the server says ends in the pod's events, and on terminals."""
+    print(f"warm: {''.join(sign if sign.isprintable() else '?' for sign in line)}", flush=True)
 
 
 def age_s() -> float:
@@ -87,7 +106,7 @@ def transcribe(model: str, clip: bytes, env: Mapping[str, str], end: float, retr
     seconds = time.monotonic() - started
     try:
         text = str(json.loads(answer)["text"]).strip()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Cold(f"{model}: the answer is not a transcription ({error}). Does Speaches listen here?") from error
     if not any(letter.isalnum() for letter in text):
         raise Cold(f"{model} answered without text in {seconds:.1f} s. Is the clip silent? It has to be speech.")
@@ -112,11 +131,12 @@ def _post(model: str, clip: bytes, env: Mapping[str, str], end: float, retry_unt
     while True:
         try:
             with LOCAL.open(request, timeout=max(1, end - time.monotonic())) as answer:
-                given: bytes = answer.read()
+                given: bytes = answer.read(ANSWER)
                 return given
         except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace")[:300].strip()
-            meaning = MEANING.get(error.code, "See the server's log.")
+            said = error.read(ANSWER).decode(errors="replace")[:300].strip()
+            kind = UNSUPPORTED if error.code == http.HTTPStatus.NOT_FOUND and UNSUPPORTED in said else error.code
+            meaning = MEANING.get(kind, "See the server's log.")
             raise Cold(f"{model}: HTTP {error.code}: {said} {meaning}") from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)

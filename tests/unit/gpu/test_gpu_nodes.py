@@ -18,9 +18,13 @@ from ansible_collections.portal.stt.plugins.module_utils._gpu.operator import (
     Operator,
     read_devices,
     read_driver_pod,
+    read_operator,
     says_cdi,
 )
 from ansible_collections.portal.stt.plugins.module_utils._gpu.probe import Probe, pod
+from hypothesis import given as given_any
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from tests.conftest import NVIDIA_SMI
 
@@ -617,3 +621,161 @@ def test_the_probes_pod_takes_a_seat_where_there_is_one(given: GpuNode, limit: s
     container = pod(given, Probe("ns", "debian:12", 60))["spec"]["containers"][0]
     assert container["resources"]["limits"].get("nvidia.com/gpu") == limit
     assert {one["name"]: one["value"] for one in container["env"]}.get("NVIDIA_VISIBLE_DEVICES") == env
+
+
+VOLCANO: dict[str, Any] = {
+    "metadata": {
+        "name": "gpu-1",
+        "labels": {
+            "nvidia.com/gpu.present": "true",
+            "nvidia.com/gpu.product": "Tesla-T4",
+            "nvidia.com/cuda.driver-version.full": "570.195.03",
+            "nvidia.com/cuda.runtime-version.full": "12.8",
+        },
+    },
+    "status": {
+        "capacity": {"cpu": "4", "volcano.sh/vgpu-memory": "89424", "volcano.sh/vgpu-number": "10"},
+        "allocatable": {"cpu": "4", "volcano.sh/vgpu-memory": "89424", "volcano.sh/vgpu-number": "10"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    },
+}
+
+
+def offering(**counts: str) -> dict[str, Any]:
+    return {**VOLCANO, "status": {**VOLCANO["status"], "capacity": counts, "allocatable": counts}}
+
+
+@pytest.mark.parametrize(
+    ("counts", "wanted", "resource", "allocatable", "problems"),
+    [
+        ({"volcano.sh/vgpu-number": "10"}, "volcano.sh/vgpu-number", "volcano.sh/vgpu-number", 10, ()),
+        ({"volcano.sh/vgpu-number": "10"}, "", "volcano.sh/vgpu-number", 10, ()),
+        ({"volcano.sh/vgpu-number": "10"}, "nvidia.com/gpu", "nvidia.com/gpu", 0, ("other_resource",)),
+        ({"volcano.sh/vgpu-number": "10", "nvidia.com/gpu": "0"}, "", "volcano.sh/vgpu-number", 10, ()),
+        ({"aliyun.com/gpu-mem": "15", "aliyun.com/gpu-count": "1"}, "aliyun.com/gpu-mem", "aliyun.com/gpu-mem", 15, ()),
+        (
+            {"nvidia.com/gpu.shared": "4", "nvidia.com/gpu": "0"},
+            "nvidia.com/gpu.shared",
+            "nvidia.com/gpu.shared",
+            4,
+            (),
+        ),
+        ({"nvidia.com/mig-1g.5gb": "7"}, "nvidia.com/mig-1g.5gb", "nvidia.com/mig-1g.5gb", 7, ()),
+        ({"nvidia.com/gpu": "4", "nvidia.com/gpumem": "61440"}, "nvidia.com/gpumem", "nvidia.com/gpumem", 61440, ()),
+        ({"nvidia.com/gpu": "10", "nvidia.com/gpucores": "400"}, "", "nvidia.com/gpu", 10, ()),
+        ({"example.com/whatever": "2"}, "example.com/whatever", "example.com/whatever", 2, ()),
+        ({"example.com/whatever": "2"}, "", "", 0, ("no_allocatable",)),
+        ({"nvidia.com/gpu": "5k"}, "", "nvidia.com/gpu", 5000, ()),
+        ({"nvidia.com/gpu": "1e3"}, "", "nvidia.com/gpu", 1000, ()),
+        ({"nvidia.com/gpu": "-1"}, "", "nvidia.com/gpu", 0, ("no_allocatable",)),
+        ({"nvidia.com/gpu": "1e999"}, "", "nvidia.com/gpu", 0, ("no_allocatable",)),
+        ({"nvidia.com/gpu": "٣"}, "", "nvidia.com/gpu", 0, ("no_allocatable",)),
+    ],
+)
+def test_a_resource_of_any_device_plugin(
+    counts: dict[str, str], wanted: str, resource: str, allocatable: int, problems: tuple[str, ...]
+) -> None:
+    """Project-HAMi/volcano-vgpu-device-plugin and others: the resource is free text."""
+    found = read_node(offering(**counts), wanted=wanted)
+    assert (found.resource, found.allocatable, found.problems) == (resource, allocatable, problems)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\x1b[2J570.1",
+        "570.1\n",
+        "x" * 1_000_000,
+        570,
+        None,
+        ["570.1"],
+        {"a": 1},
+        "570..1",
+        "57\N{FULLWIDTH DIGIT ZERO}.1",
+    ],
+)
+def test_a_label_that_kubernetes_would_not_take_names_no_driver(value: Any) -> None:
+    labels = {**VOLCANO["metadata"]["labels"], "nvidia.com/cuda.driver-version.full": value}
+    found = read_node({**VOLCANO, "metadata": {"name": "gpu-1", "labels": labels}})
+    assert (found.driver, "no_labels" in found.problems) == ("", True)
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.sampled_from(["570.1", "12.8", "1", "True"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *(
+                        "name",
+                        "labels",
+                        "key",
+                        "effect",
+                        "value",
+                        "type",
+                        "status",
+                        "nvidia.com/gpu",
+                        "nvidia.com/gpu.count",
+                    ),
+                    *("nvidia.com/gpu.product", "nvidia.com/cuda.driver-version.full", "kubernetes.io/arch", "enabled"),
+                    *(
+                        "devices",
+                        "basic",
+                        "attributes",
+                        "capacity",
+                        "memory",
+                        "nodeName",
+                        "running",
+                        "startedAt",
+                        "cdi",
+                    ),
+                    *("productName", "string", "restartCount", "state", "waiting", "reason", "metadata", "spec"),
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=14,
+)
+PLACES = {
+    "metadata": st.sampled_from(["name", "labels"]),
+    "spec": st.sampled_from(["taints", "unschedulable", "devices", "nodeName", "cdi"]),
+    "status": st.sampled_from(["capacity", "allocatable", "conditions", "nodeInfo", "containerStatuses", "namespace"]),
+}
+OBJECTS = st.fixed_dictionaries({}, optional={name: ODD | st.dictionaries(at, ODD) for name, at in PLACES.items()})
+
+
+@settings(deadline=None, max_examples=500)
+@given_any(given=OBJECTS, slices=st.lists(OBJECTS, max_size=2), pod=OBJECTS, policy=OBJECTS)
+def test_any_object_is_read(given: Any, slices: list[Any], pod: Any, policy: Any) -> None:
+    """Whatever a node, a ResourceSlice, a driver's pod or a ClusterPolicy holds: a node, no traceback, nothing that
+    moves a cursor, no counts that are none, and none that is usable without being Ready."""
+    driver_pod = read_driver_pod(pod)
+    operator = Operator("cdi" if says_cdi(policy) else "", {driver_pod.node: driver_pod}, read_devices(slices))
+    found = read_node(given, operator, [], "nvidia.com/gpu")
+    texts = [value for value in vars(found).values() if isinstance(value, str)]
+    assert all(text.isprintable() and len(text) <= 253 for text in texts)
+    assert min(found.allocatable, found.gpus, found.replicas, found.memory_mib) >= 0
+    assert GpuNode.from_result(found.as_result()).name == found.name
+    conditions = given.get("status", {}).get("conditions") if isinstance(given.get("status"), dict) else None
+    listed = [one for one in conditions if isinstance(one, dict)] if isinstance(conditions, list) else []
+    says_ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in listed)
+    assert not found.usable or says_ready
+    assert all(one.message.isprintable() and one.subject.isprintable() for one in findings([found], "a"))
+
+
+def test_the_namespace_of_the_operator_is_a_name() -> None:
+    """It becomes part of a path."""
+
+    class ClusterStandIn:
+        paths: list[str] = []  # noqa: RUF012
+
+        def get(self, path: str, query: Any) -> dict[str, Any]:
+            self.paths.append(path)
+            policies = [{"status": {"namespace": "../secrets"}}, {"status": {"namespace": 5}}, "nonsense", None]
+            return {"items": policies if "clusterpolicies" in path else None, "metadata": None}
+
+    read_operator(ClusterStandIn())  # type: ignore[arg-type]
+    assert ClusterStandIn.paths[-1] == "/api/v1/namespaces/gpu-operator/pods"

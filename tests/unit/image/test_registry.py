@@ -399,7 +399,7 @@ def test_a_redirect_that_leads_nowhere(serve: Serve, content: Content, location:
         read(registry)
     assert str(error.value) == (
         f"registry http://{address(registry)}: it sends on {said.replace('HERE', TAG)}: the image was not looked at. "
-        "Repair the registry or the proxy before it; another address can be set as a mirror."
+        "Repair the registry or the proxy before it; another address can be set in [mirrors]."
     )
 
 

@@ -14,7 +14,7 @@ TARGET = Target("Deployment", "n", "stt", uid="d", generation=4)
 
 
 def manager(name: str, when: str, *, template: bool = True, subresource: str = "") -> dict[str, Any]:
-    fields = {"f:spec": {"f:template": {}} if template else {"f:replicas": {}}}
+    fields: dict[str, Any] = {"f:spec": {"f:template": {}} if template else {"f:replicas": {}}}
     return {"manager": name, "time": f"2026-11-24T05:00:{when}Z", "fieldsV1": fields, "subresource": subresource}
 
 

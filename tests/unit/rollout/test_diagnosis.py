@@ -698,6 +698,15 @@ def seeding(failed: int, **more: Any) -> Seen:
         ),
         (seeding(1, again=False), "seed-failed", "The hub cannot be reached.", True),
         (
+            replace(
+                seeding(1),
+                job=observed.Job("seed", "j", False, 0, 1, {"Failed": Condition("True", "BackoffLimitExceeded")}),
+            ),
+            "seed-failed",
+            "The hub cannot be reached.",
+            True,
+        ),
+        (
             with_event(
                 running(state="waiting", reason="ContainerCreating"), "FailedMount", "mount.nfs: Connection timed out"
             ),

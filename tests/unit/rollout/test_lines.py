@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,8 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.journal import
 from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import short
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter, cut
 from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen
+
+from tests.unit.speaches.test_seed import seed
 
 DIGEST = "0123456789abcdef" * 4
 IMAGE = f"ghcr.io/speaches-ai/speaches@sha256:{DIGEST}"
@@ -115,7 +118,7 @@ def test_a_container_that_ran_before_the_watch_has_waited_longer(wall: str, spen
 
 def test_pods_are_named_once_and_by_their_ends_where_lines_mix() -> None:
     going = pod("stt-5d7c-aaaaa")
-    old = observed.Pod(**{**going.__dict__, "deleting": True})
+    old = replace(going, deleting=True)
     one, two = running(), running("stt-7c9b-zzzzz")
     both = (running(started=True, ready=True), running("stt-7c9b-zzzzz", started=True, ready=True))
     assert shown((0, view(one, two, old=(old,))), (5, view(*both, old=(old,)))) == [
@@ -190,6 +193,14 @@ def test_a_download_is_told_in_steps_of_ten() -> None:
         (16, "90 % of 1628 MB on the volume, 43.1 MB/s"),
         (18, "100 % of 1628 MB on the volume, 43.1 MB/s"),
     ]
+
+
+def test_the_seed_jobs_own_line_is_read_as_a_download() -> None:
+    clock = iter((10.0, 12.0))
+    progress = seed.Progress("org/tiny", 6, 1_628_000_000, _last=(next(clock), 0))
+    progress.whole, progress.received = 814_000_000, 86_000_000
+    line = progress.line(next(clock))
+    assert read((0, f"seed: {line}")) == [(0, "org/tiny: 50 % of 1628 MB on the volume, 43.0 MB/s")]
 
 
 def test_each_model_is_named_when_the_lines_turn_to_it() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib.util
 import json
 import os
 import socket
+import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from lab.hub import small_model
+from lab.weights import weights
 from tests.conftest import ROOT
 
 
@@ -53,6 +58,21 @@ def test_wanted_models() -> None:
         ('[{"model": "../b"}]', 'ValueError: bad entry {"model": "../b"}.'),
         ('[{"model": "a/b--c"}]', 'ValueError: bad entry {"model": "a/b--c"}.'),
         ('[{"model": "a/b", "revison": "x"}]', 'ValueError: bad entry {"model": "a/b", "revison": "x"}.'),
+        ('[{"model": "a/b\\n"}]', r'ValueError: bad entry {"model": "a/b\n"}.'),
+        ('[{"model": "a/\\u0436"}]', r'ValueError: bad entry {"model": "a/\u0436"}.'),
+        ('[{"model": "a/b", "revision": "../x"}]', 'ValueError: bad entry {"model": "a/b", "revision": "../x"}.'),
+        ('[{"model": "a/b", "revision": "x/../y"}]', 'ValueError: bad entry {"model": "a/b", "revision": "x/../y"}.'),
+        ('[{"model": "a/b", "local": "turbo"}]', 'ValueError: bad entry {"model": "a/b", "local": "turbo"}.'),
+        ('[{"model": "a/b", "local": "/x/../y"}]', 'ValueError: bad entry {"model": "a/b", "local": "/x/../y"}.'),
+        ('[{"model": "a/b"}, {"model": "A/b"}]', "ValueError: a model twice."),
+        (
+            json.dumps([{"model": f"a/b{n}"} for n in range(30)]),
+            "ValueError: 30 models are more than a result can tell of.",
+        ),
+        (
+            "[" * 100_000,
+            "RecursionError: maximum recursion depth exceeded while decoding a JSON array from a unicode string.",
+        ),
     ],
 )
 def test_bad_wanted_models(text: str, cause: str) -> None:
@@ -85,6 +105,7 @@ def test_a_bad_endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
             "cause": "It has to begin with http:// or https://.",
             "remedy": "Leave it unset for https://huggingface.co.",
             "code": 2,
+            "again": False,
         },
     )
 
@@ -288,6 +309,12 @@ def test_files_beside_the_model(names: list[str], found: list[str]) -> None:
     [
         ("---\nlibrary_name: ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n", None),
         ("---\r\ntags:\r\n- ctranslate2\r\n- automatic-speech-recognition\r\n---\r\n", None),
+        ("---\nlibrary: ctranslate2\ntags: [automatic-speech-recognition]\n---", None),
+        ("---\n# ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n", "ctranslate2"),
+        ("---\nlibrary_name: [ctranslate2\n---\n", "ctranslate2 and automatic-speech-recognition"),
+        ("---\n- ctranslate2\n---\n", "ctranslate2 and automatic-speech-recognition"),
+        ("---\na: &a [x]\nb: &b [*a, *a]\n---\n", "ctranslate2 and automatic-speech-recognition"),
+        (f"---\n{'[' * 5000}\n---\n", "ctranslate2 and automatic-speech-recognition"),
         ("---\npipeline_tag: automatic-speech-recognition\n---\nctranslate2", "ctranslate2"),
         ("ctranslate2 automatic-speech-recognition", "ctranslate2 and automatic-speech-recognition"),
         ("", "ctranslate2 and automatic-speech-recognition"),
@@ -302,6 +329,144 @@ def test_cards(tmp_path: Path, card: str, lacking: str | None) -> None:
     with pytest.raises(seed.Fault) as fault:
         seed._check_card("a/b", readme)
     assert fault.value.error == f"a/b cannot be served: the card in README.md does not say {lacking}."
+
+
+# ---- whether the server can load a model
+
+
+def check(folder: Path, files: dict[str, Path]) -> None:
+    blobs = folder / "repo" / "blobs"
+    blobs.mkdir(parents=True)
+    snapshot = []
+    for name, path in files.items():
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        snapshot.append(seed.File(name, len(data), digest))
+    seed._check_model("a/b", folder / "repo", snapshot)
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-1]
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+def test_a_model_that_can_be_loaded(tmp_path: Path, mels: int) -> None:
+    check(tmp_path, small_model(tmp_path, mels=mels))
+
+
+def test_a_model_of_before_needs_no_preprocessor(tmp_path: Path) -> None:
+    files = small_model(tmp_path, mels=80)
+    del files["preprocessor_config.json"]
+    files["vocabulary.txt"] = files.pop("vocabulary.json")
+    check(tmp_path, files)
+
+
+def test_the_real_model(tmp_path: Path) -> None:
+    assert seed._mel_bins(weights() / "model.bin") == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "error"),
+    [
+        ("model.bin", cut, "model.bin is cut off: it ends within what it says of itself"),
+        ("model.bin", lambda data: data[:50_000], "model.bin is cut off: 50000 bytes are less than it says of itself"),
+        ("model.bin", lambda data: data + b"x", "model.bin has 100001 bytes, and says of itself that it has 100000"),
+        ("model.bin", lambda _: b"", "model.bin is cut off: it ends within what it says of itself"),
+        ("model.bin", lambda _: b"version https://git-lfs", "model.bin is not in CTranslate2's format"),
+        ("model.bin", lambda data: data.replace(b"WhisperSpec", b"MarianSpec\0"),
+         "model.bin is no Whisper model, but 'MarianSpec'"),
+        ("model.bin", lambda data: data.replace(struct.pack("<III", 1, 80, 3), struct.pack("<III", 2, 80, 3)),
+         "model.bin is damaged: 'encoder/conv1/weight' is not as long as its shape"),
+        ("config.json", lambda _: b"", "config.json is no JSON object"),
+        ("config.json", lambda _: b"[" * 100_000, "config.json is no JSON object"),
+        ("tokenizer.json", lambda _: b"<html>", "tokenizer.json is no JSON object"),
+        ("tokenizer.json", lambda _: b"{}", "tokenizer.json has no model in it"),
+        ("vocabulary.json", lambda _: b"{}", "its vocabulary is no list of words"),
+        ("vocabulary.json", lambda _: b"[]", "its vocabulary is no list of words"),
+        ("vocabulary.json", lambda _: b"[1]", "its vocabulary is no list of words"),
+        ("preprocessor_config.json", lambda _: b"x", "preprocessor_config.json is no JSON object"),
+        ("preprocessor_config.json", lambda _: b"{}",
+         "its model.bin takes 128 mel bins, and preprocessor_config.json has another"),
+        ("README.md", lambda _: b"# Whisper",
+         "the card in README.md does not say ctranslate2 and automatic-speech-recognition"),
+    ],
+)  # fmt: skip
+def test_a_model_that_cannot_be_loaded(tmp_path: Path, name: str, change: Callable[[bytes], bytes], error: str) -> None:
+    files = small_model(tmp_path, mels=80 if "conv1" in error else 128)
+    files[name].write_bytes(change(files[name].read_bytes()))
+    with pytest.raises(seed.Fault) as refused:
+        check(tmp_path, files)
+    assert (refused.value.code, refused.value.error) == (31, f"a/b cannot be served: {error}.")
+
+
+def test_turbo_without_its_preprocessor(tmp_path: Path) -> None:
+    files = small_model(tmp_path, mels=128)
+    del files["preprocessor_config.json"]
+    with pytest.raises(seed.Fault) as refused:
+        check(tmp_path, files)
+    assert (refused.value.error, refused.value.cause, refused.value.remedy) == (
+        "a/b cannot be served: its model.bin takes 128 mel bins, and there is no preprocessor_config.json.",
+        "The server would make 80 of them and answer every request with an error.",
+        "Choose a revision with a preprocessor_config.json whose feature_size is 128, or add that of the model it was "
+        "converted from to a local copy.",
+    )
+
+
+def test_neither_form_of_a_vocabulary(tmp_path: Path) -> None:
+    files = small_model(tmp_path)
+    files["vocabulary.model"] = files.pop("vocabulary.json")
+    with pytest.raises(seed.Fault) as refused:
+        check(tmp_path, files)
+    assert refused.value.error == "a/b cannot be served: it has neither vocabulary.json nor vocabulary.txt."
+
+
+# ---- the result
+
+
+@pytest.mark.parametrize(
+    ("code", "passing", "again"),
+    [
+        (2, False, False),
+        (10, True, True),
+        (11, False, False),
+        (12, False, False),
+        (13, False, False),
+        (14, False, False),  # no hub at all
+        (14, True, True),  # a hub that is busy
+        (20, False, False),
+        (21, False, False),
+        (22, False, False),
+        (23, False, True),
+        (30, False, True),
+        (31, False, False),
+        (32, False, False),
+        (70, False, True),
+        (143, False, True),
+    ],
+)
+def test_whether_another_try_can_help(code: int, passing: bool, again: bool) -> None:
+    fault = seed.Fault(code, "e", "c", "r", passing=passing)
+    assert json.loads(seed._result([], fault, "")) == {
+        "models": [],
+        "error": "e",
+        "cause": "c",
+        "remedy": "r",
+        "code": code,
+        "again": again,
+    }
+
+
+def test_a_result_is_never_longer_than_the_kubelet_keeps() -> None:
+    """Of the texts, which may hold anything, only as much as there is room for; JSON all the same."""
+    models = seed.wanted_models(json.dumps([{"model": f"{'o' * 96}/{n:096}"} for n in range(9)]))
+    results = [seed.Result(one.model, "c" * 40, "downloaded", 10**12) for one in models]
+    fault = seed.Fault(14, "\x1b[31m\U0001f600" * 1000, "ж" * 5000, "r" * 5000)
+    text = seed._result(results, fault, "")
+    assert len(text) <= 4096
+    told = json.loads(text)
+    assert [one["model"] for one in told["models"]] == [one.model for one in models]
+    assert told["error"].startswith("?[31m\U0001f600?[31m")
 
 
 # ---- progress

@@ -52,6 +52,8 @@ class Handler(BaseHTTPRequestHandler):
         status, answer = told.answers.pop(0)
         threading.Event().wait(told.delay_s)
         self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
         with contextlib.suppress(BrokenPipeError):  # nobody waits any more
             self.wfile.write(answer)
@@ -123,6 +125,20 @@ def test_warm(server: Server, env: dict[str, str], capsys: pytest.CaptureFixture
             (404, b'{"detail":"Model \'org/turbo\' is not installed locally."}'),
             'org/turbo: HTTP 404: {"detail":"Model \'org/turbo\' is not installed locally."} '
             "The model is not on the volume under this name: was it seeded?",
+        ),
+        (
+            (404, b'{"detail":"Model \'org/turbo\' is not supported."}'),
+            'org/turbo: HTTP 404: {"detail":"Model \'org/turbo\' is not supported."} '
+            "Its card, README.md, does not name ctranslate2 and automatic-speech-recognition: seed it again.",
+        ),
+        (
+            (500, b"\x1b[2Jgone\r\nwarm: ok"),
+            "org/turbo: HTTP 500: ?[2Jgone??warm: ok The server failed, most often for lack of GPU memory or a broken "
+            "model: see its log.",
+        ),
+        (
+            (302, b"Moved"),  # it leads to this server, where nothing but POST is answered
+            "org/turbo: HTTP 302: Moved See the server's log.",
         ),
         (
             (403, b'{"detail":"Invalid API key"}'),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
+import socket
 import threading
 import wave
 from collections.abc import Iterator, Mapping
@@ -15,27 +17,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.portal.stt.plugins.module_utils._findings import Status
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import ClusterError
-from ansible_collections.portal.stt.plugins.module_utils._speech import proof as _transcription
+from ansible_collections.portal.stt.plugins.module_utils._speech import proof, ways
 from ansible_collections.portal.stt.plugins.module_utils._speech.proof import (
     Clip,
     Heard,
     Plan,
-    RefusedError,
     Report,
-    SpeechError,
-    Upload,
-    directly,
+    Warmth,
     form,
     judge,
     listen,
     normalise,
+    prove,
     read_clips,
-    servers,
     subtitles,
+)
+from ansible_collections.portal.stt.plugins.module_utils._speech.ways import (
+    RefusedError,
+    Silence,
+    SpeechError,
+    Upload,
+    directly,
+    servers,
     through_cluster,
     through_pod,
 )
@@ -46,6 +54,9 @@ from tests.conftest import ROOT
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
 TEXT = "Turn on the light."
 MODELS = json.dumps({"object": "list", "data": [{"id": "Systran/faster-whisper-base"}]}).encode()
+
+LOADED = json.dumps({"models": [MODEL, "silero_vad_v5"]}).encode()
+TRANSCRIBING = "/v1/models?task=automatic-speech-recognition"
 
 
 def sound(seconds: float = 2.0) -> bytes:
@@ -70,9 +81,10 @@ class Server:
         *answers: bytes | RefusedError,
         models: bytes | RefusedError = MODELS,
         health: bytes | RefusedError = b"OK",
+        loaded: bytes | RefusedError = LOADED,
     ) -> None:
         self.answers, self.asked = iter(answers), list[tuple[str, str]]()
-        self.others = {"/health": health, "/v1/models": models}
+        self.others = {"/health": health, TRANSCRIBING: models, "/api/ps": loaded}
 
     def send(self, method: str, path: str, upload: Upload | None) -> bytes:
         self.asked.append((method, path))
@@ -162,7 +174,11 @@ def test_each_format_is_read(form_of_answer: str, answer: str) -> None:
 def test_listen() -> None:
     server = Server(*[heard(TEXT)] * 3, heard("Мола, отворете прозореца!", language="bg", duration=2.5))
     report = listen([ENGLISH, BULGARIAN], Plan(MODEL, requests=3), server.send, ticks(0.5, 0.4, 0.6, 0.7))
-    assert server.asked == [("GET", "/health"), *[("POST", "/v1/audio/transcriptions")] * 4]
+    assert server.asked == [
+        ("GET", "/health"),
+        ("GET", "/api/ps"),
+        *[("POST", "/v1/audio/transcriptions")] * 4,
+    ]
     assert report.as_result() == {
         "clips": [
             {
@@ -190,27 +206,148 @@ def test_listen() -> None:
         "median_seconds": 0.5,
         "rtf": 0.25,
         "warm": True,
+        "listed": True,
         "concurrent": [],
     }
 
 
 @pytest.mark.parametrize(
-    ("seconds", "factor", "warm"),
+    ("listed", "seconds", "factor", "status"),
     [
-        ((0.48, 0.4, 0.4, 0.4), 1.2, True),
-        ((0.49, 0.4, 0.4, 0.4), 1.2, False),
-        ((0.49, 0.4, 0.4, 0.4), 1.5, True),
-        ((8.2, 0.7, 0.7, 0.7), 1.2, False),
-        ((0.3, 0.4, 0.4, 0.4), 1.2, True),
-        ((8.2, 0.7, 0.7, 8.3), 1.2, False),  # one later request that was as slow does not make it warm
-        ((0.7, 0.4, 0.75), 1.2, False),
-        ((0.69, 0.4, 0.75), 1.2, True),  # of two later ones, the median is between them
+        (True, (0.48, 0.4, 0.4, 0.4), 1.2, Status.OK),
+        (True, (0.49, 0.4, 0.4, 0.4), 1.2, Status.WARNING),  # listed, and not much slower
+        (True, (0.49, 0.4, 0.4, 0.4), 1.5, Status.OK),
+        (True, (8.2, 0.7, 0.7, 0.7), 1.2, Status.REFUSED),  # a load that is under way, or has failed, is listed, too
+        (True, (0.7, 0.4), 1.2, Status.WARNING),  # of two requests
+        (True, (8.2, 0.7, 0.7, 8.3), 1.2, Status.UNKNOWN),
+        (False, (0.4, 0.4, 0.4), 1.2, Status.REFUSED),
+        (False, (10.84, 9.54), 1.2, Status.REFUSED),  # seen: never loaded before, under load
+        (False, (8.2, 0.7, 0.7), 1.2, Status.REFUSED),
+        (None, (0.48, 0.4, 0.4, 0.4), 1.2, Status.OK),
+        (None, (0.49, 0.4, 0.4, 0.4), 1.2, Status.REFUSED),
+        (None, (0.3, 0.4, 0.4, 0.4), 1.2, Status.OK),
+        (None, (8.2, 0.7, 0.7, 8.3), 1.2, Status.UNKNOWN),  # a later one that is as slow does not make it warm
+        (None, (0.7, 0.4, 0.75), 1.2, Status.UNKNOWN),
+        (None, (0.69, 0.4, 0.75), 1.2, Status.OK),  # of two later ones, the median is between them
     ],
 )
-def test_warm(seconds: tuple[float, ...], factor: float, warm: bool) -> None:
+def test_warm(listed: bool | None, seconds: tuple[float, ...], factor: float, status: Status) -> None:
+    loaded = {True: f'{{"models": ["{MODEL}"]}}', False: '{"models": []}', None: "{}"}[listed].encode()
     plan = Plan(MODEL, requests=len(seconds), warm_factor=factor)
-    report = listen([ENGLISH], plan, Server(*[heard(TEXT)] * 4).send, ticks(*seconds))
-    assert report.warm is warm
+    server = Server(*[heard(TEXT)] * 4, loaded=loaded)
+    report = listen([ENGLISH], plan, server.send, ticks(*seconds))
+    (finding,) = [one for one in judge(report, [ENGLISH], plan) if one.check == "speech.warm"]
+    assert (finding.status, report.warm, report.as_result()["listed"]) == (
+        status,
+        status in (Status.OK, Status.WARNING),
+        listed,
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "first", "later", "message", "remedy"),
+    [
+        (False, 8.2, (0.7, 0.7),
+         "cold: the server did not have it in memory before the first request; the first request took 8.20 s, later "
+         "ones 0.70 s (median).",
+         "Keep the startup probe that transcribes, and STT_MODEL_TTL=-1."),
+        (False, 10.84, (9.54,),
+         "cold: the server did not have it in memory before the first request, though the first request took 10.84 s, "
+         "later ones 9.54 s (median): the machine was busy.",
+         "Keep the startup probe that transcribes, and STT_MODEL_TTL=-1."),
+        (True, 0.7, (0.4, 0.4),
+         "warm by the server's word, not by the times: the first request took 0.70 s, later ones 0.40 s (median), and "
+         "at most 1.2 times that passes.",
+         "The machine was busy: run again, with more [requests], to tell."),
+        (True, 8.2, (0.7, 0.7),
+         "cold: the first request took 8.20 s, later ones 0.70 s (median), and at most 1.2 times that passes. The "
+         "server had it listed, so a load was under way, or had failed.",
+         "The model was not in memory, or the machine was busy: run again to tell. If it is cold after each restart, "
+         "keep the startup probe that transcribes, and STT_MODEL_TTL=-1."),
+        (None, 8.2, (0.7, 8.3, 0.7),
+         "warm or cold cannot be told: the first request took 8.20 s, later ones 0.70 s (median, 0.70 to 8.30 s: the "
+         "machine is busy), and at most 1.2 times that passes; a later one took as long as the first.",
+         "Run again, with more [requests], when the machine is less busy."),
+        (True, 0.4, (0.4, 0.9, 0.5),
+         "warm: the first request took 0.40 s, later ones 0.50 s (median, 0.40 to 0.90 s: the machine is busy).", ""),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_warmth(
+    listed: bool | None, first: float, later: tuple[float, ...], message: str, remedy: str
+) -> None:
+    report = Report((HEARD,), first, 1.0, 0.0, True, None, Warmth(listed, first, later, 1.2))
+    (finding,) = [one for one in judge(report, [ENGLISH], Plan(MODEL)) if one.check == "speech.warm"]
+    assert (finding.message, finding.remedy) == (message, remedy)
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [b"{}", b"[]", b"<html>", b'{"models": "x"}', b"[" * 100_000, RefusedError(404, "Not Found")],
+    ids=["empty", "a list", "a page", "a text", "deep", "refused"],
+)
+def test_a_server_that_does_not_tell_what_it_has_loaded(loaded: bytes | RefusedError) -> None:
+    server = Server(heard(TEXT), heard(TEXT), loaded=loaded)
+    assert listen([ENGLISH], Plan(MODEL, requests=2), server.send, ticks(1, 1)).as_result()["listed"] is None
+
+
+def test_an_alias_is_listed_by_another_name() -> None:
+    report = listen([ENGLISH], Plan("whisper-1", requests=2), Server(heard(TEXT), heard(TEXT)).send, ticks(1, 1))
+    assert (report.warm, report.as_result()["listed"]) == (True, None)
+
+
+def test_each_request_is_told() -> None:
+    told: list[str] = []
+    server = Server(*[heard(TEXT)] * 2, heard(BULGARIAN.text), *[heard(TEXT)] * 3)
+    prove([ENGLISH, BULGARIAN], Plan(MODEL, requests=2, concurrency=3), "a", server.send, lambda: 0.0, told.append)
+    assert told == [
+        "pod a, clip light: request 1 of 2",
+        "pod a, clip light: request 2 of 2",
+        "pod a, clip bg: request 1 of 1",
+        "pod a, clip light: 3 requests at once",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("silence", "asked"),
+    [(Silence.UNREACHABLE, 1), (Silence.TIMEOUT, 2), (Silence.BROKEN, 2), (None, 3)],
+)
+def test_nobody_waits_three_times_for_a_server_that_is_not_there(silence: Silence | None, asked: int) -> None:
+    gone = RefusedError(0 if silence else 500, "gone", silence=silence)
+    server = Server(gone, health=gone)
+    with pytest.raises(SpeechError, match="gone"):
+        listen([ENGLISH], Plan(MODEL), server.send, ticks(1))
+    assert len(server.asked) == asked
+
+
+ESCAPE = "\x1b]0;owned\x07"
+
+
+@pytest.mark.parametrize("style", ["json", "verbose_json", "text", "srt"])
+def test_what_the_server_says_does_nothing_to_a_terminal(style: str) -> None:
+    said = f"{TEXT[:-1]} {ESCAPE}"
+    answer = {"text": said, "srt": f"1\n0 --> 1\n{said}\n"}.get(style, heard(said, language=ESCAPE).decode()).encode()
+    clip = replace(ENGLISH, response_format=style, language="")
+    plan = Plan(MODEL, requests=2)
+    report = listen([clip], plan, Server(answer, answer).send, ticks(1, 1))
+    assert report.clips[0].text == r"Turn on the light \x1b]0;owned\x07"
+    assert all(line.isprintable() for one in judge(report, [clip], plan) for line in (one.message, *one.evidence))
+    assert report.clips[0].language.isprintable()
+    assert RefusedError(500, said).detail == r"Turn on the light \x1b]0;owned\x07"
+
+
+@pytest.mark.parametrize(
+    "duration", [None, "x", -1, True, float("nan"), float("inf"), [1], 10**400], ids=lambda one: repr(one)[:9]
+)
+def test_a_duration_that_is_none(duration: object) -> None:
+    clip = replace(ENGLISH, response_format="verbose_json")
+    answer = heard(TEXT, duration=duration, language=["en"])
+    report = listen([clip], Plan(MODEL, requests=2), Server(answer, answer).send, ticks(1, 1))
+    assert (report.clips[0].duration, report.clips[0].language) == (2.0, "en")
+
+
+def test_a_text_that_nobody_could_have_said() -> None:
+    with pytest.raises(SpeechError, match="the answer has 100001 characters of text"):
+        listen([ENGLISH], Plan(MODEL, requests=2), Server(*[heard("x" * 100_001)] * 2).send, ticks(1, 1))
 
 
 def test_at_once() -> None:
@@ -220,7 +357,7 @@ def test_at_once() -> None:
     lock = threading.Lock()
 
     def send(method: str, path: str, upload: Upload | None) -> bytes:
-        if len(server.asked) > 2:
+        if len(server.asked) > 3:
             gate.wait(10)
         with lock:
             return server.send(method, path, upload)
@@ -271,8 +408,8 @@ def test_findings() -> None:
             "status": "refused",
             "subject": "clip bg",
             "message": "heard wrong: WER 0.33, CER 0.04, and at most WER 0.20 passes.",
-            "remedy": "Compare the two texts: take a larger model, set the clip's language or prompt, or raise max_wer "
-            "if this is as good as the model gets.",
+            "remedy": "Compare the two texts: take a larger model, set the clip's language or prompt, or raise "
+            "[max_wer] if this is as good as the model gets.",
             "evidence": ["expected: Моля, отворете прозореца.", "heard:    Мола, отворете прозореца!"],
         },
         {
@@ -280,7 +417,7 @@ def test_findings() -> None:
             "status": "refused",
             "subject": subject,
             "message": "cold: the first request took 8.20 s, later ones 0.70 s (median), and at most 1.2 times that "
-            "passes.",
+            "passes. The server had it listed, so a load was under way, or had failed.",
             "remedy": "The model was not in memory, or the machine was busy: run again to tell. If it is cold after "
             "each restart, keep the startup probe that transcribes, and STT_MODEL_TTL=-1.",
             "evidence": [],
@@ -331,8 +468,8 @@ def test_cold_is_a_warning_where_it_is_allowed() -> None:
 
 
 SERVER_LOG = (
-    "Look at the server's log. A model that does not load, a language code that Whisper does not know and "
-    "30 seconds or more without speech all end like this."
+    "Look at the server's log. A model that does not load, a clip without sound, a language code that Whisper does not "
+    "know and 30 seconds or more without speech all end like this."
 )
 
 
@@ -347,20 +484,20 @@ SERVER_LOG = (
         ),
         pytest.param(
             RefusedError(404, "Not Found"),
-            "clip light: HTTP 404: Not Found. Nothing there speaks OpenAI's transcription API: correct url, or service "
-            "and port.",
+            "clip light: HTTP 404: Not Found. Nothing there speaks OpenAI's transcription API: correct [url], or "
+            "[service] and port.",
             id="another server",
         ),
         pytest.param(
             RefusedError(403, "Invalid API key. The provided API key is incorrect."),
             "clip light: HTTP 403: Invalid API key. The provided API key is incorrect. Give the server's own key "
-            "as server_api_key.",
+            "as [server_api_key].",
             id="key",
         ),
         pytest.param(
             RefusedError(415, "Failed to decode audio."),
-            "clip light: HTTP 415: Failed to decode audio. Give the clip in a format that FFmpeg decodes, such as WAV, "
-            "FLAC, MP3 or Ogg.",
+            "clip light: HTTP 415: Failed to decode audio. Give a clip with sound in it, in a format that FFmpeg "
+            "decodes, such as WAV, FLAC, MP3 or Ogg.",
             id="not decodable",
         ),
         pytest.param(
@@ -378,10 +515,47 @@ SERVER_LOG = (
             RefusedError(502, "Bad Gateway"), f"clip light: HTTP 502: Bad Gateway. {SERVER_LOG}", id="gateway"
         ),
         pytest.param(
-            RefusedError(0, "http://stt:8000 does not answer: timed out"),
-            "clip light: http://stt:8000 does not answer: timed out. Check the address, and that this machine may "
+            RefusedError(0, "http://stt: nothing listens there", silence=Silence.UNREACHABLE),
+            "clip light: http://stt: nothing listens there. Check the address ([url]), and that this machine may "
             "reach it (NetworkPolicy, firewall).",
-            id="no answer",
+            id="unreachable",
+        ),
+        pytest.param(
+            RefusedError(0, "it does not answer", by_cluster=True, silence=Silence.UNREACHABLE),
+            "clip light: it does not answer. Check that the address is right and reachable from this machine "
+            "(kubeconfig or K8S_AUTH_*).",
+            id="cluster unreachable",
+        ),
+        pytest.param(
+            RefusedError(0, "no answer within 120 s", by_cluster=True, silence=Silence.TIMEOUT),
+            "clip light: no answer within 120 s. The server was reached and is slow, or hangs: look at its log and at "
+            "what else uses the GPU, or raise [timeout].",
+            id="too slow",
+        ),
+        pytest.param(
+            RefusedError(0, "the server broke the connection off", silence=Silence.BROKEN),
+            "clip light: the server broke the connection off. The server was reached and ended meanwhile: look at the "
+            "pod's restarts (killed for memory, or replaced by a rollout?) and at its log, and run again.",
+            id="killed",
+        ),
+        pytest.param(
+            RefusedError(500, "Failed to decode audio."),
+            "clip light: HTTP 500: Failed to decode audio. Give a clip with sound in it, in a format that FFmpeg "
+            "decodes, such as WAV, FLAC, MP3 or Ogg.",
+            id="video without sound",
+        ),
+        pytest.param(
+            RefusedError(404, f"Model '{MODEL}' is not supported. If you think this is a mistake …"),
+            f"clip light: model {MODEL} is on the server's volume, and its card does not say that it transcribes. Its "
+            "README.md needs library_name: ctranslate2 and pipeline_tag: automatic-speech-recognition between two "
+            "lines of ---. Run the deploy play, which looks, or choose another conversion.",
+            id="card",
+        ),
+        pytest.param(
+            RefusedError(302, "it leads to http://elsewhere/"),
+            "clip light: HTTP 302: it leads to http://elsewhere/. Give the address where the server is as [url]. The "
+            "key is not sent elsewhere.",
+            id="redirect",
         ),
         pytest.param(
             RefusedError(503, 'no endpoints available for service "portal-stt"', by_cluster=True),
@@ -391,8 +565,8 @@ SERVER_LOG = (
         ),
         pytest.param(
             RefusedError(404, 'services "portal-stt" not found', by_cluster=True),
-            'clip light: HTTP 404: services "portal-stt" not found. Correct namespace, service and port, or run the '
-            "deploy play first.",
+            'clip light: HTTP 404: services "portal-stt" not found. Correct [namespace], [service] and port, or '
+            "run the deploy play first.",
             id="no service",
         ),
         pytest.param(
@@ -433,9 +607,9 @@ def test_a_mistyped_model_where_the_list_of_models_does_not_help(models: bytes |
 def test_only_transcriptions_count() -> None:
     """Neither a list of models nor a health that the server refuses stands in the way."""
     refused = RefusedError(500, "Internal Server Error")
-    server = Server(heard(TEXT), heard(TEXT), models=refused, health=refused)
+    server = Server(heard(TEXT), heard(TEXT), models=refused, health=refused, loaded=refused)
     assert listen([ENGLISH], Plan(MODEL, requests=2), server.send, ticks(1, 1)).warm
-    assert [path for _, path in server.asked] == ["/health", *["/v1/audio/transcriptions"] * 2]
+    assert [path for _, path in server.asked] == ["/health", "/api/ps", *["/v1/audio/transcriptions"] * 2]
 
 
 def test_answer_of_something_else() -> None:
@@ -443,7 +617,7 @@ def test_answer_of_something_else() -> None:
         listen([ENGLISH], Plan(MODEL, requests=2), Server(b"<html>", b"<html>").send, ticks(1, 1))
     assert str(raised.value) == (
         "clip light: the answer has no text in it: '<html>'. Something other than a transcription API answers at this "
-        "address: correct url, or service and port."
+        "address: correct [url], or [service] and port."
     )
 
 
@@ -454,6 +628,11 @@ def test_answer_of_something_else() -> None:
             {"path": "missing.wav", "text": "x"},
             "clip missing: {folder}/missing.wav cannot be read: No such file or directory. Clips are read where the "
             "module runs, by default on the controller: correct the path.",
+        ),
+        (
+            {"path": "header.wav", "text": "x"},
+            "clip header: {folder}/header.wav has the header of a WAV file and no sound. Give a clip with sound in it, "
+            "in a format that FFmpeg decodes, such as WAV, FLAC, MP3 or Ogg.",
         ),
         ({"path": "empty.wav", "text": "x"}, "clip empty: {folder}/empty.wav is empty. Give a clip of speech."),
         (
@@ -467,6 +646,7 @@ def test_answer_of_something_else() -> None:
 def test_clips_refused(tmp_path: Path, option: dict[str, str] | None, message: str) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "ok.wav").write_bytes(sound())
+    (tmp_path / "header.wav").write_bytes(sound(0))
     options: list[dict[str, str]] = [{**option, "path": str(tmp_path / option["path"])}] if option is not None else []
     with pytest.raises(SpeechError) as raised:
         read_clips(options, 0.2)
@@ -502,7 +682,7 @@ def test_clips_read(tmp_path: Path) -> None:
 
 
 def test_jiwer_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transcription, "JIWER_MISSING", ImportError("No module named 'jiwer'"))
+    monkeypatch.setattr(proof, "JIWER_MISSING", ImportError("No module named 'jiwer'"))
     with pytest.raises(SpeechError) as raised:
         read_clips([], 0.2)
     assert str(raised.value) == (
@@ -557,7 +737,7 @@ def test_through_cluster() -> None:
     [
         (404, 'services "x" not found.', {"kind": "Status"}, (404, 'services "x" not found.', True)),
         (503, "no endpoints available.", {"kind": "Status"}, (503, "no endpoints available.", True)),
-        (0, "it does not answer: timed out.", {}, (0, "it does not answer: timed out.", True)),
+        (0, "it does not answer.", {}, (0, "it does not answer", True)),
         (415, "HTTP status 415 for …", {"detail": "Failed to decode audio."}, (415, "Failed to decode audio.", False)),
         (500, "Internal Server Error.", {"message": "Internal Server Error"}, (500, "Internal Server Error", False)),
     ],
@@ -611,12 +791,132 @@ def test_directly(url: str) -> None:
     assert (raised.value.status, raised.value.detail) == (422, "body.model: Field required")
 
 
+class Rude:
+    """A server that answers with whatever bytes it is given, and keeps what it was sent."""
+
+    def __init__(self, *parts: bytes, then: str = "close") -> None:
+        self.parts, self.then, self.heard, self.over = parts, then, b"", threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def __enter__(self) -> Rude:
+        threading.Thread(target=self.serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.listener.close()
+
+    def serve(self) -> None:
+        connection, _ = self.listener.accept()
+        with connection, contextlib.suppress(OSError):
+            self.heard = connection.recv(65536)
+            for part in self.parts:
+                connection.sendall(part)
+            while self.then == "on":
+                connection.sendall(self.parts[-1])
+            if self.then == "wait":
+                self.over.wait(30)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("rude", "silence", "detail"),
+    [
+        (Rude(then="wait"), Silence.TIMEOUT, "no answer within 0.2 s"),
+        (Rude(HEAD + b"Content-Length: 9\r\n\r\nab", then="wait"), Silence.TIMEOUT, "no answer within 0.2 s"),
+        (Rude(), Silence.BROKEN, "the server broke the connection off in the middle of the request (it closes the "
+         "connection without an answer)"),
+        (Rude(HEAD + b"Content-Length: 9\r\n\r\nab"), Silence.BROKEN, "the server broke the connection off in the "
+         "middle of the request (its answer breaks off)"),
+        (Rude(b"SSH-2.0-OpenSSH_9.6\r\n"), Silence.STRANGE, "it does not speak HTTP"),
+        (Rude(HEAD + b"\r\n", b"x" * 65536, then="on"), Silence.STRANGE, "its answer is longer than 8 MiB"),
+        (Rude(HEAD + b"Content-Length: 1000000000\r\n\r\n", b"x" * 65536, then="on"), Silence.STRANGE,
+         "its answer is longer than 8 MiB"),
+    ],
+    ids=["silent", "silent in the middle", "killed", "killed in the middle", "no HTTP", "endless", "1 GB"],
+)  # fmt: skip
+def test_three_ways_not_to_answer(rude: Rude, silence: Silence, detail: str) -> None:
+    with rude, pytest.raises(RefusedError) as raised:
+        directly(rude.url, "", 0.2)("GET", "/health", None)
+    assert (raised.value.status, raised.value.silence) == (0, silence)
+    assert raised.value.detail.removeprefix(f"{rude.url}: ") == detail
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_key_is_not_carried_elsewhere(status: int) -> None:
+    with Rude(HEAD + b"\r\n") as other:
+        moved = f"HTTP/1.1 {status} Moved\r\nLocation: {other.url}/\x1b[2J\r\n\r\n".encode()
+        with Rude(moved) as rude, pytest.raises(RefusedError) as raised:
+            directly(rude.url, "sesame", 5)("GET", "/health", None)
+        assert (raised.value.status, raised.value.detail) == (status, rf"it leads to {other.url}/\x1b[2J")
+        assert b"Authorization: Bearer sesame" in rude.heard
+        assert other.heard == b""
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "stt:8000", "http://", "http://user:secret@stt", "http://stt/?key=x", "http://stt\r\nX: y",
+     "http://stt:x", "http://\u0441\u0442\u0442"],
+)  # fmt: skip
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(SpeechError, match="option url") as raised:
+        directly(url, "", 5)
+    assert "secret" not in str(raised.value)
+    assert str(raised.value).endswith("is no address of a server. Write it as http://HOST:PORT.")
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("cause", "message", "silence", "detail"),
+    [
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "read"), "it says nothing", Silence.TIMEOUT,  # type: ignore[arg-type]
+         "no answer within 9 s"),
+        (urllib3.exceptions.ConnectTimeoutError("x"), "no connection.", Silence.UNREACHABLE, "no connection"),
+        (urllib3.exceptions.ProtocolError("x"), "it closed.", Silence.BROKEN,
+         "the server broke the connection off in the middle of the request (it closed)"),
+        (TimeoutError(), "it does not answer at port 1.", Silence.TIMEOUT, "no answer within 9 s"),
+        (ConnectionResetError(), "error forwarding: connection refused.", Silence.UNREACHABLE,
+         "error forwarding: connection refused"),
+        (None, "no port-forward to it.", Silence.UNREACHABLE, "no port-forward to it"),
+    ],
+)  # fmt: skip
+def test_why_a_cluster_gives_no_answer(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception | None, message: str, silence: Silence, detail: str
+) -> None:
+    error = ClusterError("pod n/b", message, "")
+    error.__cause__ = cause
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ways, "request", fail)
+    cluster: Any = Cluster(error)
+    for send in (through_pod(cluster, "n", "b", 1, "", 9), through_cluster(cluster, "n", "s", "http", 9, unused)):
+        with pytest.raises(RefusedError) as raised:
+            send("GET", "/health", None)
+        assert (raised.value.silence, raised.value.detail, raised.value.by_cluster) == (silence, detail, True)
+
+
+@pytest.mark.parametrize("end", ["EOF", "read tcp 10.0.0.1:1->10.0.0.2:8000: read: connection reset by peer"])
+def test_a_server_that_is_killed_behind_the_proxy_is_not_asked_again(end: str) -> None:
+    """A connection that broke off is not one that was never made: nothing is sent a second time."""
+    message = f"error trying to reach service: {end}"
+    error = ClusterError("API server", f"{message}.", "", status=503, body={"kind": "Status", "message": message})
+    cluster: Any = Cluster(error)
+    with pytest.raises(RefusedError) as raised:
+        through_cluster(cluster, "n", "s", "http", 9, unused)("POST", "/v1", Upload(b"", "x"))
+    assert raised.value.silence is Silence.BROKEN
+
+
 def test_directly_without_a_server() -> None:
     with pytest.raises(RefusedError) as raised:
         directly("http://127.0.0.1:9", "", 5)("GET", "/v1/models", None)
     assert (raised.value.status, raised.value.detail) == (
         0,
-        "http://127.0.0.1:9 does not answer: [Errno 111] Connection refused",
+        "http://127.0.0.1:9: it refuses the connection: nothing listens there",
     )
 
 
@@ -712,7 +1012,7 @@ def test_through_a_ready_pod_with_the_key(monkeypatch: pytest.MonkeyPatch, port:
         asked.append(given)
         return 200, b"{}"
 
-    monkeypatch.setattr(_transcription, "request", answer)
+    monkeypatch.setattr(ways, "request", answer)
     ((pod, send),) = servers(Pods(), "n", "stt", port, "sesame", 9)  # type: ignore[arg-type]
     assert pod == ""
     assert send("POST", "/v1", Upload(b"body", "text/plain")) == b"{}"
@@ -739,7 +1039,7 @@ def test_past_a_network_policy(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(given)
         return 200, b"{}"
 
-    monkeypatch.setattr(_transcription, "request", answer)
+    monkeypatch.setattr(ways, "request", answer)
     cluster = ShutOut()
     ((_, send),) = servers(cluster, "n", "stt", "http", "", 9)  # type: ignore[arg-type]
     assert [send("GET", "/v1/models", None), send("POST", "/v1", Upload(b"body", "text/plain"))] == [b"{}", b"{}"]
@@ -761,13 +1061,13 @@ def test_each_ready_pod_is_proven_by_itself(
         asked.append(pod)
         return 200, heard(TEXT if pod == "a" else "")
 
-    monkeypatch.setattr(_transcription, "request", answer)
+    monkeypatch.setattr(ways, "request", answer)
     monkeypatch.setattr(transcription_check, "connect", lambda _: Pods("True", "False", "True"))
     (tmp_path / "light.wav").write_bytes(sound())
     options = {"namespace": "n", "service": "stt", "server_api_key": key, "require_warm": False, "requests": 2}
     clips = [{"path": str(tmp_path / "light.wav"), "text": TEXT}]
     failed = run(capsys, model=MODEL, clips=clips, name_model=True, **options)
-    assert asked == ["a"] * 3 + ["c"] * 3
+    assert asked == ["a"] * 4 + ["c"] * 4
     assert [(pod["pod"], pod["clips"][0]["text"]) for pod in failed["pods"]] == [("a", TEXT), ("c", "")]
     assert "clips" not in failed
     assert [(one["check"], one["subject"]) for one in failed["findings"]] == [
@@ -784,7 +1084,7 @@ def test_a_pod_that_does_not_answer_is_named_after_those_that_did(
     def answer(cluster: object, namespace: str, pod: str, *_: object) -> tuple[int, bytes]:
         return (200, heard(TEXT)) if pod == "a" else (500, b"Internal Server Error")
 
-    monkeypatch.setattr(_transcription, "request", answer)
+    monkeypatch.setattr(ways, "request", answer)
     monkeypatch.setattr(transcription_check, "connect", lambda _: Pods("True", "True"))
     (tmp_path / "light.wav").write_bytes(sound())
     clips = [{"path": str(tmp_path / "light.wav"), "text": TEXT}]
@@ -816,12 +1116,13 @@ class Refusing(Pods):
         (
             Pods(),
             "grpc",
-            "Service n/stt: it has no port grpc. Correct namespace, service and port, or run the deploy play first.",
+            "Service n/stt: it has no port grpc. Correct [namespace], [service] and port, or run the deploy play "
+            "first.",
         ),
         (
             Pods(selector={}),
             "http",
-            "Service n/stt: it selects no pods. Correct namespace, service and port, or run the deploy play first.",
+            "Service n/stt: it selects no pods. Correct [namespace], [service] and port, or run the deploy play first.",
         ),
         (
             Refusing(),
@@ -839,7 +1140,7 @@ def test_no_pod_to_go_through(cluster: Pods, port: str, message: str) -> None:
 
 
 def test_a_wrong_key_in_the_servers_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transcription, "request", lambda *_: (403, b'{"detail": "Invalid API key."}'))
+    monkeypatch.setattr(ways, "request", lambda *_: (403, b'{"detail": "Invalid API key."}'))
     with pytest.raises(RefusedError) as raised:
         through_pod(Pods(), "n", "b", 8000, "seeds", 9)("GET", "/", None)  # type: ignore[arg-type]
     assert (raised.value.status, raised.value.detail, raised.value.by_cluster) == (403, "Invalid API key.", False)

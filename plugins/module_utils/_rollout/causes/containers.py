@@ -130,8 +130,15 @@ def seed_said(seen: Seen) -> Hit | None:
         if told:
             words = {"said": told.error.rstrip("."), "do": told.remedy}
             failures = seen.job.failed if seen.job else 1
-            return Hit(at(pod), (f"cause: {told.cause}",) if told.cause else (), words, failures if told.again else 99)
+            over = not told.again or _gave_up(seen)
+            return Hit(at(pod), (f"cause: {told.cause}",) if told.cause else (), words, 99 if over else failures)
     return None
+
+
+def _gave_up(seen: Seen) -> bool:
+    """Whether a Job makes no more tries."""
+    failed = seen.job.conditions.get("Failed") if seen.job else None
+    return failed is not None and failed.status == "True"
 
 
 def job_failed(reason: str) -> Look:
