@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,3 +47,18 @@ def collections(folder: Path, *names: str) -> Path:
 def _uv(*arguments: str) -> None:
     done = subprocess.run([str(UV), *arguments, "--quiet"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"uv {' '.join(arguments)}: {done.stderr}"
+
+
+def awx_collection() -> Path:
+    """A collections path with awx.awx 24.6.1, which newer packages `ansible` do not have, out of that of 12.3.0."""
+    folder = CACHE / "awx-24.6.1"
+    with (CACHE / "environments.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=CACHE) as unpacked:
+                _uv("pip", "install", "--no-deps", "--only-binary=:all:", "--target", unpacked, "ansible==12.3.0")
+                (folder / "ansible_collections").mkdir(parents=True)
+                shutil.move(Path(unpacked, "ansible_collections", "awx"), folder / "ansible_collections" / "awx")
+            (folder / "ready").touch()
+    return folder

@@ -38,7 +38,8 @@ def hand_over(play: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         findings.append(_unfinished(play))
     every = list(_flat(results))
     seats = next((one["seats"] for one in every if type(one.get("seats")) is int), None)
-    digest = next((one["digest"] for one in every if _DIGEST.fullmatch(str(one.get("digest", "")))), "")
+    images = [one["image"] for one in every if isinstance(one.get("image"), Mapping)]
+    digest = next((one["digest"] for one in images if _DIGEST.fullmatch(str(one.get("digest", "")))), "")
     return {
         "play": play,
         "verdict": _worst(findings).value,
