@@ -222,7 +222,9 @@ class AWX:
 
     def _removed(self, kind: str, number: int) -> None:
         """With all that belongs to it."""
-        del self.objects[kind][number]
+        approval = self.objects[kind].pop(number).get("unified_job_template")
+        if kind == "workflow_job_template_nodes":
+            self.objects["workflow_approval_templates"].pop(approval, None)
         self.linked = {
             place: [one for one in linked if one != number]
             for place, linked in self.linked.items()

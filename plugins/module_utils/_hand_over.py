@@ -30,14 +30,15 @@ def hand_over(play: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     """The value of `portal_stt`: play, verdict, digest, seats, report.
 
     results: registered results, an empty one for a task that the play never came to. The verdict is the worst status of
-    all findings; it is `refused` where the play did not come to its end, whatever was found until then. digest: of the
+    all findings; it is `refused` where the play did not come to its end, whatever was found until then, or where
+    there are no results at all. digest: of the
     image, "" where no result has it; seats: None where no result has them. The report is cut to 64 KiB of JSON.
     """
     findings = collect(one for one in results if one)
-    if not all(results) and not any(one.status in STOPS for one in findings):
+    if not (results and all(results)) and not any(one.status in STOPS for one in findings):
         findings.append(_unfinished(play))
     every = list(_flat(results))
-    seats = next((one["seats"] for one in every if type(one.get("seats")) is int), None)
+    seats = next((one["seats"] for one in every if _is_number(one.get("seats"))), None)
     images = [one["image"] for one in every if isinstance(one.get("image"), Mapping)]
     digest = next((one["digest"] for one in images if _DIGEST.fullmatch(str(one.get("digest", "")))), "")
     return {
@@ -68,7 +69,7 @@ def handed(given: object) -> dict[str, Any]:
         "play": str(given["play"]),
         "verdict": str(given["verdict"]),
         "digest": str(given.get("digest", "")),
-        "seats": given.get("seats") if type(given.get("seats")) is int else None,
+        "seats": given.get("seats") if _is_number(given.get("seats")) else None,
         "report": {**_report(findings), "summary": str(given["report"].get("summary", ""))},
     }
 
@@ -102,6 +103,10 @@ def _report(findings: Sequence[Finding]) -> dict[str, Any]:
             break
         report["findings"].append(entry)
     return report
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _worst(findings: Sequence[Finding]) -> Status:

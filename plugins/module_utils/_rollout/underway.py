@@ -28,13 +28,15 @@ def _seeding(jobs: Sequence[Object]) -> Iterator[str]:
 
 def _rolling(deployment: Object, pods: Sequence[Object]) -> Iterator[str]:
     wanted = deployment["spec"]["selector"].get("matchLabels") or {}
-    starting = [
-        pod["metadata"]["name"]
-        for pod in pods
-        if wanted.items() <= (pod["metadata"].get("labels") or {}).items() and _is_starting(pod)
-    ]
+    starting = [pod["metadata"]["name"] for pod in pods if _has(pod, wanted) and _is_starting(pod)]
     if starting and not _has_ended(deployment):
         yield f"Deployment {deployment['metadata']['name']} is rolled out: {', '.join(sorted(starting))} is starting"
+
+
+def _has(pod: Object, wanted: Mapping[str, Any]) -> bool:
+    """Whether it has these labels. By name: the dicts that templates give have no views of their items."""
+    labels = pod["metadata"].get("labels") or {}
+    return all(labels.get(name) == value for name, value in wanted.items())
 
 
 def _has_ended(deployment: Object) -> bool:

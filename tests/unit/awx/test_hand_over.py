@@ -26,7 +26,7 @@ ENDED = Finding("run", Status.REFUSED, "deploy", "did not come to its end.", "Se
 @pytest.mark.parametrize(
     ("results", "verdict", "digest", "seats", "summary", "findings"),
     [
-        pytest.param([], "ok", "", None, "nothing was looked at", [], id="nothing to do"),
+        pytest.param([], "refused", "", None, "1 refused", [ENDED], id="nothing done"),
         pytest.param([{"findings": []}], "ok", "", None, "nothing was looked at", [], id="nothing found"),
         pytest.param(
             [{"findings": [FINE], "results": [{"image": {"digest": DIGEST}}]}, {"findings": [KNOWN], "seats": 3}],
