@@ -224,7 +224,7 @@ class AWX:
         """With all that belongs to it."""
         approval = self.objects[kind].pop(number).get("unified_job_template")
         if kind == "workflow_job_template_nodes":
-            self.objects["workflow_approval_templates"].pop(approval, None)
+            self.objects["workflow_approval_templates"].pop(approval or 0, None)
         self.linked = {
             place: [one for one in linked if one != number]
             for place, linked in self.linked.items()

@@ -106,13 +106,14 @@ def test_the_whole_chain(awx: Awx) -> None:
     good(awx.run("plan"))
     assert awx.artifacts["portal_stt"]["play"] == "deploy"  # a plan proves nothing
     good(awx.run("storage"))
-    deployed = good(awx.run("deploy", {"speaches_rollout_seconds": 600, "speaches_rollback": "true"})).handed
+    answers = {"speaches_rollout_seconds": 1000, "speaches_rollback": "true"}
+    deployed = good(awx.run("deploy", answers)).handed
     assert (deployed["play"], deployed["verdict"], deployed["digest"]) == ("deploy", "ok", preflight["digest"])
     proven = good(awx.run("verify")).handed
     assert proven["play"] == "verify"
     good(awx.run("report"))
     assert reports(awx.namespace) == [proven]
-    assert "changed=0" in plain(good(awx.run("deploy")))
+    assert "changed=0" in plain(good(awx.run("deploy", answers)))
     good(awx.run("teardown"))
     with pytest.raises(LabError, match="not found"):
         reports(awx.namespace)

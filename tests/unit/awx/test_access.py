@@ -61,7 +61,7 @@ class _TurnAway(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_PATCH = answer
+    do_GET = do_POST = do_PATCH = do_DELETE = answer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
