@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from .._here import here
 from .cluster import ClusterError
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             text = file.read(KUBECONFIG_BYTES + 1)
     except FileNotFoundError:
-        raise _unusable(subject, "it is not there.") from None
+        raise _unusable(subject, f"there is no such file {here().place}.") from None
     except IsADirectoryError:
         raise _unusable(subject, "it is a folder, not a file.") from None
     except OSError as exc:

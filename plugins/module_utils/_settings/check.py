@@ -13,6 +13,7 @@ from typing import Any
 
 from .._exports.export import Export, check_intent, client_of
 from .._findings import Finding, Status
+from .._here import here
 from .._kubernetes.quantities import parse_quantity
 from . import show
 from .rules import KEPT, PREFIXES, ROLES
@@ -110,7 +111,7 @@ def _local_copies(sound: Mapping[str, Any]) -> Iterator[Problem]:
     for index, one in enumerate(models(sound)):
         local = f"speaches_models[{index}].local" if listed else "speaches_model_local"
         if not one["local"]:
-            remedy = "Set the absolute path of the model's folder or archive on this machine."
+            remedy = f"Set the absolute path of the model's folder or archive {here().place}."
             yield Problem(local, "is not set, and speaches_model_source is local.", remedy, "settings.together")
         if one["revision"]:
             revision = f"speaches_models[{index}].revision" if listed else "speaches_model_revision"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .._here import here
 from . import show
 from .grammar import Grammar, Wrong, line
 
@@ -294,7 +295,7 @@ class File:
         before = len(look.problems)
         Text(self.grammar)(look, at, value)
         if len(look.problems) == before and isinstance(value, str) and not look.is_file(value):
-            look.wrong(at, f"there is no such file on this machine: {show.plain(value)}.", "Correct the path.")
+            look.wrong(at, f"there is no such file {here().place}: {show.plain(value)}.", here().remedy)
 
 
 def not_text(look: Look, at: str, value: object, *, secret: bool = False) -> None:

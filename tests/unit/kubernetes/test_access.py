@@ -57,7 +57,7 @@ def refusal(**params: Any) -> tuple[str, str, str]:
 @pytest.mark.parametrize(
     ("content", "where", "message"),
     [
-        pytest.param(None, "", "it is not there.", id="not there"),
+        pytest.param(None, "", "there is no such file on this machine.", id="not there"),
         pytest.param("folder", "", "it is a folder, not a file.", id="a folder"),
         pytest.param(b"\x89PNG\r\n\x1a\n\xff\xfe", "", "it is not text: that is no kubeconfig.", id="binary"),
         pytest.param(b"", "", "it is empty.", id="empty"),
