@@ -38,10 +38,10 @@ def of(version: str, kind: str, **content: Any) -> Manifest:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": "whose", **place, "labels": MARKS}, **content}
 
 
-POD = {"containers": [{"name": "stt", "image": "10.77.0.1:5000/none"}]}
-TEMPLATE = {"metadata": {"labels": {"app": "stt"}}, "spec": POD}
-SELECTOR = {"matchLabels": {"app": "stt"}}
-DEPLOYMENT = of("apps/v1", "Deployment", spec={"replicas": 1, "selector": SELECTOR, "template": TEMPLATE})
+POD: Manifest = {"containers": [{"name": "stt", "image": "10.77.0.1:5000/none"}]}
+TEMPLATE: Manifest = {"metadata": {"labels": {"app": "stt"}}, "spec": POD}
+SELECTOR: Manifest = {"matchLabels": {"app": "stt"}}
+DEPLOYMENT: Manifest = of("apps/v1", "Deployment", spec={"replicas": 1, "selector": SELECTOR, "template": TEMPLATE})
 SECRET = of("v1", "Secret", data={"api-key": base64.b64encode(b"sesame").decode()})
 MODES: Manifest = {"accessModes": ["ReadWriteMany"], "storageClassName": "none"}
 CLAIM = of(
@@ -260,11 +260,11 @@ def test_an_autoscaler_is_left_in_peace(cluster: Cluster) -> None:
 
 def test_a_field_is_taken_from_those_who_are_named_and_from_no_other(cluster: Cluster) -> None:
     ours(cluster, DEPLOYMENT)
-    patches: list[tuple[str, dict[str, Any]]] = [
+    sets: list[tuple[str, Manifest]] = [
         ("keel", {"spec": {"template": {"spec": {"containers": [{"name": "stt", "image": "other"}]}}}}),
         ("kyverno", {"spec": {"replicas": 2}}),
     ]
-    for manager, patch in patches:
+    for manager, patch in sets:
         cluster.apply(
             path(DEPLOYMENT),
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "whose", "namespace": SPACE}, **patch},

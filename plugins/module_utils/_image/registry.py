@@ -67,6 +67,15 @@ _TOKEN_MOST = 1024**2
 _PAGES_MOST, _TAGS_MOST = 1000, 200_000
 _INDEX_DEPTH, _INDEX_READ = 4, 24  # indexes in each other, and manifests that are looked into to find a platform
 _HELPER_SECONDS = 30
+_UNKNOWN_CA = "Give its CA to the Python that runs the module: environment REQUESTS_CA_BUNDLE=/path/ca.pem"
+_CERTIFICATE_REMEDIES = (
+    ("has expired", "The registry's operator must renew it; where it is new, this machine's clock is wrong."),
+    ("not yet valid", "Set this machine's clock right (timedatectl)."),
+    (
+        "certificate is not valid for",
+        "Name the image by a name that the certificate is for, or have one made for this name (subjectAltName).",
+    ),
+)
 _S3_ERROR = ("Code", "Message")
 
 
@@ -619,15 +628,20 @@ class _Client:
     def _unreachable(self, url: str, exc: Exception) -> RegistryError:
         cause = plain(_root(exc))
         if isinstance(exc, requests.exceptions.SSLError):
-            no_tls = "WRONG_VERSION_NUMBER" in cause or "record layer failure" in cause
+            return self._untrusted(url, cause)
+        return self._no_answer(url, f"it does not answer: {cause}")
+
+    def _untrusted(self, url: str, cause: str) -> RegistryError:
+        """What OpenSSL says of a registry's TLS (crypto/x509/x509_txt.c), with the remedy for that."""
+        if "WRONG_VERSION_NUMBER" in cause or "record layer failure" in cause:
             return RegistryError(
                 self._named(url),
-                "it does not speak TLS." if no_tls else f"its certificate is not accepted: {cause}.",
-                "It is a plain-HTTP registry: set [plain_http], or an http:// address in [mirrors]."
-                if no_tls
-                else "Give its CA to the Python that runs the module: environment REQUESTS_CA_BUNDLE=/path/ca.pem",
+                "it does not speak TLS.",
+                "It is a plain-HTTP registry: set [plain_http], or an http:// address in [mirrors].",
             )
-        return self._no_answer(url, f"it does not answer: {cause}")
+        why = re.sub(r".*certificate verify failed: | \(_ssl\.c:\d+\)", "", cause).rstrip(".")
+        remedy = next((remedy for words, remedy in _CERTIFICATE_REMEDIES if words in why), _UNKNOWN_CA)
+        return RegistryError(self._named(url), f"its certificate is not accepted: {why}.", remedy)
 
     def _error(self, answer: Answer, reference: Reference) -> RegistryError:
         status, said = answer.status, _said(answer)

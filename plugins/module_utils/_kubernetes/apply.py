@@ -161,12 +161,13 @@ class Conflict:
 
 
 def conflicts(status: Object) -> list[Conflict]:
-    """The fields that kept the API server from an apply; `status`: its Status object."""
-    return [
+    """The fields that kept the API server from an apply, sorted (it has no order); `status`: its Status object."""
+    found = [
         Conflict(str(cause.get("field", "")), match["manager"], match["subresource"] or "")
         for cause in (status.get("details") or {}).get("causes") or ()
         if cause.get("reason") == "FieldManagerConflict" and (match := _CONFLICT.search(cause.get("message", "")))
     ]
+    return sorted(found, key=lambda one: (one.field, one.manager))
 
 
 def by_hand(conflict: Conflict) -> bool:
@@ -184,7 +185,7 @@ def by_autoscaler(conflict: Conflict) -> bool:
 
 def explain_conflicts(subject: str, found: Sequence[Conflict]) -> ApplyError:
     """Fields that others own, and how to go on."""
-    who = ", ".join(dict.fromkeys(one.manager for one in found))
+    who = ", ".join(sorted({one.manager for one in found}))
     return ApplyError(
         subject,
         "another field manager owns what is to be set.",

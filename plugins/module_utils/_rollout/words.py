@@ -157,6 +157,7 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
         r"connection (?:was )?closed|client connection lost|timeout awaiting response headers|"
         r"no endpoints available|all connection attempts failed|connect error|ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|"
         r"ENOTFOUND|EAI_AGAIN|\(?407\)? proxy|proxy authentication|RPC: Program not registered|"
+        r"(?:head|get) \"?<\d+>\"?: forbidden\W*$|"  # a proxy's answer to CONNECT: a registry's has its number
         r"portmap query failed|RPC: Timed out|Remote system error|mount\S*: .{0,200}timed out",
     ),
     (Error.TLS, r"\btls: |remote error: |SSLError|SSL: |certificate|handshake failure"),
@@ -175,7 +176,7 @@ _VOCABULARY: tuple[tuple[Error, str], ...] = (
         r"not supported|no longer supported|unsupported|invalid argument|\bEINVAL\b|incorrect mount option|"
         r"requested NFS version|does not support|bad option|wrong fs type|unknown filesystem|no such device|"
         r"not implemented|unknown (?:or invalid )?runtime|no runtime for|unknown runtime handler|"
-        r"not configured|deprecated",
+        r"not configured|deprecated|invalid tar header",
     ),
     (
         Error.BUSY,

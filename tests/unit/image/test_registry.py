@@ -8,9 +8,12 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,10 @@ from ansible_collections.portal.stt.plugins.module_utils._image.transport import
     TooSlowError,
     Transport,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
@@ -619,6 +626,72 @@ def test_a_registry_that_is_waited_for(talk: Any, said: str) -> None:
         access = Access(plain_http=True, limits=QUICK)
         with pytest.raises(RegistryError, match=f"registry http://{host}: {said}"):
             Repository(parse_reference(f"{host}/team/stt:1.0.0"), access).image("linux/amd64")
+
+
+@pytest.mark.parametrize(
+    ("valid", "name", "trusted", "said"),
+    [
+        pytest.param(
+            (-9, -1), "127.0.0.1", True,
+            "certificate has expired. The registry's operator must renew it; where it is new, this machine's clock is "
+            "wrong.", id="expired",
+        ),
+        pytest.param(
+            (1, 9), "127.0.0.1", True,
+            "certificate is not yet valid. Set this machine's clock right (timedatectl).", id="clock",
+        ),
+        pytest.param(
+            (-1, 9), "127.0.0.9", True,
+            "IP address mismatch, certificate is not valid for '127.0.0.1'. Name the image by a name that the "
+            "certificate is for, or have one made for this name (subjectAltName).", id="name",
+        ),
+        pytest.param(
+            (-1, 9), "127.0.0.1", False,
+            "self-signed certificate. Give its CA to the Python that runs the module: environment "
+            "REQUESTS_CA_BUNDLE=/path/ca.pem", id="unknown",
+        ),
+    ],
+)  # fmt: skip
+def test_a_certificate_that_is_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valid: tuple[int, int], name: str, trusted: bool, said: str
+) -> None:
+    """moby/moby#11534, #28911: an expired certificate, a clock and a name are no unknown CA."""
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(certificate(valid, name))
+    if trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    found = QuickServer(host="127.0.0.1", port=0, ssl_context=context)
+    found.start()
+    try:
+        with pytest.raises(RegistryError) as error:
+            Repository(parse_reference(f"{address(found)}/team/stt:1.0.0"), Access()).image("linux/amd64")
+    finally:
+        found.stop()
+    assert str(error.value) == f"registry https://{address(found)}: its certificate is not accepted: {said}"
+
+
+def certificate(valid: tuple[int, int], name: str) -> bytes:
+    """A self-signed certificate for an address with its key, valid from and to so many days from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
+    begin, end = (datetime.now(UTC) + timedelta(days=days) for days in valid)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named)
+        .issuer_name(named)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))]), False)
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    kept = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return made.public_bytes(pem) + kept
 
 
 def test_all_questions_together_have_an_end(serve: Serve) -> None:

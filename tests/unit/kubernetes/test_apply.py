@@ -22,8 +22,12 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply impor
 )
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stt"}}
-SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
-DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "stt", "namespace": "stt"}}
+SERVICE: dict[str, Any] = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "stt", "namespace": "stt"},
+}
 SECRET: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Secret",
@@ -172,7 +176,7 @@ def test_conflicts_are_read_as_the_api_server_writes_them() -> None:
     status = {
         "details": {"causes": [cause("keel", IMAGE), cause("kubectl", ".spec.replicas", "scale"), {"field": "x"}]}
     }
-    assert conflicts(status) == [Conflict(IMAGE, "keel"), Conflict(".spec.replicas", "kubectl", "scale")]
+    assert conflicts(status) == [Conflict(".spec.replicas", "kubectl", "scale"), Conflict(IMAGE, "keel")]
 
 
 @pytest.mark.parametrize(

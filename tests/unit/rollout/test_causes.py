@@ -164,6 +164,34 @@ def failing_probe(*lines: str, count: int = 20) -> Seen:
     return replace(seen, events=(replace(event, count=count),), logs={(seen.pods[0].uid, "stt"): lines})
 
 
+@pytest.mark.parametrize(
+    ("where", "reason", "text", "nodes", "patience", "outside"),
+    [
+        # a node that is kept back was not asked for the volume: it may come back
+        ("scheduler", "Unschedulable", "1 node(s) were unschedulable, 1 node(s) had volume node affinity conflict", [
+            {"name": "a", "gpu": 1, "ready": "True", "taints": [], "unschedulable": True},
+        ], 60, True),
+        ("scheduler", "Unschedulable", "1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }, 1 "
+         "node(s) had volume node affinity conflict", [
+            {"name": "a", "gpu": 1, "ready": "False", "taints": [], "unschedulable": False},
+        ], 60, True),
+        ("scheduler", "Unschedulable", "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, 1 "
+         "node(s) had volume node affinity conflict", [], 1.5, False),
+        ("waiting", "CreateContainerConfigError", "container's runAsUser breaks non-root policy (pod: \"stt\")", [],
+         1.5, False),
+        ("waiting", "ErrImagePull", "failed to extract layer sha256:aa: archive/tar: invalid tar header: unknown", [],
+         60, False),
+    ],
+)  # fmt: skip
+def test_the_same_cause_is_given_more_time_where_it_may_pass(
+    where: str, reason: str, text: str, nodes: list[dict[str, Any]], patience: float, outside: bool
+) -> None:
+    text = f"0/2 nodes are available: {text}." if where == "scheduler" else text
+    found = diagnose(view({"id": "1", "where": where, "reason": reason, "text": text, "given": {"nodes": nodes}}))
+    assert found is not None
+    assert (found[1].patience, found[0].outside) == (patience, outside)
+
+
 def test_a_card_that_has_no_int8_is_found_behind_a_failing_probe() -> None:
     found = diagnose(failing_probe("RuntimeError: cuBLAS failed with status CUBLAS_STATUS_NOT_SUPPORTED", "INFO: 500"))
     assert found is not None

@@ -34,16 +34,21 @@ _NVIDIA = (
     r"[^\n]*runtime name: nvidia[^\n]*|[^\n]*\bruntime \"?nvidia\"?[^\n]*"
 )
 _REQUIREMENT = r"requirement error: (?P<why>[^\n\"\\]+?)(?::? unknown)?\s*(?=[\n\"\\]|$)"
-_EXEC = (
-    r"\bexec:? |executable file|chdir to cwd|starting container process caused|is a directory: unknown|"
-    r"stat /\S+: no such file"
+_EXEC = r"\bexec:? |executable file|chdir to cwd|is a directory: unknown|(?<!\w)stat /\S+: no such file"
+_NOT_OUR_FILE = (
+    r"error mounting|cgroup|mount source path|/var/lib/(?:kubelet|containerd|docker)|hook|namespace path|"
+    r"stat /(?:proc|sys|run)/|fork/exec|failed to start shim|retrieve OCI runtime error|apparmor_parser|"
+    r"failed to (?:generate|stat)\b"
 )
-_NOT_OUR_FILE = r"error mounting|cgroup|mount source path|/var/lib/(?:kubelet|containerd|docker)|hook"
+"""Files and programs of the node: runc replaces itself by the container's program, and forks for none of it."""
 _SLOW = (
     r"timed out waiting for the condition|context deadline exceeded|"
     r"failed to sync (?:secret|configmap) cache|failed to reserve (?:container )?name|name is reserved"
 )
-_USER = r"(?:runAsNonRoot|unable to find (?:user|group)|no matching entries in (?:passwd|group)|linux spec user)"
+_USER = (
+    r"(?:runAsNonRoot|non-root policy|unable to find (?:user|group)|no matching entries in (?:passwd|group)|"
+    r"linux spec user)"
+)
 _DECLARED = (
     r"(?:directory onto a file|not a directory|read-only file ?system|idmap|seccomp|apparmor|"
     r"subPath|duplicate|invalid (?:mount|capability)|must be (?:absolute|unique))"
@@ -51,8 +56,10 @@ _DECLARED = (
 _HUB = (
     r"huggingface\.co|\bhf\.co|hf-mirror|HfHubHTTPError|LocalEntryNotFound|GatedRepo|RepositoryNotFound|RevisionNotFound|"
     r"EntryNotFoundError|download(?:ing)?\b|Hugging ?Face Hub|on the Hub\b|OfflineModeIsEnabled|"
-    r"huggingface_hub\.\S*rror"
+    r"huggingface_hub\.\S*rror|/xet-core/|\bhf_xet\b|xethub"
 )
+_HUB_CLIENT = "/xet-core/"
+"""Where the hub's own client was built: it names its sources in its messages, and no address."""
 _CACHE = r"/hub\b|\.cache|models--|huggingface|/cache\b"
 _PLAINLY = (
     r"^(?:Value|Type|Key|Attribute|Name|Syntax|Indentation|Import|ModuleNotFound|NotImplemented|Assertion|Unicode\w*|"
@@ -140,7 +147,7 @@ def of_hub(*errors: Error, words: str = "", without: str = "") -> Look:
     def look(seen: Seen) -> Hit | None:
         for pod, container, lines, times in _failing(seen):
             said = take_apart("\n".join(line for line in lines if not line.lstrip().startswith("File ")))
-            asked = " ".join((said.plain, *(name for name in said.names if "://" in name)))
+            asked = " ".join((said.plain, *(name for name in said.names if "://" in name or _HUB_CLIENT in name)))
             if not re.search(_HUB, asked, re.IGNORECASE) and not _unnamed(container, said):
                 continue
             if (errors and said.error not in errors) or not re.search(words, said.plain, re.IGNORECASE):
@@ -293,7 +300,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "configuration-missing",
-        waiting(("CreateContainerConfigError",), r"not found|couldn't find key"),
+        waiting(("CreateContainerConfigError",), r"\b(?:secret|configmap)s?\b.{0,300}\bnot found|couldn't find key"),
         "The container's environment names something that is not there: {why}.",
         "Run the deploy play: it makes it. If somebody removes it, find out who.",
         patience=1.5,

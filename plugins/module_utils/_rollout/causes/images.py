@@ -15,6 +15,11 @@ from ..words import Error, take_apart
 
 PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")
 _REJECTED = r"source image rejected|signature|policy\.json"
+_ON_THE_NODE = (
+    r"no such file or directory|\bexec: |fork/exec|executable file|failed to extract|snapshotter|extraction snapshot|"
+    r"stream processor"
+)
+"""A file, a program or a plug-in that the node lacks while it pulls: no registry says these words."""
 _ITSELF = r"\bhttps?\b|dial |tcp|lookup|Client\.Timeout|awaiting headers|TLS"
 """Words of a connection: beside them a deadline is the registry's; without them it may be that of the whole pull."""
 
@@ -181,7 +186,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "image-missing",
-        not_pulled(Error.MISSING),
+        not_pulled(Error.MISSING, without=_ON_THE_NODE),
         "The registry has no {image}.",
         "Correct the tag or digest in [spec.containers.image]; preflight lists what a registry has.",
         about=("image",),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..._kubernetes.objects import Node, Pod, Taint, untolerated
-from ..nearest import nearest
+from ..nearest import counts, nearest
 from ..rule import Hit, Look, Rule, at, containers_of
 from ..seen import Seen
 from ..words import bounded, one_line
@@ -38,6 +38,17 @@ PASSING_TAINTS = (
 """Beginnings of the keys of taints that a cluster sets and takes away by itself."""
 
 _TAINT = r"untolerated taint|taints? (?:\{[^}]*\}, )?that the pod didn't tolerate|PodToleratesNodeTaints"
+_ELSEWHERE = r"volume node affinity conflict|didn't match PersistentVolume's node affinity|no available volume zone"
+_KEPT_BACK = (
+    r"node\(s\) were unschedulable|"
+    r"taints? \{(?:node\.kubernetes\.io/|node\.cloudprovider\.kubernetes\.io/|karpenter\.sh/)"
+)
+_TOLD = re.compile(
+    r"taint|Insufficient|Too many pods|affinity|node selector|MatchNodeSelector|were unschedulable|ready|volume|"
+    r"free ports|topology spread|requested node name|preempt",
+    re.IGNORECASE,
+)
+"""Reasons of the scheduler's own filters: one that is none of them comes from a plug-in or from another scheduler."""
 _MISFIT = r"requested PV is too small|access ?modes?|storage ?class(?:Name)?s? .*(?:match|mismatch)|volumeMode"
 
 
@@ -179,6 +190,20 @@ def _turned_away(seen: Seen) -> list[Pod]:
     return pods
 
 
+def kept_by(test: Callable[[Node, tuple[Taint, ...]], bool]) -> Which:
+    """Nodes are kept from the pod; `test` gets one and its taints that are not tolerated.
+
+    Where others are not, and the words have a reason for them that nobody here knows, that one is the nearer one.
+    """
+
+    def which(pod: Pod, nodes: list[Node]) -> bool:
+        kept = [test(node, tuple(untolerated(node.taints, pod.tolerations))) for node in nodes]
+        told = counts(bounded(pod.conditions["PodScheduled"].message))
+        return any(kept) and (all(kept) or all(_TOLD.search(one.reason) for one in told))
+
+    return which
+
+
 def _passing(taint: Taint) -> bool:
     """Whether the cluster sets it and takes it away by itself; a cordoned node's has a rule of its own."""
     return taint.key.startswith(PASSING_TAINTS) and taint.key != "node.kubernetes.io/unschedulable"
@@ -313,25 +338,6 @@ RULES: tuple[Rule, ...] = (
         about=("limits", "selector"),
     ),
     Rule(
-        "volume-on-another-node",
-        unscheduled(
-            r"volume node affinity conflict|didn't match PersistentVolume's node affinity|no available volume zone"
-        ),
-        "The volume can only be used on other nodes than the GPU's.",
-        "Use a volume that every node can mount (NFS), or correct the volume's spec.nodeAffinity.",
-        patience=1.5,
-        about=("volume", "selector"),
-    ),
-    Rule(
-        "volume-missing",
-        unscheduled(r"bound to non-existent p(?:v|ersistentvolume)"),
-        "The claim is bound to a volume that is not there any more.",
-        "Delete the claim and run the deploy play: it makes both again. The data on the server stay.",
-        patience=20,
-        outside=True,
-        about=("volume",),
-    ),
-    Rule(
         "volumes-at-limit",
         unscheduled(r"exceed max volume count"),
         "The node cannot attach one more volume.",
@@ -357,6 +363,34 @@ RULES: tuple[Rule, ...] = (
         patience=30,
         after_old=True,
         about=("selector",),
+    ),
+    Rule(
+        "volume-on-another-node",  # a node that is kept back now was not asked whether it has the volume
+        unscheduled(rf"^(?=.*(?:{_ELSEWHERE}))(?=.*(?:{_KEPT_BACK}))"),
+        "The volume can only be used on other nodes, and the one that has it may be cordoned or not ready now.",
+        "See which node the volume's spec.nodeAffinity names, and bring that one back; or use a volume that every "
+        "node can mount (NFS).",
+        patience=60,
+        outside=True,
+        about=("volume", "node"),
+        confidence="likely",
+    ),
+    Rule(
+        "volume-on-another-node",
+        unscheduled(_ELSEWHERE),
+        "The volume can only be used on other nodes than the GPU's.",
+        "Use a volume that every node can mount (NFS), or correct the volume's spec.nodeAffinity.",
+        patience=1.5,
+        about=("volume", "selector"),
+    ),
+    Rule(
+        "volume-missing",
+        unscheduled(r"bound to non-existent p(?:v|ersistentvolume)"),
+        "The claim is bound to a volume that is not there any more.",
+        "Delete the claim and run the deploy play: it makes both again. The data on the server stay.",
+        patience=20,
+        outside=True,
+        about=("volume",),
     ),
     Rule(
         "no-gpu-node",
@@ -397,7 +431,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "node-cordoned",
-        unscheduled(r"node\(s\) were unschedulable", lambda pod, nodes: any(node.unschedulable for node in nodes)),
+        unscheduled(r"node\(s\) were unschedulable", kept_by(lambda node, taints: node.unschedulable)),
         "The node is cordoned.",
         "kubectl uncordon it when its maintenance is over, then run again.",
         patience=30,
@@ -408,9 +442,7 @@ RULES: tuple[Rule, ...] = (
         "node-under-pressure",
         unscheduled(
             _TAINT,
-            lambda pod, nodes: any(
-                _passing(taint) for node in nodes for taint in untolerated(node.taints, pod.tolerations)
-            ),
+            kept_by(lambda node, taints: any(map(_passing, taints))),
             blind=False,
         ),
         "The node keeps pods away for the time being.",
@@ -423,7 +455,7 @@ RULES: tuple[Rule, ...] = (
         "taint-not-tolerated",
         unscheduled(
             _TAINT,
-            lambda pod, nodes: any(untolerated(node.taints, pod.tolerations) for node in nodes),
+            kept_by(lambda node, taints: bool(taints)),
             blind=False,
         ),
         "The node has a taint that the pod does not tolerate.",

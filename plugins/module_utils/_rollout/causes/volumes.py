@@ -196,6 +196,15 @@ RULES: tuple[Rule, ...] = (
         about=("volume", "node"),
     ),
     Rule(
+        "nfs-stale",  # met by the kubelet itself when it looks at what is mounted: owners, subPath, unmounting
+        preparing(r"stale (?:NFS )?file handle", errors=(Error.STALE,)),
+        "The node still holds a mount whose server does not know it any more: {why}.",
+        "Run `exportfs -ra` on the server; restart the node, or unmount the path there, so that it is mounted anew.",
+        patience=60,
+        outside=True,
+        about=("volume", "node"),
+    ),
+    Rule(
         "nfs-unreachable",
         preparing(r"mount", errors=(Error.UNREACHABLE,), source=nfs),
         "The NFS server {server} does not answer the node.",
