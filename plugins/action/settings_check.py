@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.parsing.vault import EncryptedString
 from ansible.plugins.action import ActionBase
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding
 from ansible_collections.portal.stt.plugins.module_utils._settings import show
@@ -25,6 +27,10 @@ except ImportError:
     Origin = None
 
 _DEEPEST = 20
+_MOST = 50_000
+"""Values of one variable, each YAML alias counted as often as it is used."""
+_OWN = tuple(str(Path(__file__).resolve().parents[2] / name) + os.sep for name in ("roles", "playbooks"))
+_VAULT = "Give the vault's password (--vault-password-file, --ask-vault-pass), or encrypt the value anew."
 _UNDEFINED = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined")
 _TOKEN = re.compile(r"[^\s,\]}#]+")
 _SECRET = re.compile(r"speaches_(?:api_key|hub|environment)\b")
@@ -58,7 +64,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for name in given:
             reader.places.setdefault(str(name), _place(name))
         is_file = _is_file if args["look_for_files"] else lambda _: True
-        problems = check(args["roles"], given, texts=reader.texts, is_file=is_file)
+        outside = {name for name in given if _is_from_outside(name)}
+        problems = check(args["roles"], given, texts=reader.texts, is_file=is_file, outside=outside)
         return _result(findings(problems, reader.places), sorted({variable(each.at) for each in problems}))
 
 
@@ -82,19 +89,24 @@ class _Reader:
         self._templar = templar
         self.places: dict[str, str] = {}
         self.texts: dict[str, str] = {}
+        self._left = 0
 
     def read(self, at: str, value: Any, depth: int = 0) -> object:
         """A copy that is made of plain types, with Broken where Ansible cannot template."""
         if place := _place(value):
             self.places[at] = place
+        self._left = self._left - 1 if depth else _MOST
+        if self._left < 0:
+            return Broken("unfolds to more values than any variable has.", "Shorten it.")
         if depth > _DEEPEST:
             return Broken("is too deep.", "Write it flat.")
         if isinstance(value, Mapping):
             return {
-                _plain(key): self.read(f"{at}.{show.plain(str(key))}", one, depth + 1) for key, one in value.items()
+                _plain(key): self.read(f"{at}.{show.plain(str(key))}", one, depth + 1)
+                for key, one in islice(value.items(), self._left + 1)
             }
         if isinstance(value, (list, tuple)):
-            return [self.read(f"{at}[{index}]", one, depth + 1) for index, one in enumerate(value)]
+            return [self.read(f"{at}[{index}]", one, depth + 1) for index, one in enumerate(value[: self._left + 1])]
         if isinstance(value, (int, float)) and (text := _written(value)) is not None:
             self.texts[at] = text
         return self._templated(at, value)
@@ -103,6 +115,8 @@ class _Reader:
         try:
             return _plain(self._templar.template(value))
         except AnsibleError as error:
+            if isinstance(value, EncryptedString):  # of which not even the text can be had
+                return Broken("is a vault's value that cannot be decrypted.", _VAULT)
             return _broken(at, str(value), error)
         except Exception as error:  # a filter's or a lookup's own, whose text may be anything
             return Broken(f"cannot be filled in: its template fails with {type(error).__name__}.", "Correct it.")
@@ -145,6 +159,12 @@ def _place(value: Any) -> str:
     if Path(origin.path).parent.name == "defaults":
         return ""
     return f"{shown}:{origin.line_num}" if origin.line_num else shown
+
+
+def _is_from_outside(name: Any) -> bool:
+    """Whether a variable is known to be set elsewhere than in our roles and playbooks, by where its name stands."""
+    origin = _origin(name)
+    return bool(origin) and not (origin.path and os.path.realpath(origin.path).startswith(_OWN))
 
 
 def _written(value: Any) -> str | None:

@@ -26,6 +26,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.release import __version__ as core
 
 _OURS = "portal.stt."
 _QUIET = frozenset(
@@ -88,3 +89,10 @@ class CallbackModule(Default):  # type: ignore[misc]
     def _shows(self, result: Any) -> bool:
         quiet = result.task.resolved_action in _QUIET and not result.result.get("changed")
         return bool(self._display.verbosity or not quiet)
+
+
+if tuple(int(part) for part in core.split(".")[:2]) < (2, 19):
+    # What an old ansible-core is told has to be seen there: by the way it prints itself.
+    for _name in ("get_option", "_task_start", "v2_runner_on_ok", "v2_runner_item_on_ok", "v2_playbook_on_include",
+                  "v2_runner_on_failed"):  # fmt: skip
+        delattr(CallbackModule, _name)

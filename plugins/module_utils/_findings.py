@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ._text import visible
 from ._things import told
 
 if TYPE_CHECKING:
@@ -105,8 +106,19 @@ def succeed(params: Mapping[str, Any], findings: Iterable[Finding], **result: An
     """A task's result with what it found, whatever that is. The one place that puts names into remedies."""
     names = params.get("settings") or {}
     given = {str(thing): str(name) for thing, name in names.items() if name}
-    told_findings = [replace(finding, remedy=told(finding.remedy, given)) for finding in findings]
+    told_findings = [_fit(replace(finding, remedy=told(finding.remedy, given))) for finding in findings]
     return {"changed": False, **result, "findings": [finding.as_result() for finding in told_findings]}
+
+
+def _fit(finding: Finding) -> Finding:
+    """The finding as a terminal can have it: of its words, some are those of a cluster, a registry or a server."""
+    return replace(
+        finding,
+        subject=visible(finding.subject),
+        message=visible(finding.message),
+        remedy=visible(finding.remedy),
+        evidence=tuple(map(visible, finding.evidence)),
+    )
 
 
 def judge(params: Mapping[str, Any], findings: Iterable[Finding], **result: Any) -> Result:

@@ -31,7 +31,7 @@ def collect(results: Iterable[Mapping[str, Any]]) -> list[Finding]:
             continue
         if "findings" in result:
             for entry in result["findings"]:
-                found[_finding(entry)] = None
+                found[finding_of(entry)] = None
         elif "results" in result:
             found.update(dict.fromkeys(collect(result["results"])))
         elif any(result.get(sign) for sign in ("unreachable", "failed", "failed_when_suppressed_exception")):
@@ -53,7 +53,7 @@ def render(title: str, findings: Iterable[Finding]) -> list[Line]:
             lines.append(Line(f"{indent}→ {finding.remedy}"))
         if finding.status is not Status.OK:
             lines.append(Line(f"{indent}  {place(finding.check)}"))
-    return [*lines, Line(_summary(findings))]
+    return [*lines, Line(summary(findings))]
 
 
 def place(check: str) -> str:
@@ -65,10 +65,12 @@ def verdict(title: str, findings: Iterable[Finding]) -> tuple[bool, str]:
     """Whether the report fails, and one line for the task's own message: the report has told the rest."""
     findings = list(findings)
     failed = any(finding.status in STOPS for finding in findings)
-    return failed, f"{title}: {_summary(findings)}" + (", as reported above" if failed else "")
+    return failed, f"{title}: {summary(findings)}" + (", as reported above" if failed else "")
 
 
-def _summary(findings: list[Finding]) -> str:
+def summary(findings: Iterable[Finding]) -> str:
+    """How many there are of each kind, in one line."""
+    findings = list(findings)
     words = {
         Status.OK: "fine",
         Status.WARNING: "to know",
@@ -79,7 +81,8 @@ def _summary(findings: list[Finding]) -> str:
     return ", ".join(count for count in counts if not count.startswith("0 ")) or "nothing was looked at"
 
 
-def _finding(entry: Mapping[str, Any]) -> Finding:
+def finding_of(entry: Mapping[str, Any]) -> Finding:
+    """A finding, from a result. Raises KeyError or ValueError where it is none."""
     return Finding(
         str(entry["check"]),
         Status(str(entry["status"])),

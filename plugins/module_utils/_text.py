@@ -7,8 +7,17 @@
 from __future__ import annotations
 
 
+def visible(text: str) -> str:
+    """The text with its line breaks; what else is not printable is escaped as by `plain`."""
+    return "".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
 def plain(text: object, most: int = 300) -> str:
     """The text on one line of at most `most` characters; what is not printable (escape sequences) as \\x1b is."""
     shown = str(text)[: most + 1]
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+    shown = "".join(one if one.isprintable() else _escaped(one) for one in shown)
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"

@@ -371,4 +371,4 @@ def test_the_probe_asks_only_where_there_is_doubt() -> None:
 def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
     result = ask(kubeconfig=str(tmp_path / "none"))
     assert result["failed"] is True
-    assert f"kubeconfig none in {tmp_path}: it is not there." in result["msg"]
+    assert f"kubeconfig none in {tmp_path}: there is no such file on this machine." in result["msg"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Finding, Status
+from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Finding, Status, fail
 from ansible_collections.portal.stt.plugins.module_utils._report import collect, render, verdict
 
 FINE = Finding("image.digest", Status.OK, "registry/repo:1", "is sha256:aa.")
@@ -29,6 +29,25 @@ def test_render() -> None:
         "                  docs/checks.md#cuda",
         "1 fine, 1 to know, 1 refused",
     ]
+
+
+def test_what_others_wrote_moves_no_cursor() -> None:
+    error = CollectionError("pod \x1b[2J", "said \x07\u202egnp\nand \ud800.", "Look\r.", evidence=("a\tb", "ж é"))
+    assert fail({}, error) == {
+        "changed": False,
+        "failed": True,
+        "msg": "pod \\x1b[2J: said \\x07\\u202egnp\nand \\ud800.\n  a\\tb\n  ж é\nLook\\r.",
+        "findings": [
+            {
+                "check": "run",
+                "status": "refused",
+                "subject": "pod \\x1b[2J",
+                "message": "said \\x07\\u202egnp\nand \\ud800.",
+                "remedy": "Look\\r.",
+                "evidence": ["a\\tb", "ж é"],
+            }
+        ],
+    }
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,15 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from .._here import here
 from .cluster import ClusterError
 
 if TYPE_CHECKING:
@@ -30,7 +32,13 @@ if TYPE_CHECKING:
 PLUGIN_SECONDS = 30.0
 """A credential plugin of a kubeconfig (``users[].user.exec``) has ended by then, or is killed."""
 
+ACCESS_SECONDS = 2 * PLUGIN_SECONDS
+"""All that a kubeconfig names has been read and asked by then: files, identity providers, plugins."""
+
 KUBECONFIG_BYTES = 8 * 1024 * 1024
+KUBECONFIG_VALUES = 200_000
+
+T = TypeVar("T")
 
 _REMEDY = "Set kubeconfig (or K8S_AUTH_KUBECONFIG) and context, or host and api_key, for this inventory host."
 _lock = threading.Lock()  # the client library keeps what it last read in a place that all share
@@ -54,17 +62,19 @@ class Entry:
 def configure(given: Mapping[str, Any]) -> tuple[Configuration, Mapping[str, Any]]:
     """The access that kubernetes.core's options name, and further headers. Raises ClusterError."""
     import kubernetes.client
-    import kubernetes.config
-    import yaml
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client
+
+    def read() -> tuple[Entry | None, Configuration, Mapping[str, Any]]:
+        auth = client._create_auth_spec(None, **given)
+        entry = _kubeconfig(auth)
+        return entry, client._create_configuration(auth), client._create_headers(None, **given)
 
     with _lock, _nothing_kept(kubernetes.client.Configuration), _bounded_plugins() as complaints:
         try:
-            auth = client._create_auth_spec(None, **given)
-            entry = _kubeconfig(auth)
-            access = client._create_configuration(auth)
-            headers = client._create_headers(None, **given)
-        except (kubernetes.config.ConfigException, OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as exc:
+            entry, access, headers = _in_time(read)
+        except ClusterError:
+            raise
+        except Exception as exc:  # the client library checks little of what it reads
             raise _unusable("the cluster", f"no access is configured: {_one_line(exc)}.") from exc
     if entry and entry.plugin and not _has_credentials(access):
         said = _one_line(next(iter(complaints), "it said nothing"))
@@ -77,6 +87,31 @@ def configure(given: Mapping[str, Any]) -> tuple[Configuration, Mapping[str, Any
     # The hook would run the plugin again, without an end, once its token has expired; a 401 brings us back here.
     access.refresh_api_key_hook = None
     return access, headers
+
+
+def _in_time(read: Callable[[], T]) -> T:
+    """What `read` returns; left to itself when it takes too long. An identity provider or a pipe may never answer."""
+    ended: SimpleQueue[tuple[T | None, Exception | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((read(), None))
+        except Exception as exc:
+            ended.put((None, exc))
+
+    threading.Thread(target=run, daemon=True, name="access").start()
+    try:
+        result, error = ended.get(timeout=ACCESS_SECONDS)
+    except Empty:
+        raise _unusable(
+            "the cluster",
+            f"the access to it is not complete after {ACCESS_SECONDS:g} s: something that the kubeconfig names (an "
+            "identity provider, a file) does not answer.",
+            "Look at the user of that context in the kubeconfig, or give host and api_key.",
+        ) from None
+    if error is not None:
+        raise error
+    return cast(T, result)
 
 
 def forget() -> None:
@@ -128,10 +163,12 @@ def _read(path: Path) -> dict[str, Any]:
 
     subject = f"kubeconfig {path.name} in {path.parent}"
     try:
+        if not path.is_file() and path.exists() and not path.is_dir():  # a pipe may have no writer
+            raise _unusable(subject, "it is a pipe or a device, not a file.")
         with path.open("rb") as file:
             text = file.read(KUBECONFIG_BYTES + 1)
     except FileNotFoundError:
-        raise _unusable(subject, "it is not there.") from None
+        raise _unusable(subject, f"there is no such file {here().place}.") from None
     except IsADirectoryError:
         raise _unusable(subject, "it is a folder, not a file.") from None
     except OSError as exc:
@@ -147,9 +184,28 @@ def _read(path: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(exc, "problem", None) or getattr(exc, "reason", None) or "malformed"
         raise _unusable(f"{subject}{where}", f"it is not YAML: {problem}.") from None
+    except RecursionError:
+        raise _unusable(subject, "it is nested too deeply: that is no kubeconfig.") from None
+    except ValueError as exc:  # a date that is none
+        raise _unusable(subject, f"it is not YAML: {_one_line(exc)}.") from None
     if content is None:
         raise _unusable(subject, "it is empty.")
+    if _unfolds(content):
+        raise _unusable(subject, "its YAML aliases unfold to more than any kubeconfig holds.")
     return _shaped(subject, content)
+
+
+def _unfolds(content: Any) -> bool:
+    """Whether there are more values in it than can be meant, each alias counted as often as it is used."""
+    left, count = [content], 0
+    while left:
+        one = left.pop()
+        inner = list(one.values()) if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+        count += 1 + len(inner)
+        if count > KUBECONFIG_VALUES:
+            return True
+        left += inner
+    return False
 
 
 def _shaped(subject: str, content: Any) -> dict[str, Any]:

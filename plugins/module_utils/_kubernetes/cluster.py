@@ -326,7 +326,7 @@ class Cluster:
     def _json(self, body: bytes, path: str) -> dict[str, Any]:
         try:
             answer = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             html = b"<html" in body[:2000].lower() or b"<!doctype" in body[:2000].lower()
             raise self._strange(path, "it is a page of HTML" if html else "it is not JSON") from None
         if not isinstance(answer, dict):
@@ -442,16 +442,40 @@ def _is_collection(path: str) -> bool:
 
 
 def _is_object(value: Any) -> bool:
+    """Whether it is shaped as one, so that nobody has to look again before reading its metadata."""
     if not isinstance(value, dict):
         return False
-    parts = (value.get(name) for name in ("spec", "status"))
-    return isinstance(value.get("metadata"), dict) and all(part is None or isinstance(part, dict) for part in parts)
+    metadata, parts = value.get("metadata"), [value.get(name) for name in ("spec", "status")]
+    if not isinstance(metadata, dict) or not all(part is None or isinstance(part, dict) for part in parts):
+        return False
+    return all(metadata.get(name) is None or is_one(metadata[name]) for name, is_one in _METADATA.items())
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+def _is_owners(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+_METADATA: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp"), _is_text),
+    **dict.fromkeys(("labels", "annotations"), _is_texts),
+    **dict.fromkeys(("ownerReferences", "managedFields"), _is_owners),
+    "generation": lambda value: type(value) is int,
+}
+"""What stands in an object's metadata (apimachinery pkg/apis/meta/v1, ObjectMeta)."""
 
 
 def _status_object(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, dict):
         return parsed

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from .._exports.export import Export, check_intent, client_of
 from .._findings import Finding, Status
+from .._here import here
 from .._kubernetes.quantities import parse_quantity
 from . import show
 from .rules import KEPT, PREFIXES, ROLES
@@ -28,11 +29,12 @@ def check(
     *,
     texts: Mapping[str, str] | None = None,
     is_file: Callable[[str], bool] = os.path.isfile,
+    outside: Collection[str] = (),
 ) -> list[Problem]:
     """What is wrong with the variables that the roles read, and with others under our prefixes; [] when nothing is.
 
     given: variable → value as Ansible has templated it, :class:`Broken` where it could not; what is not set is not in
-    it, and has its default. texts, is_file: see :class:`Look`.
+    it, and has its default. texts, is_file: see :class:`Look`. outside: those of `given` that an operator has set.
     """
     look = Look(is_file, texts or {})
     rules = {name: shape for role in roles for name, shape in ROLES[role].items()}
@@ -44,16 +46,20 @@ def check(
     for rule, needed in _TOGETHER:
         if needed <= rules.keys() and not needed & bad:
             look.problems += rule(sound)
-    look.problems += unread(given)
+    look.problems += unread(given, outside)
     return look.problems
 
 
-def unread(names: Iterable[str]) -> Iterator[Problem]:
-    """The names under our prefixes that no role reads."""
+def unread(names: Iterable[str], outside: Collection[str] = ()) -> Iterator[Problem]:
+    """The names under our prefixes that no role reads; outside: those that only the roles themselves may set."""
     every = {name for rules in ROLES.values() for name in rules}
     for name in sorted(one for one in names if isinstance(one, str) and one.startswith(PREFIXES)):
         internal = any(name.startswith(f"{prefix}_") for prefix in PREFIXES)
-        if name in every or name in KEPT or internal:
+        if name in every or ((name in KEPT or internal) and name not in outside):
+            continue
+        if name in KEPT or internal:
+            message, remedy = "is the roles' own, and not set by an operator.", "Remove it."
+            yield Problem(show.plain(name), message, remedy, "settings.unknown")
             continue
         meant = closest(name, every)
         remedy = f"Did you mean {meant}?" if meant else "Remove it, or give it another name."
@@ -105,7 +111,7 @@ def _local_copies(sound: Mapping[str, Any]) -> Iterator[Problem]:
     for index, one in enumerate(models(sound)):
         local = f"speaches_models[{index}].local" if listed else "speaches_model_local"
         if not one["local"]:
-            remedy = "Set the absolute path of the model's folder or archive on this machine."
+            remedy = f"Set the absolute path of the model's folder or archive {here().place}."
             yield Problem(local, "is not set, and speaches_model_source is local.", remedy, "settings.together")
         if one["revision"]:
             revision = f"speaches_models[{index}].revision" if listed else "speaches_model_revision"
@@ -138,6 +144,14 @@ def _labels(sound: Mapping[str, Any]) -> Iterator[Problem]:
     elif app == f"{sound.get('speaches_name', 'portal-stt')}-seed":
         message = f"is {app}, the label of the seed Job's pods, which would get the server's calls."
         yield Problem("speaches_labels.app", message, "Choose another one.", "settings.together")
+
+
+def _pull_secret(sound: Mapping[str, Any]) -> Iterator[Problem]:
+    named = sound.get("speaches_registry", {}).get("pull_secret")
+    if named and named == sound.get("speaches_name", "portal-stt"):
+        message = f"is {named}, as the Secret of the server itself is called, which would be put in its place."
+        remedy = "Give the pull Secret another name."
+        yield Problem("speaches_registry.pull_secret", message, remedy, "settings.together")
 
 
 def _mountpoint(sound: Mapping[str, Any]) -> Iterator[Problem]:
@@ -186,6 +200,7 @@ _TOGETHER: tuple[tuple[Callable[[Mapping[str, Any]], Iterable[Problem]], set[str
     (_local_copies, _MODELS | {"speaches_model_source"}),
     (_memory, _MODELS | {"speaches_resources"}),
     (_labels, {"speaches_labels", "speaches_name"}),
+    (_pull_secret, {"speaches_registry", "speaches_name"}),
     (_mountpoint, {"nfs_export_path", "nfs_export_require_mountpoint"}),
     (_world, {"nfs_export_clients", "nfs_export_allow_world"}),
     (_deletion, {"nfs_export_delete_data", "nfs_export_delete_path", "nfs_export_path"}),

@@ -35,7 +35,7 @@ _MOUNT_OPTION = re.compile(r"[A-Za-z_]+(?:=[A-Za-z0-9_./:@%+-]+)?")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}")
 _MODE = re.compile(r"0?[0-7]{3,4}")
 _HEADER = re.compile(r"[!-~]*")
-_NOT_IN_REFERENCE = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+_REFERENCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}")
 _SYSTEM = re.compile(r"kube-.*|openshift(?:-.*)?|default")
 _PEM = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----")
 
@@ -320,10 +320,8 @@ def model(text: str) -> Wrong | None:
 
 
 def revision(text: str) -> Wrong | None:
-    """A commit, or the name of a branch or tag (git-check-ref-format)."""
-    parts = text.split("/")
-    odd = _NOT_IN_REFERENCE.search(text) or not text.isprintable() or len(text) > 255 or text == "@"
-    if not odd and not text.startswith("-") and all(_ref_part(part) for part in parts):
+    """A commit, or the name of a branch or tag (git-check-ref-format) in the characters that the seed Job takes."""
+    if _REFERENCE.fullmatch(text) and ".." not in text and all(_ref_part(part) for part in text.split("/")):
         return None
     return Wrong("is no commit, branch or tag.", "Write the 40 hexadecimal digits of the commit.")
 

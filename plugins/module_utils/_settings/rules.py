@@ -32,12 +32,18 @@ HUB_RESERVED: Mapping[str, str] = {
     **_BOTH,
     **dict.fromkeys(("SEED_MODELS", "HF_HUB_CACHE", "HF_HOME", "HF_HUB_DISABLE_XET"), _SET_BY_ROLE),
     "SEED_CA": "Use speaches_hub.ca.",
+    "SEED_RESULT": _SET_BY_ROLE,
 }
 _LABEL_RESERVED = {"pod-template-hash": "Remove it: Kubernetes sets it itself."}
 _NAMESPACE_RESERVED = {"kubernetes.io/metadata.name": "Remove it: Kubernetes sets it itself."}
 
 _label_text = Text(grammar.label_value, empty=True, null='Write "" for an empty value.')
 _labels = Dictionary(grammar.qualified, _label_text, _LABEL_RESERVED)
+_ENVIRONMENT_BYTES = 256 * 1024
+"""Of all variables: a Secret holds 1 MiB, of which server and hub have a part each."""
+_ANNOTATION_BYTES = 255 * 1024
+"""Kubernetes takes 256 KiB of an object's annotations, keys included; cloud controllers add their own."""
+
 _annotation = Text(grammar.annotation_value, empty=True, null='Write "" for an empty value.')
 _environment_value = Scalar(grammar.environment_value)
 _none = 'Write "" for none, or remove the line to have the default.'
@@ -77,6 +83,13 @@ def _mount_options(given: list[str]) -> Wrong | None:
     return None
 
 
+def _models(given: list[Mapping[str, Any]]) -> Wrong | None:
+    """As many as the seed Job's last words can tell of (seed.py, MODELS_RESULT)."""
+    if sum(len(one["model"]) + 130 for one in given) <= 3000:
+        return None
+    return Wrong(f"has {len(given)} models, more than one server and its seed Job can have.", "Shorten it.")
+
+
 SPEACHES: Mapping[str, Shape] = {
     "speaches_namespace": Text(grammar.namespace),
     "speaches_name": Text(grammar.server_name),
@@ -99,7 +112,8 @@ SPEACHES: Mapping[str, Shape] = {
     "speaches_models": Items(
         Keys({"model": Text(grammar.model), "revision": _revision, "local": _local}, required=("model",)),
         least=1,
-        same=lambda one: one["model"],
+        same=lambda one: one["model"].lower(),  # the volume's file system may hold them to be one
+        also=_models,
         null="Name at least one model, or remove the line.",
     ),
     "speaches_model_source": Choice(("seeded", "local", "hub")),
@@ -107,7 +121,7 @@ SPEACHES: Mapping[str, Shape] = {
         {
             "endpoint": Text(grammar.url, empty=True, null=_none),
             "token": Text(grammar.header, empty=True, secret=True, null='For no token write "", or remove the line.'),
-            "environment": Dictionary(grammar.variable_name, _environment_value, HUB_RESERVED),
+            "environment": Dictionary(grammar.variable_name, _environment_value, HUB_RESERVED, most=_ENVIRONMENT_BYTES),
             "ca": Text(grammar.certificates, empty=True, secret=True, null=_none),
         }
     ),
@@ -149,10 +163,12 @@ SPEACHES: Mapping[str, Shape] = {
     "speaches_resources": Keys(
         {"cpu": Text(grammar.cpu), "memory": Text(grammar.memory), "memory_limit": Text(grammar.memory)}
     ),
-    "speaches_environment": Dictionary(grammar.variable_name, _environment_value, SERVER_RESERVED),
+    "speaches_environment": Dictionary(
+        grammar.variable_name, _environment_value, SERVER_RESERVED, most=_ENVIRONMENT_BYTES
+    ),
     "speaches_api_key": Text(grammar.header, empty=True, secret=True, null=NO_KEY),
     "speaches_startup_seconds": Whole(1, 24 * 3600),
-    "speaches_service_annotations": Dictionary(grammar.annotation_key, _annotation),
+    "speaches_service_annotations": Dictionary(grammar.annotation_key, _annotation, most=_ANNOTATION_BYTES),
     "speaches_network": Keys(
         {
             "policy": Truth(),

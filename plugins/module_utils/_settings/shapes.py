@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .._here import here
 from . import show
 from .grammar import Grammar, Wrong, line
 
@@ -203,21 +204,28 @@ class Keys:
 
 @dataclass(frozen=True)
 class Dictionary:
-    """A mapping of keys that the operator chooses. reserved: key → what to do in place of setting it."""
+    """A mapping of keys that the operator chooses.
+
+    reserved: key → what to do in place of setting it. most: bytes of all keys and values together.
+    """
 
     key: Grammar
     value: Shape
     reserved: Mapping[str, str] = field(default_factory=dict)
+    most: int = 0
 
     def __call__(self, look: Look, at: str, value: object) -> None:
         if not isinstance(value, Mapping):
             look.wrong(at, f"is {_kind(value)}, where a mapping is meant.", "Write {NAME: value}, or {} for none.")
             return
+        if self.most and sum(_bytes(key) + _bytes(one) for key, one in value.items()) > self.most:
+            look.wrong(at, f"is larger than {self.most // 1024} KiB in all.", "Shorten it.", "settings.together")
         for key, one in value.items():
             if not isinstance(key, str):
                 _not_a_key(look, at, key)
                 continue
-            name = show.plain(re.split(r"[=\s]", key, maxsplit=1)[0]) if "=" in key else show.plain(key)
+            # What follows = or : may be a secret that was meant to be the value.
+            name = show.plain(re.split(r"[=:\s]", key, maxsplit=1)[0] if re.search("[=:]", key) else key)
             if key in self.reserved:
                 look.wrong(f"{at}.{key}", "is not set here.", self.reserved[key], "settings.reserved")
             elif wrong := _unsound(key) or self.key(key):
@@ -287,7 +295,7 @@ class File:
         before = len(look.problems)
         Text(self.grammar)(look, at, value)
         if len(look.problems) == before and isinstance(value, str) and not look.is_file(value):
-            look.wrong(at, f"there is no such file on this machine: {show.plain(value)}.", "Correct the path.")
+            look.wrong(at, f"there is no such file {here().place}: {show.plain(value)}.", here().remedy)
 
 
 def not_text(look: Look, at: str, value: object, *, secret: bool = False) -> None:
@@ -323,6 +331,10 @@ def _meant(key: str, fields: Mapping[str, Shape], at: str) -> str:
 
 def _kind(value: object) -> str:
     return show.kind(value)
+
+
+def _bytes(value: object) -> int:
+    return len(value.encode(errors="replace")) if isinstance(value, str) else 0
 
 
 def _unsound(text: str) -> Wrong | None:

@@ -26,7 +26,7 @@ MODELS = "portal-stt/models"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 """A commit of git, by sha1 or sha256. A local copy's revision is a sha1 of its content."""
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)?", re.ASCII)
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/\[\]-]*@sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 _CHUNK = 1 << 20
 

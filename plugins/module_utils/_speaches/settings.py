@@ -135,10 +135,14 @@ CA = f"{SCRIPTS}/ca.pem"
 MARGIN_S = 120
 """A rollout is watched for longer than its models may take to start: it does not fail while a probe still waits."""
 
-_WITH_CREDENTIALS = re.compile(r"://[^/?#]*@")
+# A password may have a slash in it, and a proxy is also read without a scheme (user:password@host:port).
+_WITH_CREDENTIALS = re.compile(r"://[^/?#]*@|://[^/?#\s]*:(?!\d{1,5}[/?#])\S*@|^[^\s/@:]+:(?!//)\S*@")
 _SECRET_NAME = re.compile(
-    r"(^|_)(TOKEN|PASSWORD|PASS|SECRET|CREDENTIALS?|(API|ACCESS|SECRET|PRIVATE)_?KEY)$", re.IGNORECASE
+    r"(PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|COOKIE|AUTHORIZATION|CONNECTION_?STRING)S?$"
+    r"|(^|_)(TOKEN|PASS|PWD|JWT|DSN|AUTH|HEADER|(API|ACCESS|SECRET|PRIVATE|MASTER|SIGNING|ENCRYPTION|ACCOUNT)_?KEY)S?$",
+    re.IGNORECASE,
 )
+_SECRET_VALUE = re.compile(r"(Bearer|Basic)\s+\S", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -254,8 +258,8 @@ class Settings:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable of the environment carries a credential: in an address, or by its name."""
-    return bool(_WITH_CREDENTIALS.search(value) or _SECRET_NAME.search(name))
+    """Whether a variable of the environment carries a credential: in an address, in a header, or by its name."""
+    return bool(_WITH_CREDENTIALS.search(value) or _SECRET_VALUE.match(value) or _SECRET_NAME.search(name))
 
 
 def _plain(value: Any) -> Any:

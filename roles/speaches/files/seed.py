@@ -589,8 +589,7 @@ class Hub:
                 f"The model {model} is not complete on the volume, so it has to be fetched.",
                 f"Let the seed Job out to {self.endpoint} (DNS, firewall; a proxy or its CA: speaches_hub.environment "
                 "and speaches_hub.ca) and run again, or bring the model yourself: speaches_model_source: local.",
-                passing=not isinstance(error, Trickle)
-                and not re.search(r"Tunnel connection failed: 40[37]", str(error)),
+                passing=not isinstance(error, Trickle),
             ) from error
         except (http.client.HTTPException, ValueError) as error:
             cause = str(error) if isinstance(error, NoHub) else f"{type(error).__name__}: {_first_line(error)}"
@@ -724,7 +723,7 @@ def _checked(entries: Sequence[Mapping[str, object]]) -> tuple[File, ...]:
     files = []
     for entry in entries:
         name, size, digest = entry["name"], entry["size"], entry["digest"]
-        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) or not _is_wanted(name):
+        if not isinstance(name, str) or not _is_name(name) or not _is_wanted(name):
             raise NoHub(f"a file's name is none: {_shown(name)}")
         if type(size) is not int or not 0 <= size <= (LARGEST if name == "model.bin" else LARGEST_TEXT):
             raise NoHub(f"the size of {name} cannot be: {_shown(size)}")
@@ -817,7 +816,7 @@ def _parts(source: Path) -> Iterator[list[Part]]:
     if source.is_dir():
         found = [Path(top) for top, _, names in os.walk(source, followlinks=True) if "model.bin" in names] or [source]
         _check_one(source, [os.path.relpath(folder, source) for folder in found])
-        paths = [path for path in found[0].iterdir() if _is_wanted(path.name)]
+        paths = [path for path in found[0].iterdir() if _is_imported(path.name)]
         for path in paths:
             if path.is_symlink() and not path.exists():
                 raise Fault(
@@ -864,10 +863,11 @@ def _beside_model(source: Path, names: Sequence[str]) -> list[str]:
     """The model's files in an archive; where there is no model.bin, those that it would be beside."""
     folders = [name.removesuffix("model.bin") for name in names if _base(name) == "model.bin"]
     _check_one(source, folders)
-    wanted = [name for name in names if _is_wanted(_base(name))]
+    wanted = [name for name in names if _is_imported(_base(name))]
     if not folders:
         folders = sorted((name.removesuffix(_base(name)) for name in wanted), key=len)
-    return [name for name in wanted if [name.removesuffix(_base(name))] == folders[:1]]
+    beside = [name for name in wanted if [name.removesuffix(_base(name))] == folders[:1]]
+    return list(dict.fromkeys(beside))  # an archive that was added to has a file twice: readers take the last
 
 
 def _check_one(source: Path, folders: Sequence[str]) -> None:
@@ -883,6 +883,15 @@ def _check_one(source: Path, folders: Sequence[str]) -> None:
 
 def _is_wanted(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)
+
+
+def _is_imported(name: str) -> bool:
+    return _is_wanted(name) and _is_name(name)
+
+
+def _is_name(name: str) -> bool:
+    """Whether a model's file may be called so: as an editor's `vocabulary.json~` is not."""
+    return bool(re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII))
 
 
 def _copy(part: Part, repo: Path, progress: Progress) -> File:
@@ -941,7 +950,7 @@ def _served(repo: Path, snapshot: Snapshot, model: str) -> bool:
             return False
         if any((folder / file.name).stat().st_size != file.size for file in snapshot.files):
             return False
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeError):
         return False
     progress = _progress(model, snapshot.files)
     with _every(TICK_S, progress.print):
@@ -998,9 +1007,13 @@ def _write(path: Path, text: str, staging: Path) -> None:
 def _recorded(repo: Path) -> dict[str, Any]:
     try:
         record = json.loads((repo / "portal-stt.json").read_text())
-        return {"resolved": dict(record["resolved"]), "snapshots": dict(record["snapshots"])}
+        resolved, snapshots = dict(record["resolved"]), dict(record["snapshots"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return {"resolved": {}, "snapshots": {}}
+    return {
+        "resolved": {asked: revision for asked, revision in resolved.items() if _is_hex(revision, 40)},
+        "snapshots": {revision: files for revision, files in snapshots.items() if isinstance(files, list)},
+    }
 
 
 def _record(repo: Path, snapshot: Snapshot, asked: str) -> None:
@@ -1024,9 +1037,10 @@ def _known(repo: Path, wanted: Wanted) -> Snapshot | None:
         revision = record["resolved"].get(wanted.revision or UNSET, wanted.revision)
     files = record["snapshots"].get(revision)
     try:
-        return Snapshot(revision, _checked(files)) if files and _is_hex(revision, 40) else None
+        checked = _checked(files) if files and _is_hex(revision, 40) else ()
     except (NoHub, KeyError, TypeError):
         return None
+    return None if _lacking([file.name for file in checked]) else Snapshot(revision, checked)
 
 
 def _intact(path: Path, file: File, progress: Progress | None = None) -> bool:
@@ -1075,9 +1089,13 @@ def _full(error: str) -> Fault:
     )
 
 
+def _lacking(names: Sequence[str]) -> list[str]:
+    """What the server needs and is not among the names."""
+    return [need for need in NEEDED if not fnmatch.filter(names, need)]
+
+
 def _check_names(model: str, names: Sequence[str], where: str) -> None:
-    lacking = [need for need in NEEDED if not fnmatch.filter(names, need)]
-    if lacking:
+    if lacking := _lacking(names):
         raise Fault(
             31,
             f"{model} cannot be served: {where} has no {', '.join(lacking)}.",
@@ -1297,7 +1315,9 @@ def _lock(path: Path, model: str) -> Iterator[None]:
         except FileExistsError:
             pass
         with contextlib.suppress(FileNotFoundError):  # released meanwhile
-            with path.open() as lock:  # opening makes an NFS client ask the server for the time of change
+            with path.open(
+                errors="replace"
+            ) as lock:  # opening makes an NFS client ask the server for the time of change
                 now = (lock.read(), os.fstat(lock.fileno()).st_mtime_ns)
             if now != seen:
                 if seen is None:
@@ -1313,7 +1333,7 @@ def _lock(path: Path, model: str) -> Iterator[None]:
             yield
     finally:
         with contextlib.suppress(OSError):
-            if path.read_text() == me:
+            if path.read_text(errors="replace") == me:
                 path.unlink()
 
 
@@ -1328,7 +1348,7 @@ def _is_dead(holder: str) -> bool:
         os.kill(owner["pid"], 0)
     except ProcessLookupError:
         return True
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError):
         return False
     return False
 

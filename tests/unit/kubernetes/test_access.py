@@ -57,7 +57,7 @@ def refusal(**params: Any) -> tuple[str, str, str]:
 @pytest.mark.parametrize(
     ("content", "where", "message"),
     [
-        pytest.param(None, "", "it is not there.", id="not there"),
+        pytest.param(None, "", "there is no such file on this machine.", id="not there"),
         pytest.param("folder", "", "it is a folder, not a file.", id="a folder"),
         pytest.param(b"\x89PNG\r\n\x1a\n\xff\xfe", "", "it is not text: that is no kubeconfig.", id="binary"),
         pytest.param(b"", "", "it is empty.", id="empty"),
@@ -72,12 +72,29 @@ def refusal(**params: Any) -> tuple[str, str, str]:
             "it is larger than 8 MiB: that is no kubeconfig.",
             id="too large",
         ),
+        pytest.param(b"[" * 20_000, "", "it is nested too deeply: that is no kubeconfig.", id="nested"),
+        pytest.param(b"a: 2026-13-45\n", "", "it is not YAML: month must be in 1..12.", id="a date that is none"),
+        pytest.param(
+            "\n".join(
+                [
+                    "a: &a [x]",
+                    *(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in zip("abcdef", "bcdefg", strict=True)),
+                ]
+            ).encode(),
+            "",
+            "its YAML aliases unfold to more than any kubeconfig holds.",
+            id="aliases",
+        ),
+        pytest.param(b"a: &a [*a]\n", "", "its YAML aliases unfold to more than any kubeconfig holds.", id="itself"),
+        pytest.param("pipe", "", "it is a pipe or a device, not a file.", id="a pipe"),
     ],
 )
 def test_a_file_that_is_no_kubeconfig(tmp_path: Path, content: bytes | str | None, where: str, message: str) -> None:
     path = tmp_path / "config"
     if content == "folder":
         path.mkdir()
+    elif content == "pipe":
+        os.mkfifo(path)
     elif isinstance(content, bytes):
         path.write_bytes(content)
     assert refusal(kubeconfig=str(path)) == (f"kubeconfig config in {tmp_path}{where}", message, SET)
@@ -228,3 +245,22 @@ def test_no_thread_is_left(tmp_path: Path) -> None:
     before = threading.active_count()
     connect({"kubeconfig": config(plugin(tmp_path, f"echo '{json.dumps(TOKEN)}'"))})
     assert threading.active_count() == before
+
+
+def test_what_a_kubeconfig_names_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A pipe that nobody writes to stands for all that the client library waits for without a limit."""
+    monkeypatch.setattr(access, "ACCESS_SECONDS", 0.2)
+    os.mkfifo(tmp_path / "token")
+    assert refusal(kubeconfig=config({"tokenFile": str(tmp_path / "token")})) == (
+        "the cluster",
+        "the access to it is not complete after 0.2 s: something that the kubeconfig names (an identity provider, a "
+        "file) does not answer.",
+        "Look at the user of that context in the kubeconfig, or give host and api_key.",
+    )
+    os.close(os.open(tmp_path / "token", os.O_WRONLY | os.O_NONBLOCK))  # the one who waits is let go
+
+
+def test_what_the_client_library_trips_over_is_a_sentence() -> None:
+    subject, message, remedy = refusal(kubeconfig=config({"auth-provider": {"name": "gcp"}}))
+    assert (subject, remedy) == ("the cluster", SET)
+    assert message.startswith("no access is configured: ")

@@ -97,7 +97,9 @@ def test_all_is_told_at_once_and_nothing_is_done(playbook: str, listener: Listen
     played = run(playbook, listener, tmp_path, "-e", f"@{BAD}", "-vvv")
     told = lines(played)
     assert played.rc == 2
-    assert told.count("17 settings are refused, and nothing was done:") == len(played.recap)
+    assert told.count("17 settings are refused, and nothing was done:") == sum(
+        counts["failed"] for counts in played.recap.values()
+    )
     assert [line for line in SAID if line not in told] == []
     assert "sesame" not in played.output
     assert played.changed == 0
@@ -159,3 +161,26 @@ def test_values_are_what_ansible_makes_of_them(tmp_path: Path) -> None:
     played = play(str(tmp_path / "play.yml"), "-vvv", "-e", "speaches_replicas=two", environment=environment)
     assert 'speaches_replicas: is "two", where a whole number is meant.' in " ".join(played.output.split())
     assert "sesame" not in played.output
+
+
+def test_what_cannot_be_decrypted_or_counted_is_told_with_the_rest(tmp_path: Path) -> None:
+    secret = VaultLib([("default", VaultSecret(b"password"))]).encrypt(b"sesame").decode()
+    indented = "".join(f"  {line}\n" for line in secret.splitlines())
+    aliases = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True))
+    (tmp_path / "vars.yml").write_text(
+        f"speaches_api_key: !vault |\n{indented}a: &a [x]\n{aliases}speaches_network: {{cidrs: *h}}\n"
+        "speaches__given: {}\npreflight_results: []\n"
+    )
+    task = {"portal.stt.settings_check": {"roles": ["speaches"]}}
+    hosts = {"hosts": "clusters", "gather_facts": False, "vars_files": [str(tmp_path / "vars.yml")], "tasks": [task]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([hosts]))
+    told = " ".join(play(str(tmp_path / "play.yml")).output.split())
+    for part in (
+        f"speaches_api_key ({tmp_path}/vars.yml:1): is a vault's value that cannot be decrypted. Give the vault's "
+        "password",
+        "unfolds to more values than any variable has. Shorten it.",
+        f"speaches__given ({tmp_path}/vars.yml:",
+        f"preflight_results ({tmp_path}/vars.yml:",
+        "): is the roles' own, and not set by an operator. Remove it.",
+    ):
+        assert part in told

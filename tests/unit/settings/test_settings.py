@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ import pytest
 import yaml
 from ansible_collections.portal.stt.plugins.action.settings_check import ARGUMENTS
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.quantities import QuantityError, parse_quantity
-from ansible_collections.portal.stt.plugins.module_utils._settings import shapes, show
+from ansible_collections.portal.stt.plugins.module_utils._settings import grammar, shapes, show
 from ansible_collections.portal.stt.plugins.module_utils._settings.check import check, findings
 from ansible_collections.portal.stt.plugins.module_utils._settings.rules import KEPT, PREFIXES, ROLES
+from ansible_collections.portal.stt.plugins.module_utils._speaches import models
+from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import Settings
 from ansible_collections.portal.stt.plugins.modules import settings_check
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import ROOT
+from tests.unit.speaches.test_seed import seed
 from tests.unit.test_module_docs import normal
 
 HERE = Path(__file__).parent
@@ -255,3 +261,55 @@ def test_what_roles_keep_under_our_prefixes_is_known() -> None:
 
 def test_documentation_and_arguments_of_the_module_are_the_same() -> None:
     assert normal(yaml.safe_load(settings_check.DOCUMENTATION)["options"]) == normal(ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"speaches_service_annotations": {"a": "x" * 200_000, "b": "x" * 200_000}},
+            "speaches_service_annotations: is larger than 255 KiB in all. Shorten it.",
+        ),
+        (
+            {"speaches_environment": {f"A{n}": "x" * 100_000 for n in range(3)}},
+            "speaches_environment: is larger than 256 KiB in all. Shorten it.",
+        ),
+        (
+            {"speaches_models": [{"model": f"a/b{n}"} for n in range(30)]},
+            "speaches_models: has 30 models, more than one server and its seed Job can have. Shorten it.",
+        ),
+    ],
+)
+def test_what_is_too_large_together(given: dict[str, Any], message: str) -> None:
+    assert said(given) == [message]
+
+
+def test_what_the_roles_keep_is_not_an_operators() -> None:
+    names = ["preflight_results", "speaches__given", "speaches__none"]
+    given = dict.fromkeys(names, 1)
+    assert said(given) == []
+    assert said(given, outside=names) == [
+        f"{name}: is the roles' own, and not set by an operator. Remove it." for name in names
+    ]
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9_./+@~^-]{1,12}", fullmatch=True), st.from_regex(r"[A-Za-z0-9_./-]{1,12}", fullmatch=True)
+)
+def test_what_is_accepted_is_taken_by_the_seed_job_and_can_be_read_back(revision: str, model: str) -> None:
+    """A revision or a name is refused before anything is done, or by nobody."""
+    if not grammar.revision(revision):
+        assert seed.wanted_models(json.dumps([{"model": "a/b", "revision": revision}]))
+    if not grammar.model(model):
+        assert seed.wanted_models(json.dumps([{"model": model}]))
+        annotations = {"portal-stt/models": f"{model}@{'0' * 40}"}
+        deployment = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+        assert models.serving([deployment], Settings()).revisions == {model: "0" * 40}
+
+
+@pytest.mark.parametrize("name", ["_org/model", "a/_model"])
+def test_a_name_that_begins_with_an_underscore_can_be_read_back(name: str) -> None:
+    assert not grammar.model(name)
+    annotations = {"portal-stt/models": f"{name}@{'0' * 40}"}
+    deployment = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+    assert models.serving([deployment], Settings()).revisions == {name: "0" * 40}

@@ -204,8 +204,9 @@ def test_a_proxy_that_gives_no_way() -> None:
     error = urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy Authentication Required"))
     with pytest.raises(seed.Fault) as refused, seed.Hub("https://hub.invalid", "")._explained("a/b", None):
         raise error
-    assert (refused.value.code, refused.value.error) == (
+    assert (refused.value.code, refused.value.passing, refused.value.error) == (
         10,
+        True,  # what somebody else has put on the volume is taken over
         "The hub at https://hub.invalid is not reached: the proxy answers 407 Proxy Authentication Required.",
     )
 
@@ -593,3 +594,61 @@ def test_progress(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
         "seed: a/b: 5/6 files, 812.3 of 1628.0 MB (49 %) on the volume, 0.0 MB/s",
         "seed: a/b: 5/6 files, 812.3 of 1628.0 MB (49 %) on the volume, verifying model.bin: 3 of 1623 MB",
     ]
+
+
+# ---- what lies on the volume
+
+
+@pytest.mark.parametrize(
+    ("record", "known"),
+    [
+        (b"\xff", False),
+        (b"[]", False),
+        (b'{"resolved": {"main": []}, "snapshots": {}}', False),
+        (b'{"resolved": {"main": {}}, "snapshots": {}}', False),
+        (b'{"resolved": {"main": "SHA"}, "snapshots": {"SHA": "README.md"}}', False),
+        (b'{"resolved": {"main": "SHA"}, "snapshots": {"SHA": [FILE config.json]}}', False),
+        (b'{"resolved": {"main": "SHA"}, "snapshots": {"SHA": [FILES]}}', True),
+        (b'{"resolved": {"main": "SHA", "x": []}, "snapshots": {"SHA": [FILES], "x": 1}}', True),
+    ],
+)
+def test_a_record_that_is_damaged_is_none(tmp_path: Path, record: bytes, known: bool) -> None:
+    names = ("README.md", "config.json", "model.bin", "tokenizer.json", "vocabulary.json")
+    files = {name: json.dumps({"name": name, "size": 1, "digest": "a" * 40}) for name in names}
+    text = record.replace(b"SHA", b"b" * 40).replace(b"FILES", ", ".join(files.values()).encode())
+    text = text.replace(b"FILE config.json", files["config.json"].encode())
+    (tmp_path / "portal-stt.json").write_bytes(text)
+    assert (seed._known(tmp_path, seed.Wanted("a/b")) is not None) is known
+
+
+def test_a_ref_that_is_damaged_serves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "refs").mkdir()
+    (tmp_path / "refs/main").write_bytes(b"\xff")
+    assert not seed._served(tmp_path, seed.Snapshot("b" * 40, ()), "a/b")
+
+
+@pytest.mark.parametrize("pid", ["x", None, 10**30, [], {}])
+def test_a_lock_that_is_damaged_is_not_dead(pid: Any) -> None:
+    assert not seed._is_dead(json.dumps({"host": socket.gethostname(), "pid": pid}))
+
+
+def test_a_lock_that_is_no_text_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seed, "STALE_S", 0)
+    (tmp_path / "lock").write_bytes(b"\xff")
+    with seed._lock(tmp_path / "lock", "a/b"):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    assert not (tmp_path / "lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (["x/model.bin", "x/config.json"], ["x/model.bin", "x/config.json"]),
+        (["model.bin", "vocabulary.json", "vocabulary.json~", "vocabulary.a b"], ["model.bin", "vocabulary.json"]),
+        (["model.bin", "config.json", "model.bin"], ["model.bin", "config.json"]),
+        (["model.bin", "vocabulary.\n"], ["model.bin"]),
+    ],
+)
+def test_what_of_an_archive_is_the_model(names: list[str], parts: list[str]) -> None:
+    """Each has a name that the record takes, or every run would import the copy anew."""
+    assert seed._beside_model(Path("copy.tar"), names) == parts

@@ -1,0 +1,14 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads objects in the controller's own process."""
+
+from __future__ import annotations
+
+from ansible_collections.portal.stt.plugins.plugin_utils.in_process import KUBERNETES, InProcess, core_of
+
+
+class ActionModule(InProcess):
+    """The action behind M(portal.stt.k8s_read)."""
+
+    core = core_of("k8s_read", *KUBERNETES)

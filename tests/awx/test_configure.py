@@ -1,0 +1,162 @@
+"""awx/configure.yml and remove.yml, run twice each against the double of AWX's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.awx_double import AWX, HIDDEN
+from tests.conftest import Played
+
+Configure = Callable[..., Played]
+MADE = {
+    "organizations": ["portal.stt"],
+    "execution_environments": ["portal-stt"],
+    "credential_types": ["Machine", "portal-stt hub token", "portal-stt kubeconfig", "portal-stt speech API key"],
+    "credentials": ["portal-stt SSH", "portal-stt kubeconfig"],
+    "projects": ["portal-stt"],
+    "inventories": ["portal-stt"],
+    "inventory_sources": [],
+    "hosts": ["homelab", "pve"],
+    "groups": ["clusters", "nfs_servers"],
+    "job_templates": [
+        f"portal-stt {name}" for name in ("deploy", "plan", "preflight", "report", "storage", "teardown", "verify")
+    ],
+    "workflow_job_templates": ["portal-stt"],
+    "workflow_job_template_nodes": ["approval", "deploy", "plan", "preflight", "report", "storage", "verify"],
+    "workflow_approval_templates": ["portal-stt approval"],
+    "schedules": ["portal-stt nightly verify"],
+}
+GONE: dict[str, list[str]] = {kind: [] for kind in MADE} | {
+    "organizations": ["portal.stt"],
+    "credential_types": ["Machine"],
+}
+
+
+def there(awx: AWX) -> dict[str, list[str]]:
+    return {kind: sorted(awx.named(kind)) for kind in MADE}
+
+
+def changed(played: Played) -> int:
+    assert played.rc == 0, played.output
+    return played.changed
+
+
+def linked(awx: AWX) -> dict[str, dict[str, list[str]]]:
+    names = {one["id"]: name for name, one in awx.named("workflow_job_template_nodes").items()}
+    return {
+        name: {
+            relation: [names[one] for one in found]
+            for relation in ("success_nodes", "failure_nodes", "always_nodes")
+            if (found := awx.links("workflow_job_template_nodes", name, relation))
+        }
+        for name in names.values()
+    }
+
+
+def test_configure_and_remove_each_twice(awx: AWX, configure: Configure) -> None:
+    assert changed(configure("configure")) == 13
+    assert there(awx) == MADE
+    looks_as_meant(awx)
+
+    awx.asked.clear()
+    assert changed(configure("configure")) == 0
+    assert [asked for asked in awx.asked if not asked.startswith(("PATCH inventories", "POST projects"))] == []
+
+    secret = json.dumps({"awx_secrets": {"kubeconfig": "another"}})
+    assert changed(configure("configure", "-e", secret)) == 1  # the templates have one credential less
+    kept = awx.secrets[awx.named("credentials")["portal-stt kubeconfig"]["id"]]
+    assert kept == {"kubeconfig": "apiVersion: v1\nkind: Config"}
+    assert changed(configure("configure", "-e", secret, "-e", "rotate_secrets=true")) == 1
+    assert kept == {"kubeconfig": "another"}
+
+    assert changed(configure("remove")) == 8
+    assert there(awx) == GONE
+    assert changed(configure("remove")) == 0
+
+
+def looks_as_meant(awx: AWX) -> None:
+    templates = awx.named("job_templates")
+    credentials = {one["id"]: name for name, one in awx.named("credentials").items()}
+    for name, one in templates.items():
+        assert not one["become_enabled"], name  # it would reach plays on clusters
+        assert not one["allow_simultaneous"], name
+        assert one["job_slice_count"] == 1, name  # slices would part NFS host and cluster
+        assert sorted(credentials[number] for number in awx.links("job_templates", name, "credentials")) == [
+            "portal-stt SSH", "portal-stt kubeconfig"
+        ]  # fmt: skip
+        assert one["survey_enabled"] is (one["id"] in awx.surveys), name
+    plan = templates["portal-stt plan"]
+    assert (plan["playbook"], plan["job_type"], plan["diff_mode"]) == ("site.yml", "check", True)
+    report = ["report"]
+    assert linked(awx) == {
+        "preflight": {"success_nodes": ["plan"], "failure_nodes": report},
+        "plan": {"success_nodes": ["approval"], "failure_nodes": report},
+        "approval": {"success_nodes": ["storage"]},
+        "storage": {"success_nodes": ["deploy"], "failure_nodes": report},
+        "deploy": {"success_nodes": ["verify"], "failure_nodes": report},
+        "verify": {"always_nodes": report},
+        "report": {},
+    }
+    hosts = {name: json.loads(one["variables"]) for name, one in awx.named("hosts").items()}
+    assert hosts == {
+        "homelab": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "pve": {"ansible_host": "192.168.1.127", "ansible_user": "root"},
+    }
+    injectors = awx.named("credential_types")["portal-stt kubeconfig"]["injectors"]
+    assert injectors == {
+        "file": {"template": "{{ kubeconfig }}"},
+        "env": {"K8S_AUTH_KUBECONFIG": "{{ tower.filename }}"},
+    }
+    assert awx.named("credentials")["portal-stt kubeconfig"]["inputs"] == {"kubeconfig": HIDDEN}
+
+
+def test_a_failed_first_sync_is_made_good_by_the_next_run(awx: AWX, configure: Configure) -> None:
+    """Behind the gateway of the Automation Platform, with all credentials, and the inventory of the repository."""
+    awx.prefix, awx.sync_fails = "/api/controller/v2/", True
+    gateway = {"CONTROLLER_OPTIONAL_API_URLPATTERN_PREFIX": "/api/controller/"}
+    secrets: dict[str, Any] = {
+        name: f"the {name}" for name in ("kubeconfig", "ssh_private_key", "hub_token", "api_key", "admin_kubeconfig")
+    }
+    ssh = {"become_method": "sudo", "become_username": "root", "become_password": "sesame"}
+    given = {
+        "awx_secrets": secrets, "awx_ssh": ssh, "awx_inventory_file": "inventory/awx/hosts",
+        "awx_variables": {"speaches_hub": {"endpoint": "https://hub.example.net"}},
+    }  # fmt: skip
+    extra = ("-e", json.dumps(given))
+    failed = configure("configure", *extra, **gateway)
+    assert failed.rc != 0
+    assert "Project update failed" in failed.output
+    assert not awx.objects["job_templates"]
+
+    awx.sync_fails = False
+    played = configure("configure", *extra, **gateway)
+    assert played.rc == 0, played.output
+    assert not any(f"the {name}" in played.output for name in secrets)
+    assert not awx.objects["hosts"]
+    assert awx.named("inventory_sources")["portal-stt"]["source_path"] == "inventory/awx/hosts"
+    assert json.loads(awx.named("inventories")["portal-stt"]["variables"]) == {
+        "speaches_hub": {
+            "endpoint": "https://hub.example.net",
+            "token": "{{ lookup('ansible.builtin.env', 'PORTAL_STT_HUB_TOKEN') }}",
+        },
+        "speaches_api_key": "{{ lookup('ansible.builtin.env', 'PORTAL_STT_API_KEY') }}",
+    }
+    numbers = {name: one["id"] for name, one in awx.named("credentials").items()}
+    assert awx.links("job_templates", "portal-stt rbac", "credentials") == [numbers["portal-stt administrator"]]
+    assert awx.links("job_templates", "portal-stt deploy", "credentials") == sorted(
+        numbers[f"portal-stt {name}"] for name in ("SSH", "kubeconfig", "hub token", "speech API key")
+    )
+    assert awx.secrets[numbers["portal-stt SSH"]] == {"ssh_key_data": "the ssh_private_key", **ssh}
+
+
+def test_what_is_missing_is_said_before_anything_is_made(awx: AWX, configure: Configure) -> None:
+    for arguments, environment in (
+        ((), {"CONTROLLER_OAUTH_TOKEN": ""}),
+        (("-e", '{"awx_secrets": {"kubecfg": 1}}'), {}),
+    ):
+        played = configure("configure", *arguments, **environment)
+        assert played.rc == 2
+        assert "Set CONTROLLER_HOST to AWX's address and CONTROLLER_OAUTH_TOKEN to a token" in played.output
+    assert awx.asked == []

@@ -1,0 +1,194 @@
+"""Jobs as AWX runs them, each template and the whole chain, on simulated nodes.
+
+The export needs the lab's node: here it is somebody else's, as with an empty group nfs_servers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import api, simulated
+from lab.console import LabError
+from tests import surveys
+from tests.awx_double import launched
+from tests.conftest import ROOT, until
+from tests.jobs import NAMES, Job, checked_out, launch
+
+VARIABLES = {
+    **NAMES["awx__cluster"],
+    **yaml.safe_load((ROOT / "inventory/lab/group_vars/all.yml").read_text()),
+    "speaches_verify": {"requests": 3, "require_warm": False},  # warmth is shown where nothing else runs
+    "speaches_gpu": {"node_selector": {"lab.portal-stt/simulated": "true"}},
+}
+VOLUME = {"server": "10.77.0.2", "driver": ""}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def node() -> Iterator[None]:
+    simulated.replace(ROOT / "lab" / "nodes" / "t4.yml")
+    yield
+    simulated.replace(None)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checked_out(tmp_path_factory.mktemp("project"))
+
+
+class Awx:
+    """A workflow's jobs: each gets what the ones before have left, and what its survey sends for the answers."""
+
+    def __init__(self, project: Path, folder: Path, namespace: str) -> None:
+        self.project, self.folder, self.namespace = project, folder, namespace
+        self.artifacts: dict[str, Any] = {}
+
+    def run(self, template: str, answers: dict[str, Any] | None = None, **more: Any) -> Job:
+        survey = surveys.surveys().get(template, {"spec": []})
+        extra = {**launched(survey, answers or {}), **self.artifacts, **more.pop("extra", {})}
+        kubeconfig = more.pop("kubeconfig", os.environ["K8S_AUTH_KUBECONFIG"])
+        job = launch(template, self.project, self.folder, inventory(self.namespace), extra, kubeconfig, **more)
+        self.artifacts |= job.artifacts
+        return job
+
+
+@pytest.fixture
+def awx(project: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Awx:
+    return Awx(project, tmp_path, f"awx-{request.node.name.split('_')[-1].replace('[', '-').rstrip(']')}")
+
+
+def inventory(namespace: str) -> dict[str, Any]:
+    """As AWX prints it, with the templates of names.yml in it."""
+    own = {"speaches_namespace": namespace, "speaches_volume": {**VOLUME, "name": f"{namespace}-models"}}
+    return {
+        "all": {"children": ["clusters", "nfs_servers"]},
+        "clusters": {"hosts": ["lab"]},
+        "nfs_servers": {"hosts": []},
+        "_meta": {"hostvars": {"lab": {**VARIABLES, **own}}},
+    }
+
+
+def good(job: Job) -> Job:
+    assert job.status == "successful", job.output
+    assert "Traceback" not in job.output
+    return job
+
+
+def bad(job: Job) -> str:
+    """What a job says that must have failed."""
+    assert job.status == "failed", job.output
+    assert "Traceback" not in job.output
+    return plain(job)
+
+
+def plain(job: Job) -> str:
+    """What a job says, on one line and without colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", job.output).split())
+
+
+def reports(namespace: str) -> list[Any]:
+    data = api.call("GET", f"/api/v1/namespaces/{namespace}/configmaps/portal-stt-report")["data"]
+    return [json.loads(one) for _, one in sorted(data.items())]
+
+
+def test_the_whole_chain(awx: Awx) -> None:
+    preflight = good(awx.run("preflight")).handed
+    assert preflight["play"] == "preflight"
+    assert preflight["verdict"] in ("ok", "warning")
+    assert preflight["digest"].startswith("sha256:")
+    good(awx.run("plan"))
+    assert awx.artifacts["portal_stt"]["play"] == "deploy"  # a plan proves nothing
+    good(awx.run("storage"))
+    answers = {"speaches_rollout_seconds": 1000, "speaches_rollback": "true"}
+    deployed = good(awx.run("deploy", answers)).handed
+    assert (deployed["play"], deployed["verdict"], deployed["digest"]) == ("deploy", "ok", preflight["digest"])
+    proven = good(awx.run("verify")).handed
+    assert proven["play"] == "verify"
+    good(awx.run("report"))
+    assert reports(awx.namespace) == [proven]
+    assert "changed=0" in plain(good(awx.run("deploy", answers)))
+    good(awx.run("teardown"))
+    with pytest.raises(LabError, match="not found"):
+        reports(awx.namespace)
+
+
+NOWHERE = "10.77.0.1:5999/speaches-ai/speaches:0.9.0-rc.3-cuda"
+
+
+def test_a_report_of_a_failure_is_handed_over_and_not_kept_where_nothing_is(awx: Awx) -> None:
+    """An answer of the survey comes before the inventory; what failed reaches the report, which fails, too."""
+    assert "10.77.0.1:5999" in bad(awx.run("preflight", {"speaches_image": NOWHERE}))
+    assert awx.artifacts["portal_stt"]["verdict"] == "refused"
+    said = bad(awx.run("report"))
+    assert "image.registry" in said
+    assert f"Not kept: namespace {awx.namespace} is made by the deploy play, which has not run yet." in said
+    assert "preflight ended as refused, and verify has not proven the server since" in said
+
+
+def test_a_failed_deploy_is_kept(awx: Awx) -> None:
+    good(awx.run("deploy"))
+    said = bad(awx.run("deploy", {"speaches_image": NOWHERE}))
+    assert "10.77.0.1:5999" in said
+    handed = awx.artifacts["portal_stt"]
+    assert (handed["play"], handed["verdict"]) == ("deploy", "refused")
+    bad(awx.run("report"))
+    assert reports(awx.namespace) == [handed]
+    good(awx.run("teardown"))
+
+
+@pytest.mark.parametrize("how", ["timeout", "canceled"])
+def test_a_job_that_is_killed_can_be_run_again(awx: Awx, how: str) -> None:
+    """By AWX's timeout, and by its cancel in the middle of a change."""
+
+    def in_the_middle(private: Path) -> bool:
+        output = private / "artifacts" / "7" / "stdout"
+        return output.exists() and "The model is on the volume" in output.read_text()
+
+    good(awx.run("preflight"))
+    killed = awx.run("deploy", **({"timeout": 3} if how == "timeout" else {"cancel": in_the_middle}))
+    assert killed.status == how
+    assert killed.artifacts == {}
+    bad(awx.run("report"))  # what is there is preflight's, and proves nothing
+    good(awx.run("deploy"))
+    good(awx.run("teardown"))
+
+
+def test_teardown_waits_for_a_deploy(awx: Awx) -> None:
+    good(awx.run("deploy"))
+    alone = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]},
+             "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
+    container = {"name": "seed", "image": "10.77.0.1:5000/none", "securityContext": alone}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container], "nodeSelector": {"no": "where"}}}
+    labels = {"app.kubernetes.io/component": "seed", "app.kubernetes.io/part-of": "portal-stt"}
+    job = {
+        "metadata": {"name": "portal-stt-seed-held", "labels": labels},
+        "spec": {"template": {"metadata": {"labels": labels}, **template}},
+    }
+    path = f"/apis/batch/v1/namespaces/{awx.namespace}/jobs"
+    api.call("POST", path, job)
+    until(lambda: api.call("GET", f"{path}/portal-stt-seed-held")["status"].get("active"), 30, lambda: "no pod")
+    said = bad(awx.run("teardown"))
+    assert "A deploy is at work: Job portal-stt-seed-held puts models on the volume. Let it end, or cancel it" in said
+    assert api.call("GET", f"/apis/apps/v1/namespaces/{awx.namespace}/deployments/portal-stt")
+    good(awx.run("teardown", extra={"teardown_during_deploy": True}))
+    assert api.call("GET", path)["items"] == []
+
+
+def test_the_account_of_rbac_runs_the_chain(awx: Awx, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """And keeps the report: no more rights are needed than rbac.yml gives."""
+    good(awx.run("rbac"))
+    account = f"/api/v1/namespaces/{awx.namespace}/serviceaccounts/portal-stt-deployer/token"
+    token = api.call("POST", account, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
+    config = yaml.safe_load(Path(os.environ["K8S_AUTH_KUBECONFIG"]).read_text())
+    config["users"][0]["user"] = {"token": token}
+    kubeconfig = tmp_path_factory.mktemp("account") / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    for template in ("preflight", "deploy", "verify", "report", "teardown"):
+        good(awx.run(template, kubeconfig=str(kubeconfig)))

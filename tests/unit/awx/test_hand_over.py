@@ -1,0 +1,158 @@
+"""What plays leave to each other: bounded, whole, and not believed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.portal.stt.plugins.filter.runs import handed, kept_reports
+from ansible_collections.portal.stt.plugins.module_utils._findings import Finding, Status
+from ansible_collections.portal.stt.plugins.module_utils._hand_over import REPORT_BYTES, hand_over
+from ansible_collections.portal.stt.plugins.module_utils._rollout.underway import underway
+
+DIGEST = f"sha256:{'ab' * 32}"
+
+
+def finding(status: Status, check: str = "cuda", message: str = "is so.") -> dict[str, Any]:
+    return Finding(check, status, "node a", message).as_result()
+
+
+FINE, KNOWN, UNTOLD, REFUSED = map(finding, (Status.OK, Status.WARNING, Status.UNKNOWN, Status.REFUSED))
+ENDED = Finding("run", Status.REFUSED, "deploy", "did not come to its end.", "See the job's own output.").as_result()
+
+
+@pytest.mark.parametrize(
+    ("results", "verdict", "digest", "seats", "summary", "findings"),
+    [
+        pytest.param([], "refused", "", None, "1 refused", [ENDED], id="nothing done"),
+        pytest.param([{"findings": []}], "ok", "", None, "nothing was looked at", [], id="nothing found"),
+        pytest.param(
+            [{"findings": [FINE], "results": [{"image": {"digest": DIGEST}}]}, {"findings": [KNOWN], "seats": 3}],
+            "warning", DIGEST, 3, "1 fine, 1 to know", [KNOWN, FINE], id="digest and seats",
+        ),
+        pytest.param(
+            [{"findings": [FINE, UNTOLD], "image": {"digest": "latest"}, "seats": True}],
+            "unknown", "", None, "1 fine, 1 cannot tell", [UNTOLD, FINE], id="no digest, no seats",
+        ),
+        pytest.param(
+            [{"findings": [UNTOLD]}, {"findings": [REFUSED]}],
+            "refused", "", None, "1 cannot tell, 1 refused", [REFUSED, UNTOLD], id="the worst first",
+        ),
+        pytest.param([{"findings": [FINE]}, {}], "refused", "", None, "1 fine, 1 refused", [ENDED, FINE], id="no end"),
+        pytest.param(
+            [{"findings": [REFUSED]}, {}], "refused", "", None, "1 refused", [REFUSED], id="no end, and why"
+        ),
+    ],
+)  # fmt: skip
+def test_hand_over(
+    results: list[dict[str, Any]], verdict: str, digest: str, seats: int | None, summary: str, findings: list[object]
+) -> None:
+    report = {"summary": summary, "findings": findings, "cut": ""}
+    expected = {"play": "deploy", "verdict": verdict, "digest": digest, "seats": seats, "report": report}
+    assert hand_over("deploy", results) == expected
+
+
+def test_a_report_is_cut_with_a_word_and_what_is_refused_stays() -> None:
+    many = [finding(Status.OK, message=f"{number} {'x' * 1000}") for number in range(100)]
+    report = hand_over("preflight", [{"findings": [*many, REFUSED]}])["report"]
+    assert len(json.dumps(report)) < REPORT_BYTES
+    assert report["findings"][0] == REFUSED
+    left = 101 - len(report["findings"])
+    assert 30 < left < 60
+    assert report["cut"] == f"{left} of 101 findings are left out: the job's own output has them."
+    assert report["summary"] == "100 fine, 1 refused"
+    assert handed(hand_over("preflight", [{"findings": [*many, REFUSED]}]))["report"]["summary"] == report["summary"]
+
+
+@pytest.mark.parametrize(
+    ("play", "result", "is_good"),
+    [
+        ("verify", {"findings": [FINE]}, True),
+        ("verify", {"findings": [KNOWN]}, True),
+        ("verify", {"findings": [UNTOLD]}, False),
+        ("verify", {}, False),
+        ("deploy", {"findings": [FINE]}, False),
+    ],
+)
+def test_a_workflow_is_good_when_its_last_play_is(play: str, result: dict[str, Any], is_good: bool) -> None:
+    """What is here where a job was killed is from the job before, and no proof of anything."""
+    assert handed(hand_over(play, [result]))["is_good"] is is_good
+
+
+GOOD = hand_over("verify", [{"findings": [FINE]}])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        "{{ lookup('pipe', 'id') }}",
+        [GOOD],
+        {**GOOD, "play": "../verify"},
+        {**GOOD, "verdict": "splendid"},
+        {**GOOD, "report": "fine"},
+        {**GOOD, "report": {"findings": [{"check": "a"}]}},
+        {**GOOD, "report": {"findings": [finding(Status.OK, message="x" * 1_000_000)]}},
+    ],
+)
+def test_what_is_handed_over_is_not_believed(given: object) -> None:
+    with pytest.raises(
+        AnsibleFilterError, match=r"^portal_stt: is not what a play of this collection hands over\. Run"
+    ):
+        handed(given)
+
+
+def test_the_last_five_are_kept() -> None:
+    kept: dict[str, str] = {"notes.txt": "mine", "20260101T000000Z-x": "not one of ours"}
+    for day in range(10, 17):
+        kept = kept_reports(handed(GOOD), kept, f"202611{day}T014106Z")
+    assert list(kept) == [f"202611{day}T014106Z-verify.json" for day in range(12, 17)]
+    assert json.loads(kept["20261116T014106Z-verify.json"]) == GOOD
+
+
+def deployment(reason: str = "ReplicaSetUpdated", status: str = "True", seen: int = 2) -> dict[str, Any]:
+    condition = {"type": "Progressing", "status": status, "reason": reason}
+    return {
+        "metadata": {"name": "portal-stt", "generation": 2},
+        "spec": {"selector": {"matchLabels": {"app": "portal-stt"}}},
+        "status": {"observedGeneration": seen, "conditions": [condition]},
+    }
+
+
+def pod(name: str = "portal-stt-1", app: str = "portal-stt", phase: str = "Pending", **more: Any) -> dict[str, Any]:
+    conditions = [{"type": kind, "status": value} for kind, value in more.pop("conditions", {}).items()]
+    metadata = {"name": name, "labels": {"app": app, "pod-template-hash": "x"}, **more.pop("metadata", {})}
+    containers = [more] if more else []
+    return {"metadata": metadata, "status": {"phase": phase, "conditions": conditions, "containerStatuses": containers}}
+
+
+JOB = {"metadata": {"name": "portal-stt-seed-0123456789"}, "status": {"active": 1}}
+ROLLING = "Deployment portal-stt is rolled out: portal-stt-1 is starting"
+
+
+@pytest.mark.parametrize(
+    ("deployments", "pods", "jobs", "said"),
+    [
+        pytest.param([], [], [], [], id="nothing there"),
+        pytest.param([], [], [JOB], ["Job portal-stt-seed-0123456789 puts models on the volume"], id="seed"),
+        pytest.param([], [], [{**JOB, "status": {"succeeded": 1}}], [], id="seeded"),
+        pytest.param([deployment()], [pod()], [], [ROLLING], id="no container yet"),
+        pytest.param([deployment()], [pod(state={"waiting": {"reason": "ContainerCreating"}})], [], [ROLLING],
+                     id="being made"),
+        pytest.param([deployment()], [pod(phase="Running", state={"running": {}})], [], [ROLLING], id="loads"),
+        pytest.param([deployment("NewReplicaSetAvailable", seen=1)], [pod()], [], [ROLLING], id="just declared"),
+        pytest.param([deployment()], [pod(phase="Running", conditions={"Ready": "True"})], [], [], id="ready"),
+        pytest.param([deployment("NewReplicaSetAvailable")], [pod()], [], [], id="complete, a pod comes back"),
+        pytest.param([deployment("ProgressDeadlineExceeded", "False")], [pod()], [], [], id="out of time"),
+        pytest.param([deployment()], [pod(conditions={"PodScheduled": "False"})], [], [], id="fits nowhere"),
+        pytest.param([deployment()], [pod(state={"waiting": {"reason": "ImagePullBackOff"}})], [], [], id="no image"),
+        pytest.param([deployment()], [pod(phase="Running", restartCount=1, state={"running": {}})], [], [],
+                     id="crashed once"),
+        pytest.param([deployment()], [pod(metadata={"deletionTimestamp": "now"})], [], [], id="goes away"),
+        pytest.param([deployment()], [pod(app="other")], [], [], id="somebody else's"),
+    ],
+)  # fmt: skip
+def test_whether_a_deploy_is_at_work(deployments: list[Any], pods: list[Any], jobs: list[Any], said: list[str]) -> None:
+    assert underway(deployments, pods, jobs) == said
