@@ -320,6 +320,8 @@ def test_one_scale_by_hand_does_not_stop_a_run_and_an_autoscaler_keeps_its_numbe
         done(run("deploy", many, **settings))
         assert get(path)["spec"]["replicas"] == left
     assert done(run("deploy", many, **settings)).changed == 0
+    done(run("deploy", many, **settings, speaches_take_over=["kube-controller-manager"]))
+    assert get(path)["spec"]["replicas"] == 1
 
 
 # ---- rights
