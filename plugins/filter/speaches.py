@@ -83,6 +83,7 @@ _PARTS: dict[str, Callable[[Settings, Raw], list[Object]]] = {
     "absent": lambda settings, _: manifests.absent(settings),
     "account": _account,
     "fillable": lambda settings, _: manifests.fillable(settings),
+    "report": lambda settings, _: [manifests.report(settings)],
     "no_secret": lambda settings, _: manifests.no_secret(settings),
     "standing": _standing,
     "unwanted": lambda settings, _: manifests.unwanted(settings),

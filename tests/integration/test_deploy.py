@@ -375,7 +375,7 @@ def test_the_account_of_rbac_yml_can_do_what_the_plays_do(tmp_path: Path) -> Non
         if "deletionTimestamp" not in one["metadata"]
     ]
     # What the administrator has made, and the account may fill, is empty again.
-    assert left == ["kube-root-ca.crt", "of-somebody-else", "portal-stt-scripts", "portal-stt"]
+    assert left == ["kube-root-ca.crt", "of-somebody-else", "portal-stt-report", "portal-stt-scripts", "portal-stt"]
     for kind, name in (("configmaps", "portal-stt-scripts"), ("secrets", "portal-stt")):
         assert not {"data", "binaryData"} & get(f"/api/v1/namespaces/rights/{kind}/{name}").keys()
     assert get("/apis/batch/v1/namespaces/rights/jobs")["items"] == []

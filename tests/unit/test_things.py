@@ -37,11 +37,6 @@ NOT_THINGS = {"Nvidia", "nfsd"}
 STILL_NAMING: set[str] = set()
 """Rooms whose remedies still name a role's variables."""
 
-STILL_SILENT = {
-    ("roles/speaches/tasks/main.yml", "oci_image_info"),
-}
-"""Tasks that do not say yet what sets a thing."""
-
 _MARK = re.compile(r"(?:^|(?<=[\s(]))\[([A-Za-z][\w./-]*)\](?=$|[\s.,;:)'])")
 
 
@@ -150,7 +145,7 @@ def test_what_a_role_names_is_a_variable(role: str, variable: str) -> None:
 def test_every_task_says_what_sets_a_thing() -> None:
     uses = [(role, *use) for role in ROLES for use in asked(role)]
     silent = {(file, module) for role, file, module, given in uses if given != f"{{{{ {role}__settings }}}}"}
-    assert silent == STILL_SILENT
+    assert silent == set()
 
 
 def test_no_remedy_of_a_module_names_a_variable() -> None:

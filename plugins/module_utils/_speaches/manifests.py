@@ -226,11 +226,17 @@ def absent(settings: Settings) -> list[Object]:
 
 
 def fillable(settings: Settings) -> list[Object]:
-    """Secret and ConfigMap without their content."""
+    """Secret and ConfigMaps without their content."""
     return [
         _named(settings, "v1", "Secret", settings.name),
         _named(settings, "v1", "ConfigMap", _scripts(settings)),
+        report(settings),
     ]
+
+
+def report(settings: Settings) -> Object:
+    """The ConfigMap of the last reports, without them."""
+    return _named(settings, "v1", "ConfigMap", f"{settings.name}-report")
 
 
 def _policy_names(settings: Settings) -> list[Object]:

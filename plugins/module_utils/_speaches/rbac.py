@@ -56,7 +56,7 @@ def account(settings: Settings) -> list[Object]:
 def inside(settings: Settings) -> list[Right]:
     """The rights in the namespace."""
     name, volume = _given("speaches_name", settings.name), _given("speaches_volume.name", settings.volume.name)
-    secret, scripts = (one["metadata"]["name"] for one in fillable(settings))
+    secret, *texts = (one["metadata"]["name"] for one in fillable(settings))
     policies = (name, f"{name}-seed")
     change = ("get", "patch", "delete")
     pull = (settings.registry.pull_secret,) if settings.registry.pull_secret else ()
@@ -79,7 +79,7 @@ def inside(settings: Settings) -> list[Right]:
         Right("deploy, teardown", "networking.k8s.io", ("networkpolicies",), change, policies),
         Right("deploy declares", "policy", ("poddisruptionbudgets",), ("create",)),
         Right("deploy, teardown", "policy", ("poddisruptionbudgets",), change, (name,)),
-        Right("deploy fills, teardown empties", "", ("configmaps",), ("get", "patch"), (scripts,)),
+        Right("deploy fills, teardown empties", "", ("configmaps",), ("get", "patch"), tuple(texts)),
         Right("deploy fills, teardown empties", "", ("secrets",), ("get", "patch"), (secret,)),
         *([Right("preflight and deploy ask the registry", "", ("secrets",), ("get",), pull)] if pull else []),
         Right("deploy marks the revision that has served", "apps", ("replicasets",), (*_READ, "patch")),

@@ -18,7 +18,7 @@ SETTINGS = Settings(
     namespace="stt", name="whisper", volume=Volume(name="models"), registry=Registry(pull_secret="pull")
 )
 BY_NAME = {
-    "configmaps": ["whisper-scripts"],
+    "configmaps": ["whisper-scripts", "whisper-report"],
     "deployments": ["whisper"],
     "namespaces": ["stt"],
     "networkpolicies": ["whisper", "whisper-seed"],
