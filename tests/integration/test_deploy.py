@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ import yaml
 
 from lab import api, simulated
 from lab.certificates import API, KUBECONFIG, PKI
-from lab.hub import MODEL
+from lab.hub import MODEL, small_model
 from tests.conftest import ROOT, Played, play, until
 
 OTHER = "Systran/faster-whisper-tiny"
@@ -531,9 +532,7 @@ def test_a_local_copy_is_put_on_the_export_and_imported(tmp_path: Path, kind: st
     copy, export = tmp_path / "turbo", tmp_path / "export"
     copy.mkdir()
     (export / "hub").mkdir(parents=True)
-    for name in ("config.json", "tokenizer.json", "vocabulary.json", "model.bin"):
-        (copy / name).write_text(f'{{"name": "{name}"}}')
-    (copy / "README.md").write_text("---\nlibrary_name: ctranslate2\npipeline_tag: automatic-speech-recognition\n---\n")
+    small_model(copy)
     if kind == "archive":
         with tarfile.open(tmp_path / "turbo.tar", "w") as packed:
             packed.add(copy, "turbo")
@@ -569,7 +568,7 @@ def test_a_local_copy_is_put_on_the_export_and_imported(tmp_path: Path, kind: st
         "SEED_RESULT": str(tmp_path / "result"),
     }
     script = ROOT / "roles" / "speaches" / "files" / "seed.py"
-    subprocess.run(["python3", script], env=environment, check=True)
+    subprocess.run([sys.executable, script], env=environment, check=True)
     (imported,) = json.loads((tmp_path / "result").read_text())["models"]
     assert (imported["model"], imported["status"]) == (MODEL, "imported")
     assert next((export / "hub").glob("*/refs/main")).read_text() == imported["revision"]
