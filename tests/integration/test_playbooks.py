@@ -107,8 +107,9 @@ def test_bad_input_is_refused_before_anything_changes(
 ) -> None:
     before = world()
     output = refused(play("site.yml", "-e", json.dumps(extra), environment=environment))
+    told = " ".join(output.replace("→", " ").split())  # a report has the remedy on a line of its own
     for words in said:
-        assert words in output
+        assert words in told
     assert world() == before
 
 
