@@ -616,6 +616,7 @@ RULES: tuple[Rule, ...] = (
         job_failed(""),
         "The Job has failed.",
         "Look at the log above.",
+        patience=1.5,  # what its pod says may come after the Job's own condition
     ),
     Rule(
         "container-waits",
