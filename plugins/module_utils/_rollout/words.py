@@ -25,21 +25,6 @@ MOST = 4096
 SHOWN = 600
 
 
-class Stage(StrEnum):
-    """What was being done."""
-
-    ADMIT = "admit"
-    SCHEDULE = "schedule"
-    ATTACH = "attach"
-    MOUNT = "mount"
-    SANDBOX = "sandbox"
-    PULL = "pull"
-    CREATE = "create"
-    EXEC = "exec"
-    RUN = "run"
-    PROBE = "probe"
-
-
 class Actor(StrEnum):
     """Who failed at it, as far as the words tell: the innermost one."""
 
