@@ -80,10 +80,10 @@ class TimedReporter(Reporter):
 
     answered: float | None = None
 
-    def say(self, text: str) -> None:
-        if text.startswith("failed: ") and self.answered is None:
+    def say(self, line: str, pod: str = "", /) -> None:
+        if line.startswith("failed: ") and self.answered is None:
             self.answered = time.monotonic()
-        super().say(text)
+        super().say(line, pod)
 
 
 def cluster(kind: type[Cluster] = Cluster, kubeconfig: Path | None = None) -> Cluster:

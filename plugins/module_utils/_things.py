@@ -14,6 +14,9 @@ import re
 from collections.abc import Mapping
 
 THINGS: dict[str, str] = {
+    # image, nodes and the verdict
+    "accept_unknown": "accept_unknown",
+    "compute_type": "compute_type",
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",
     # nfs_export

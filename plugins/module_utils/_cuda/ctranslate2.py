@@ -5,7 +5,8 @@
 """What CTranslate2, which runs the model, needs of a card beyond what the CUDA image does.
 
 Code in its wheels: read from the fat binaries of ctranslate2 4.5.0 (in Speaches 0.9.0-rc.3) and 4.8.5, which are
-alike. Compute types: docs/quantization.md and src/types.cc.
+alike. Compute types: docs/quantization.md and src/types.cc; 8-bit integers on Blackwell: OpenNMT/CTranslate2#1865 and
+pull request 1937 (4.6.2).
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ _PTX_CUDA = (12, 2)
 
 @dataclass(frozen=True)
 class Fit:
-    """refusal: why it cannot work on the card, empty when it can. note: what to know even so."""
+    """refusal: why it cannot work on the card, empty when it can. doubt: what may keep it from working, with some of
+    CTranslate2's versions. note: what to know even so."""
 
     refusal: str = ""
     note: str = ""
+    doubt: str = ""
 
 
 def fit(compute_type: str, capability: str, driver_cuda: str) -> Fit:
@@ -53,15 +56,20 @@ def fit(compute_type: str, capability: str, driver_cuda: str) -> Fit:
             f"CTranslate2 ends with ValueError: {unsupported} {compute_type} computation, at compute capability "
             f"{capability}."
         )
-    notes = []
-    if card[0] > _BINARY[-1][0]:
-        notes.append(f"CTranslate2 compiles its code for compute capability {capability} at the first start (PTX).")
+    without = (
+        f"without 8-bit integers at compute capability {capability}: up to 4.6.1 the first request ends in "
+        "CUBLAS_STATUS_NOT_SUPPORTED"
+    )
     if card[0] == 12 and compute_type.startswith("int8"):
-        notes.append(
-            f"CTranslate2 4.6.2 and newer have no 8-bit integers for compute capability {capability} (ValueError: "
-            f"{unsupported} {compute_type} computation): take float16 there."
-        )
-    return Fit(note=" ".join(notes))
+        return Fit(f"CTranslate2 is {without}, from 4.6.2 on the start in ValueError: {unsupported} {compute_type}.")
+    return Fit(
+        note=f"CTranslate2 compiles its code for compute capability {capability} at the first start (PTX)."
+        if card[0] > _BINARY[-1][0]
+        else "",
+        doubt=f"CTranslate2 is {without} with compute type {compute_type}, which takes them; float16 works"
+        if card[0] == 12 and compute_type in ("auto", "default")
+        else "",
+    )
 
 
 def _supports(compute_type: str, card: tuple[int, int]) -> bool:

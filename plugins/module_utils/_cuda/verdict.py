@@ -22,6 +22,7 @@ from typing import Any
 
 from .._findings import CollectionError
 from .._gpu.node import ALL_BRANDS, BRANCH_CUDA, OUT_OF_REACH, PROBLEMS, GpuNode
+from .._text import plain
 from .ctranslate2 import Fit, fit
 from .requirement import (
     REQUIREMENTS_MAX,
@@ -32,9 +33,9 @@ from .requirement import (
     compare_versions,
     evaluate,
     gate,
-    major_minor,
     requirements,
 )
+from .toolkit import toolkit
 
 MODES = ("auto", "legacy", "cdi", "csv")
 # The GPU Operator's RuntimeClasses that name a mode; its third, nvidia, is the node's own.
@@ -61,6 +62,8 @@ _DATA_CENTRE = frozenset(("Nvidia", "Tesla", "Unknown"))
 _PERHAPS = frozenset(("Quadro", "QuadroRTX", "NvidiaRTX"))
 # The branches that NVIDIA's forward-compatibility matrix lists as a place to run a newer CUDA on.
 _FORWARD_BRANCHES = ("535", "570", "580", "590")
+_ENGINE_REMEDY = "Set [compute_type] to float16, or use another card."
+_LONGEST = 4000  # characters of a reason: an image's rule is quoted in it
 _LITERAL = re.compile(r"(cuda|driver|arch)[<>=!]+([0-9.]+)", re.IGNORECASE)
 
 
@@ -81,6 +84,7 @@ class CudaImage:
     """What decides of an image: its environment, CUDA version (``12.9``, empty without), CPU architectures.
 
     compat: the version of the forward-compatibility package in it; empty for none, None when it cannot be seen.
+    doubt: why it may hold another CUDA than that, empty where it states its own. notes: what `cuda` rests on.
     """
 
     reference: str
@@ -89,6 +93,8 @@ class CudaImage:
     cuda: str
     architectures: tuple[str, ...] = ()
     compat: str | None = None
+    doubt: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_result(cls, given: Mapping[str, Any], pod_env: Mapping[str, str] | None = None) -> CudaImage:
@@ -103,13 +109,18 @@ class CudaImage:
                 "Give the image that portal.stt.oci_image_info returns, or a dictionary with reference and env.",
             )
         base = {str(name): str(value) for name, value in given["env"].items()}
+        labels = given.get("labels")
+        labels = {str(name): str(value) for name, value in labels.items()} if isinstance(labels, Mapping) else {}
+        found = toolkit(base, labels, map(str, given.get("cuda_wheels") or ()))
         return cls(
             reference=str(given.get("reference", "the image")),
             tag=str(given.get("tag", "")),
             env={**base, **{str(name): str(value) for name, value in (pod_env or {}).items()}},
-            cuda=_cuda_of(base),
+            cuda=found.version,
             architectures=tuple(str(one).split("/")[1] for one in given.get("platforms") or () if "/" in str(one)),
             compat=given.get("cuda_compat"),
+            doubt=found.doubt,
+            notes=found.notes,
         )
 
 
@@ -228,13 +239,27 @@ def _judge_card(mode: str, image: CudaImage, node: GpuNode, terms: Terms) -> Ver
     answers = [_judge_host(image, node, host, mode) for host in _hosts(image, node)]
     worst = max(answers, key=lambda answer: ORDER.index(answer.kind))
     if any(answer.kind is not worst.kind for answer in answers):
-        return replace(_undecided(node, answers), mode=mode)
+        return _shown(replace(_undecided(node, answers), notes=image.notes, mode=mode))
     decided = answers[0]
     engine = fit(terms.compute_type, node.compute_capability, node.cuda) if terms.compute_type else Fit()
     if engine.refusal and decided.kind is not Kind.REFUSED:
-        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy="Use another card or compute type.")
-    notes = (*decided.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
-    return replace(decided, notes=notes, mode=mode)
+        decided = Verdict(Kind.REFUSED, "CTranslate2", engine.refusal, remedy=_ENGINE_REMEDY)
+    elif engine.doubt and decided.kind is Kind.NATIVE:
+        decided = Verdict(
+            Kind.ALLOWED, "CTranslate2", f"{decided.reason[:-1]}, but {engine.doubt}.", remedy=_ENGINE_REMEDY
+        )
+    notes = (*decided.notes, *image.notes, *filter(None, (engine.note,)), *_node_notes(image, node, terms.today))
+    return _shown(replace(decided, notes=notes, mode=mode))
+
+
+def _shown(verdict: Verdict) -> Verdict:
+    """The verdict fit for a terminal: what an image's environment says may be anything."""
+    return replace(
+        verdict,
+        rule=plain(verdict.rule),
+        reason=plain(verdict.reason, _LONGEST),
+        runtime_message=plain(verdict.runtime_message, _LONGEST),
+    )
 
 
 def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | None:
@@ -252,21 +277,21 @@ def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | No
             Kind.UNKNOWN,
             "csv mode",
             "on Tegra another evaluator decides, by CUDA version and compute capability alone.",
-            remedy="Start the image on the device once, then accept it with accept_unknown.",
+            remedy="Start the image on the device once, then accept it with [accept_unknown].",
         )
     if not image.cuda and not _asks(image):
         return Verdict(
             Kind.UNKNOWN,
             "no CUDA_VERSION",
             "the image states no CUDA version and no requirement: it may hold no CUDA at all.",
-            remedy="Take a -cuda variant of it, or accept it with accept_unknown.",
+            remedy="Take a -cuda variant of it, or accept it with [accept_unknown].",
         )
     if not image.cuda and mode == "cdi":
         return Verdict(
             Kind.UNKNOWN,
             "no CUDA_VERSION",
             "the image states no CUDA version, and nobody evaluates its requirements in CDI mode.",
-            remedy="Start the image there once, then accept it with accept_unknown.",
+            remedy="Start the image there once, then accept it with [accept_unknown].",
         )
     if not node.driver and not node.cuda:
         return Verdict(
@@ -274,7 +299,7 @@ def _before_versions(image: CudaImage, node: GpuNode, mode: str) -> Verdict | No
             "no driver label",
             "nothing says which driver the node has.",
             remedy="Install gpu-feature-discovery, let portal.stt.gpu_node_probe read the driver on the node, or "
-            "accept it with accept_unknown.",
+            "accept it with [accept_unknown].",
         )
     return None
 
@@ -336,31 +361,24 @@ def _refused_by_gate(outcome: Outcome, node: GpuNode, host: Host) -> Verdict:
 
 
 def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode: str) -> Verdict:
-    """What the driver itself will say, once the container runs."""
+    """What the driver itself will say, once the container runs. rules: the terms by which the gate let it pass."""
     cuda, has = image.cuda, host.cuda or ""
-    if rules:
-        passed = f"passes by {rules}"
-    elif mode == "cdi":
-        passed = "nobody evaluates its requirements in CDI mode"
-    else:
-        passed = "it has no requirement that is in the way"
+    passed = _passed(rules, mode)
     if not cuda:
         return Verdict(Kind.ALLOWED, rules, f"{passed}; the image states no CUDA version to compare the driver's with.")
-    capability = node.compute_capability
-    lowest = max((low for major, low in _LOWEST.items() if major <= int(cuda.split(".")[0])), default="")
-    if capability and lowest and compare_versions(capability, lowest) < 0:
+    lowest = _lowest_capability(cuda)
+    if node.compute_capability and lowest and compare_versions(node.compute_capability, lowest) < 0:
         return Verdict(
             Kind.REFUSED,
             f"compute capability >= {lowest}",
-            f"CUDA {cuda} has no code for compute capability {capability}: it ends at {lowest}.",
+            f"CUDA {cuda} has no code for compute capability {node.compute_capability}: it ends at {lowest}.",
             notes=("the container would start: no kernel image is available for execution on the device.",),
         )
     if compare_versions(has, cuda) >= 0:
-        return Verdict(
-            Kind.NATIVE,
-            rules or f"CUDA {has} >= {cuda}",
-            f"{f'{passed}; ' if mode == 'cdi' else ''}the driver's CUDA {has} runs the image's CUDA {cuda}.",
-        )
+        runs = f"{f'{passed}; ' if mode == 'cdi' else ''}the driver's CUDA {has} runs the image's CUDA {cuda}"
+        if image.doubt:
+            return Verdict(Kind.ALLOWED, rules or f"CUDA {has} >= {cuda}", f"{runs}, but {image.doubt}.")
+        return Verdict(Kind.NATIVE, rules or f"CUDA {has} >= {cuda}", f"{runs}.")
     if has.split(".")[0] == cuda.split(".")[0]:
         return Verdict(
             Kind.ALLOWED,
@@ -372,6 +390,25 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
                 *_compat_notes(image, host, "that limit is gone"),
             ),
         )
+    return _by_forward_compatibility(image, host, rules, passed)
+
+
+def _passed(rules: str, mode: str) -> str:
+    if rules:
+        return f"passes by {rules}"
+    if mode == "cdi":
+        return "nobody evaluates its requirements in CDI mode"
+    return "it has no requirement that is in the way"
+
+
+def _lowest_capability(cuda: str) -> str:
+    """The lowest compute capability that a CUDA version has code for; empty where none is known."""
+    return max((low for major, low in _LOWEST.items() if major <= int(cuda.split(".")[0])), default="")
+
+
+def _by_forward_compatibility(image: CudaImage, host: Host, rules: str, passed: str) -> Verdict:
+    """The verdict where the image's CUDA is of another major version than the driver's, and newer."""
+    cuda, has = image.cuda, host.cuda or ""
     brand = host.device.brand if host.device else None
     if image.compat != "" and (brand is None or brand in _DATA_CENTRE | _PERHAPS):
         perhaps = brand in _PERHAPS
@@ -384,7 +421,7 @@ def _judge_driver(image: CudaImage, node: GpuNode, host: Host, rules: str, mode:
                 *_compat_notes(image, host, "it works"),
                 "otherwise: CUDA driver version is insufficient for CUDA runtime version.",
             ),
-            remedy="Where NVIDIA lists the card as NGC-Ready, accept it with accept_unknown." if perhaps else "",
+            remedy="Where NVIDIA lists the card as NGC-Ready, accept it with [accept_unknown]." if perhaps else "",
         )
     why = (
         "it holds no forward-compatibility package"
@@ -414,7 +451,7 @@ def _undecided(node: GpuNode, answers: Sequence[Verdict]) -> Verdict:
         bad.rule,
         f"it depends on {' and '.join(missing)}, which the node's labels do not tell; at worst: {bad.reason}",
         bad.runtime_message,
-        remedy="Let portal.stt.gpu_node_probe read the driver on the node, or accept it with accept_unknown.",
+        remedy="Let portal.stt.gpu_node_probe read the driver on the node, or accept it with [accept_unknown].",
     )
 
 
@@ -507,17 +544,6 @@ def _comparable(version: str) -> bool:
         return compare_versions(version, version) == 0
     except RequirementError:
         return False
-
-
-def _cuda_of(env: Mapping[str, str]) -> str:
-    """``12.9``: the CUDA version of an image; empty when its environment states none."""
-    try:
-        if env.get("CUDA_VERSION"):
-            return major_minor(env["CUDA_VERSION"])
-    except RequirementError:
-        pass
-    match = re.search(r"(?:^|[ ,])cuda>=(\d{1,4}(?:\.\d{1,4})?)", env.get("NVIDIA_REQUIRE_CUDA", ""))
-    return match[1] if match else ""
 
 
 def _asks(image: CudaImage) -> bool:

@@ -2,13 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""What the API server says about a rollout, as plain data: only the fields that a decision needs."""
+"""What the API server says about a rollout, as plain data: only the fields that a decision needs.
+
+What comes from a cluster is what its tenants wrote. Here it is checked once: a value of another type than it should
+have counts as absent, text is cut and loses control characters, so that no message can move a terminal's cursor.
+A template and annotations are kept as they are: they are data that may be applied again, and never shown.
+"""
 
 from __future__ import annotations
 
-import json
+import copy
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 Object = Mapping[str, Any]
@@ -16,6 +23,81 @@ SERVED = "portal-stt/served"
 """Annotation of a ReplicaSet: when its rollout was last found complete, and its uid (see `_rollout/back.py`)."""
 
 REVISION = "deployment.kubernetes.io/revision"
+
+NAME_LENGTH, WORDS_LENGTH = 317, 4096
+"""Characters that a key with its prefix and a message (the kubelet's limit of a termination message) may have."""
+
+_MOST_ENTRIES = 1000
+_MOST_NUMBER = 2**31 - 1
+_UNSHOWN = re.compile(
+    "\x1b\\[[0-?]*[ -/]*[@-~]"  # a control sequence as a whole (ECMA-48): colours, cursor
+    "|\x1b\\][^\x07\x1b]{0,512}(?:\x07|\x1b\\\\)"  # a command to the terminal: its title, a link
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def text(value: object, most: int = NAME_LENGTH) -> str:
+    """Text as it may be shown: line breaks and tabs are the only control characters; empty for anything else."""
+    return _UNSHOWN.sub("", value[: 4 * most])[:most] if isinstance(value, str) else ""
+
+
+def words(value: object) -> str:
+    """A message: text of several lines."""
+    return text(value, WORDS_LENGTH).strip()
+
+
+def number(value: object) -> int:
+    """A count; 0 for what is none."""
+    return value if type(value) is int and 0 <= value <= _MOST_NUMBER else 0
+
+
+def below(raw: object, *keys: str) -> Object:
+    """The object at the end of a path of keys; an empty one where there is none."""
+    for key in keys:
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def entries(raw: object, *keys: str) -> list[Object]:
+    """The objects of the list at the end of a path of keys; what is no object is left out."""
+    found = below(raw, *keys[:-1]).get(keys[-1]) if keys else raw
+    return (
+        [one for one in found if isinstance(one, Mapping)][:_MOST_ENTRIES] if isinstance(found, (list, tuple)) else []
+    )
+
+
+def strings(raw: object, *keys: str) -> dict[str, str]:
+    """The texts of a map such as labels."""
+    found = list(below(raw, *keys).items())[:_MOST_ENTRIES]
+    return {text(name): text(value) for name, value in found if isinstance(name, str) and isinstance(value, str)}
+
+
+def quantities(raw: object, *keys: str) -> dict[str, str]:
+    """The quantities of a map such as limits; YAML's numbers too."""
+    found = list(below(raw, *keys).items())[:_MOST_ENTRIES]
+    return {
+        text(name): text(str(value))
+        for name, value in found
+        if isinstance(name, str) and isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    }
+
+
+def moment(stamp: str) -> datetime | None:
+    """A time stamp of the API (RFC 3339, UTC); None for anything else."""
+    try:
+        found = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def uid(raw: object) -> str:
+    """What tells an object from every other one; empty where the API server gave none."""
+    return text(below(raw, "metadata").get("uid"))
+
+
+def name_of(raw: object) -> str:
+    return text(below(raw, "metadata").get("name"))
 
 
 @dataclass(frozen=True)
@@ -44,8 +126,11 @@ class Container:
     state: ``waiting``, ``running``, ``terminated`` or empty before the first report.
     reason, message: of a waiting container.
     exit: how it ended, the last time it did.
-    limits: resource limits as written in the pod.
+    limits, requests: of resources, as written in the pod.
     init: an init container (or a sidecar that is declared as one): it comes before the others.
+    stays: such a sidecar, which runs on beside the others.
+    since: when a running one was started.
+    startup: seconds that its startup probe gives it; 0 without one.
     """
 
     name: str
@@ -59,6 +144,10 @@ class Container:
     exit: Exit | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     init: bool = False
+    requests: Mapping[str, str] = field(default_factory=dict)
+    stays: bool = False
+    since: str = ""
+    startup: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +183,8 @@ class Pod:
     """A pod. `owner` is the uid of its ReplicaSet or Job, `created` the API server's time stamp.
 
     containers: init containers first, as they start.
+    terms: of the node affinity that is required: one of them has to fit a node.
+    overhead: of its RuntimeClass, in resources.
     """
 
     name: str
@@ -111,6 +202,8 @@ class Pod:
     claims: tuple[str, ...]
     selector: Mapping[str, str]
     tolerations: tuple[Toleration, ...] = ()
+    terms: tuple[Object, ...] = ()
+    overhead: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -119,7 +212,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Event:
-    """An event. `kind`, `name` and `uid` are those of the object it is about."""
+    """An event. `kind`, `name` and `uid` are those of the object it is about, `id` is its own uid."""
 
     kind: str
     name: str
@@ -129,6 +222,7 @@ class Event:
     message: str
     count: int
     last: str
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +285,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Node:
-    """A node, as far as a pod's fate depends on it."""
+    """A node, as far as a pod's fate depends on it.
+
+    pressures: what it says it runs short of (DiskPressure, …). images: names of those it has, as far as it lists them.
+    """
 
     name: str
     ready: Condition
@@ -199,66 +296,67 @@ class Node:
     taints: tuple[Taint, ...]
     labels: Mapping[str, str]
     allocatable: Mapping[str, str]
+    pressures: tuple[str, ...] = ()
+    images: frozenset[str] = frozenset()
 
 
 def condition(raw: Object) -> Condition:
-    return Condition(raw.get("status", ""), raw.get("reason") or "", (raw.get("message") or "").strip())
+    return Condition(text(raw.get("status")), text(raw.get("reason")), words(raw.get("message")))
 
 
-def _conditions(status: Object) -> dict[str, Condition]:
-    return {raw["type"]: condition(raw) for raw in status.get("conditions") or ()}
+def _conditions(raw: Object) -> dict[str, Condition]:
+    return {text(one.get("type")): condition(one) for one in entries(raw, "status", "conditions")}
 
 
 def owner(raw: Object) -> str:
     """The uid of the controller that an object belongs to, or empty."""
-    owners = raw["metadata"].get("ownerReferences") or ()
-    return next((one["uid"] for one in owners if one.get("controller")), "")
+    owners = entries(raw, "metadata", "ownerReferences")
+    return next((text(one.get("uid")) for one in owners if one.get("controller") is True), "")
 
 
 def pod(raw: Object) -> Pod:
     """A Pod object of the API."""
-    meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
-    conditions = _conditions(status)
-    reported = {
-        one["name"]: one
-        for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
-    }
-    declared = [(one, True) for one in spec.get("initContainers") or ()] + [(one, False) for one in spec["containers"]]
+    meta, spec, status = below(raw, "metadata"), below(raw, "spec"), below(raw, "status")
+    conditions = _conditions(raw)
+    told = (*entries(status, "initContainerStatuses"), *entries(status, "containerStatuses"))
+    reported = {text(one.get("name")): one for one in told}
+    declared = [(one, True) for one in entries(spec, "initContainers")]
+    declared += [(one, False) for one in entries(spec, "containers")]
+    claims = [text(below(one, "persistentVolumeClaim").get("claimName")) for one in entries(spec, "volumes")]
+    node_affinity = below(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     return Pod(
-        name=meta["name"],
-        uid=meta["uid"],
+        name=name_of(raw),
+        uid=uid(raw),
         owner=owner(raw),
-        node=spec.get("nodeName") or "",
-        phase=status.get("phase") or "",
-        reason=status.get("reason") or "",
-        message=(status.get("message") or "").strip(),
-        created=meta.get("creationTimestamp") or "",
+        node=text(spec.get("nodeName")),
+        phase=text(status.get("phase")),
+        reason=text(status.get("reason")),
+        message=words(status.get("message")),
+        created=text(meta.get("creationTimestamp")),
         deleting="deletionTimestamp" in meta,
         ready=conditions.get("Ready", Condition("")).status == "True",
         conditions=conditions,
-        containers=tuple(_container(one, reported.get(one["name"], {}), init) for one, init in declared),
-        claims=tuple(
-            volume["persistentVolumeClaim"]["claimName"]
-            for volume in spec.get("volumes") or ()
-            if "persistentVolumeClaim" in volume
-        ),
-        selector=spec.get("nodeSelector") or {},
+        containers=tuple(_container(one, reported.get(text(one.get("name")), {}), init) for one, init in declared),
+        claims=tuple(filter(None, claims)),
+        selector=strings(spec, "nodeSelector"),
         tolerations=tolerations(spec.get("tolerations")),
+        terms=tuple(entries(node_affinity, "nodeSelectorTerms")),
+        overhead=quantities(spec, "overhead"),
     )
 
 
-def taints(raw: Iterable[Object] | None) -> tuple[Taint, ...]:
+def taints(raw: object) -> tuple[Taint, ...]:
     """The taints of a node's definition."""
-    return tuple(Taint(one["key"], one.get("value") or "", one["effect"]) for one in raw or ())
+    return tuple(Taint(text(one.get("key")), text(one.get("value")), text(one.get("effect"))) for one in entries(raw))
 
 
-def tolerations(raw: Iterable[Object] | None) -> tuple[Toleration, ...]:
+def tolerations(raw: object) -> tuple[Toleration, ...]:
     """The tolerations of a pod's definition."""
     return tuple(
         Toleration(
-            one.get("key") or "", one.get("operator") == "Exists", one.get("value") or "", one.get("effect") or ""
+            text(one.get("key")), one.get("operator") == "Exists", text(one.get("value")), text(one.get("effect"))
         )
-        for one in raw or ()
+        for one in entries(raw)
     )
 
 
@@ -269,67 +367,88 @@ def untolerated(on_node: Iterable[Taint], of_pod: Sequence[Toleration]) -> list[
 
 
 def _container(spec: Object, status: Object, init: bool) -> Container:
-    state = status.get("state") or {}
-    name = next(iter(state), "")
-    now = state.get(name) or {}
-    ended = state.get("terminated") or (status.get("lastState") or {}).get("terminated")
+    state = below(status, "state")
+    name = next((one for one in ("waiting", "running", "terminated") if one in state), "")
+    now = below(state, name)
+    ended = below(state, "terminated") or below(status, "lastState", "terminated")
     return Container(
-        name=spec["name"],
-        image=spec.get("image") or "",
+        name=text(spec.get("name")),
+        image=text(spec.get("image"), 512),
         state=name,
-        reason=now.get("reason") or "",
-        message=(now.get("message") or "").strip(),
-        started=bool(status.get("started")),
-        ready=bool(status.get("ready")),
-        restarts=int(status.get("restartCount") or 0),
+        reason=text(now.get("reason")),
+        message=words(now.get("message")),
+        started=status.get("started") is True,
+        ready=status.get("ready") is True,
+        restarts=number(status.get("restartCount")),
         exit=_exit(ended) if ended else None,
-        limits=(spec.get("resources") or {}).get("limits") or {},
+        limits=quantities(spec, "resources", "limits"),
         init=init,
+        requests=quantities(spec, "resources", "requests"),
+        stays=init and spec.get("restartPolicy") == "Always",
+        since=text(now.get("startedAt")) if name == "running" else "",
+        startup=_probe_seconds(below(spec, "startupProbe")),
     )
 
 
+def _probe_seconds(probe: Object) -> int:
+    """What a probe gives before it counts as failed for good; its defaults are the API's."""
+    if not probe:
+        return 0
+    period, failures = number(probe.get("periodSeconds")) or 10, number(probe.get("failureThreshold")) or 3
+    return number(probe.get("initialDelaySeconds")) + period * failures
+
+
 def _exit(raw: Object) -> Exit:
+    code = raw.get("exitCode")
     return Exit(
-        code=int(raw.get("exitCode") or 0),
-        reason=raw.get("reason") or "",
-        message=(raw.get("message") or "").strip(),
-        finished=raw.get("finishedAt") or "",
+        code=code if type(code) is int else -1,
+        reason=text(raw.get("reason")),
+        message=words(raw.get("message")),
+        finished=text(raw.get("finishedAt")),
     )
 
 
 def event(raw: Object) -> Event:
     """An Event of core/v1, in its old form (count) or its new one (series)."""
-    about = raw.get("involvedObject") or {}
-    series = raw.get("series") or {}
+    about, series = below(raw, "involvedObject"), below(raw, "series")
+    times = (
+        series.get("lastObservedTime"),
+        raw.get("lastTimestamp"),
+        raw.get("eventTime"),
+        below(raw, "metadata").get("creationTimestamp"),
+    )
     return Event(
-        kind=about.get("kind") or "",
-        name=about.get("name") or "",
-        uid=about.get("uid") or "",
-        type=raw.get("type") or "",
-        reason=raw.get("reason") or "",
-        message=(raw.get("message") or "").strip(),
-        count=int(series.get("count") or raw.get("count") or 1),
-        last=series.get("lastObservedTime")
-        or raw.get("lastTimestamp")
-        or raw.get("eventTime")
-        or raw["metadata"].get("creationTimestamp")
-        or "",
+        kind=text(about.get("kind")),
+        name=text(about.get("name")),
+        uid=text(about.get("uid")),
+        type=text(raw.get("type")),
+        reason=text(raw.get("reason")),
+        message=words(raw.get("message")),
+        count=number(series.get("count")) or number(raw.get("count")) or 1,
+        last=next(filter(None, map(text, times)), ""),
+        id=uid(raw),
     )
 
 
 def replica_set(raw: Object) -> ReplicaSet:
     """A ReplicaSet object of the API; its template without the controller's hash."""
-    meta, status = raw["metadata"], raw.get("status") or {}
-    annotations = meta.get("annotations") or {}
-    template = json.loads(json.dumps(raw["spec"]["template"]))
-    template["metadata"].get("labels", {}).pop("pod-template-hash", None)
+    annotations = {
+        name: value
+        for name, value in below(raw, "metadata", "annotations").items()
+        if isinstance(name, str) and isinstance(value, str)
+    }
+    template = copy.deepcopy(dict(below(raw, "spec", "template")))
+    labels = below(template, "metadata", "labels")
+    if isinstance(labels, dict):
+        labels.pop("pod-template-hash", None)
+    revision = text(annotations.get(REVISION))
     return ReplicaSet(
-        name=meta["name"],
-        uid=meta["uid"],
-        revision=int(annotations.get(REVISION) or 0),
-        served=annotations.get(SERVED) or "",
-        ready=int(status.get("readyReplicas") or 0),
-        conditions=_conditions(status),
+        name=name_of(raw),
+        uid=uid(raw),
+        revision=int(revision) if re.fullmatch("[0-9]{1,18}", revision) else 0,
+        served=text(annotations.get(SERVED)),
+        ready=number(below(raw, "status").get("readyReplicas")),
+        conditions=_conditions(raw),
         template=template,
         annotations=annotations,
     )
@@ -337,58 +456,62 @@ def replica_set(raw: Object) -> ReplicaSet:
 
 def deployment(raw: Object) -> Deployment:
     """A Deployment object of the API."""
-    meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
+    meta, spec, status = below(raw, "metadata"), below(raw, "spec"), below(raw, "status")
     return Deployment(
-        name=meta["name"],
-        uid=meta["uid"],
-        generation=int(meta.get("generation") or 0),
-        observed=int(status.get("observedGeneration") or 0),
-        paused=bool(spec.get("paused")),
-        wanted=int(spec.get("replicas", 1)),
-        replicas=int(status.get("replicas") or 0),
-        updated=int(status.get("updatedReplicas") or 0),
-        available=int(status.get("availableReplicas") or 0),
-        conditions=_conditions(status),
-        template=spec["template"],
-        recreate=(spec.get("strategy") or {}).get("type") == "Recreate",
+        name=name_of(raw),
+        uid=uid(raw),
+        generation=number(meta.get("generation")),
+        observed=number(status.get("observedGeneration")),
+        paused=spec.get("paused") is True,
+        wanted=number(spec.get("replicas", 1)),
+        replicas=number(status.get("replicas")),
+        updated=number(status.get("updatedReplicas")),
+        available=number(status.get("availableReplicas")),
+        conditions=_conditions(raw),
+        template=below(spec, "template"),
+        recreate=below(spec, "strategy").get("type") == "Recreate",
     )
 
 
 def job(raw: Object) -> Job:
     """A Job object of the API."""
-    status = raw.get("status") or {}
+    status = below(raw, "status")
     return Job(
-        name=raw["metadata"]["name"],
-        uid=raw["metadata"]["uid"],
-        suspended=bool(raw["spec"].get("suspend")),
-        succeeded=int(status.get("succeeded") or 0),
-        failed=int(status.get("failed") or 0),
-        conditions=_conditions(status),
+        name=name_of(raw),
+        uid=uid(raw),
+        suspended=below(raw, "spec").get("suspend") is True,
+        succeeded=number(status.get("succeeded")),
+        failed=number(status.get("failed")),
+        conditions=_conditions(raw),
     )
 
 
 def claim(raw: Object) -> Claim:
     """A PersistentVolumeClaim object of the API."""
-    spec = raw.get("spec") or {}
+    spec = below(raw, "spec")
     return Claim(
-        name=raw["metadata"]["name"],
-        uid=raw["metadata"]["uid"],
-        phase=(raw.get("status") or {}).get("phase") or "",
-        volume=spec.get("volumeName") or "",
-        storage_class=spec.get("storageClassName") or "",
+        name=name_of(raw),
+        uid=uid(raw),
+        phase=text(below(raw, "status").get("phase")),
+        volume=text(spec.get("volumeName")),
+        storage_class=text(spec.get("storageClassName")),
     )
 
 
 def node(raw: Object) -> Node:
     """A Node object of the API."""
-    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    spec, status, conditions = below(raw, "spec"), below(raw, "status"), _conditions(raw)
+    listed = (one.get("names") for one in entries(status, "images"))
+    images = [text(name, 512) for names in listed if isinstance(names, list) for name in names]
     return Node(
-        name=raw["metadata"]["name"],
-        ready=_conditions(status).get("Ready", Condition("Unknown")),
-        unschedulable=bool(spec.get("unschedulable")),
+        name=name_of(raw),
+        ready=conditions.get("Ready", Condition("Unknown")),
+        unschedulable=spec.get("unschedulable") is True,
         taints=taints(spec.get("taints")),
-        labels=raw["metadata"].get("labels") or {},
-        allocatable=status.get("allocatable") or {},
+        labels=strings(raw, "metadata", "labels"),
+        allocatable=quantities(status, "allocatable"),
+        pressures=tuple(sorted(k for k, c in conditions.items() if k.endswith("Pressure") and c.status == "True")),
+        images=frozenset(filter(None, images)),
     )
 
 
@@ -398,5 +521,5 @@ def same_template(wanted: Object, made: Object) -> bool:
 
 
 def _bare(template: Object) -> Any:
-    meta = {name: value for name, value in (template.get("metadata") or {}).items() if value}
+    meta = {name: value for name, value in below(template, "metadata").items() if value}
     return {**template, "metadata": {k: v for k, v in meta.items() if k != "creationTimestamp"}}

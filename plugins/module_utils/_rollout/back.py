@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .._kubernetes.objects import Object, ReplicaSet, same_template
+from .._kubernetes.objects import Object, ReplicaSet, below, entries, moment, same_template, text
 from .past import FRESH_SECONDS
 from .seen import Seen
 
@@ -110,11 +110,11 @@ def _owned(raw: Object) -> Mapping[str, Any]:
 def _pick(value: Mapping[str, Any], fields: Mapping[str, Any] | None) -> dict[str, Any]:
     """The part of a mapping that fieldsV1 names. Enough for all of a Deployment but its template, which has lists."""
     picked: dict[str, Any] = {}
-    for key, below in (fields or {}).items():
+    for key, inside in (fields or {}).items():
         name = key.removeprefix("f:")
         if key.startswith("f:") and name in value and name != "template":
             inner = value[name]
-            picked[name] = _pick(inner, below) if below and isinstance(inner, Mapping) else inner
+            picked[name] = _pick(inner, inside) if inside and isinstance(inner, Mapping) else inner
     return picked
 
 
@@ -124,16 +124,17 @@ def stuck(job: Object, now: datetime) -> bool:
     Its waits grow to minutes. One that runs a try is left alone: it may be downloading. One that has no pod after half
     a minute has been refused, or its controller does not work.
     """
-    status = job.get("status") or {}
-    conditions = {one["type"]: one["status"] for one in status.get("conditions") or ()}
+    status = below(job, "status")
+    conditions = {text(one.get("type")): one.get("status") for one in entries(status, "conditions")}
     if "True" in (conditions.get("Complete"), conditions.get("SuccessCriteriaMet")):
         return False
     if conditions.get("Failed") == "True":
         return True
-    if status.get("active") or status.get("succeeded") or job["spec"].get("suspend"):
+    if status.get("active") or status.get("succeeded") or below(job, "spec").get("suspend"):
         return False
-    age = now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-    return bool(status.get("failed")) or age.total_seconds() > FRESH_SECONDS
+    created = moment(text(below(job, "metadata").get("creationTimestamp")))
+    waits = created is not None and (now - created).total_seconds() > FRESH_SECONDS
+    return bool(status.get("failed")) or waits
 
 
 def job_manifest(job: Object) -> dict[str, Any]:

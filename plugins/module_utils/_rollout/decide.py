@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from .diagnosis import NEVER, Diagnosis, diagnose, unknown
+from .remarks import Key, Line, Remark, age, awaits, remarks, started
+from .rule import Rule, at
 from .seen import Seen
 
 FLICKER_SECONDS = 10.0
@@ -34,16 +36,28 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Span:
+    """When a cause was seen first and last; ripe, ripe_seen: the same, while nothing else was waited for."""
+
+    first: float
+    last: float
+    ripe: float | None = None
+    ripe_seen: float = 0.0
+
+
+@dataclass(frozen=True)
 class Memory:
     """What one look has to know of those before.
 
-    causes: when each cause was seen first and last. said: keys of the lines that were said.
+    causes: when each was seen, by its identifier. said: what was said, and when. spoke: when the last line was.
+    doing: the last line. looked: whether there was a look before.
     """
 
-    causes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    said: frozenset[str] = frozenset()
+    causes: Mapping[str, Span] = field(default_factory=dict)
+    said: Mapping[Key, float] = field(default_factory=dict)
     spoke: float = 0.0
-    doing: str = ""
+    doing: Line | None = None
+    looked: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,56 +65,103 @@ class Step:
     """The outcome of one look. `wake`: seconds after which to look again even if nothing happens."""
 
     memory: Memory
-    lines: tuple[str, ...]
+    lines: tuple[Line, ...]
     verdict: Verdict
     diagnosis: Diagnosis | None = None
     wake: float = QUIET_SECONDS
 
 
-def advance(memory: Memory, seen: Seen, now: float, deadline: float) -> Step:
-    """One look at a rollout. now, deadline: seconds on one clock."""
-    news = [(key, text) for key, text in remarks(seen) if key not in memory.said]
-    memory = replace(memory, said=memory.said | {key for key, _ in news})
-    lines = [text for _, text in news]
+def advance(memory: Memory, seen: Seen, now: float, deadline: float, wall: datetime | None = None) -> Step:
+    """One look at a rollout. now, deadline: seconds on one clock; wall: the time of day, with a time zone."""
+    memory, lines = _tell(memory, remarks(seen), now)
+    if not memory.looked:
+        memory = replace(memory, said=_backdated(memory.said, seen, now, wall), looked=True)
     if complete(seen):
-        return Step(memory, tuple(lines), Verdict.COMPLETE)
+        return Step(memory, lines, Verdict.COMPLETE)
     found = diagnose(seen)
-    if found is None:
-        if now >= deadline:
-            return Step(memory, tuple(lines), Verdict.FAILED, unknown(seen))
-        return _wait(memory, lines, "", now, deadline - now)
-    diagnosis, rule, ripe = found
-    causes = {cause: span for cause, span in memory.causes.items() if now - span[1] <= FLICKER_SECONDS}
-    first = causes.get(rule.cause, (now, now))[0]
-    causes[rule.cause] = (first, now)
-    # Patience begins when nothing else is waited for: an old pod that stops, or another try.
-    since = causes.get(f"{rule.cause}, ripe", (now, now))[0]
-    if ripe:
-        causes[f"{rule.cause}, ripe"] = (since, now)
-    memory = replace(memory, causes=causes)
-    left = None if rule.patience is NEVER or not ripe else since + rule.patience - now
-    if left is not None and left <= 0:
-        return Step(memory, tuple(lines), Verdict.FAILED, replace(diagnosis, final=True))
+    if found is not None:
+        return _judge(memory, seen, lines, found, now, deadline)
     if now >= deadline:
-        return Step(memory, tuple(lines), Verdict.FAILED, diagnosis)
-    wake = min(deadline - now, left if left is not None else QUIET_SECONDS)
-    if rule.patience is not NEVER:
-        key = f"{rule.cause} {diagnosis.what}"
-        if key not in memory.said and now - first >= SETTLED_SECONDS:
-            memory = replace(memory, said=memory.said | {key})
-            lines.append(f"{diagnosis.where}: not final yet: {diagnosis.what}")
-        elif key not in memory.said:
-            wake = min(wake, first + SETTLED_SECONDS - now)
-    return _wait(memory, lines, diagnosis.what, now, wake)
+        return Step(memory, lines, Verdict.FAILED, unknown(seen))
+    return _wait(memory, lines, awaits(seen, memory.said, now), now, deadline - now)
 
 
-def _wait(memory: Memory, lines: list[str], doing: str, now: float, wake: float) -> Step:
+def _tell(memory: Memory, news: Iterable[Remark], now: float) -> tuple[Memory, tuple[Line, ...]]:
+    """The lines that have not been said, but for those of which one like them was said just now."""
+    said, lines = dict(memory.said), []
+    for one in news:
+        kind = replace(one.key, detail="")
+        if one.key in said or (one.every and now - said.get(kind, -one.every) < one.every):
+            continue
+        said[kind] = said[one.key] = now
+        lines.append(one.line)
+    return replace(memory, said=said), tuple(lines)
+
+
+def _backdated(said: Mapping[Key, float], seen: Seen, now: float, wall: datetime | None) -> dict[Key, float]:
+    """At the first look, containers that ran before: since when, as far as their startup probe's time goes."""
+    ran = {
+        started(pod, one): now - min(age(one, wall), one.startup)
+        for pod in seen.pods
+        for one in pod.containers
+        if one.state == "running"
+    }
+    return {**said, **ran}
+
+
+def _judge(
+    memory: Memory,
+    seen: Seen,
+    lines: tuple[Line, ...],
+    found: tuple[Diagnosis, Rule, bool],
+    now: float,
+    deadline: float,
+) -> Step:
+    """What a cause means at this time."""
+    diagnosis, rule, ripe = found
+    causes = {cause: span for cause, span in memory.causes.items() if now - span.last <= FLICKER_SECONDS}
+    before = causes.get(rule.cause, Span(now, now))
+    # Patience begins when nothing else is waited for: an old pod that stops, or another try.
+    began = before.ripe if before.ripe is not None and now - before.ripe_seen <= FLICKER_SECONDS else None
+    span = Span(before.first, now, before.ripe, before.ripe_seen)
+    if ripe:
+        span = Span(before.first, now, now if began is None else began, now)
+    memory = replace(memory, causes={**causes, rule.cause: span})
+    left = None
+    if rule.patience is not NEVER and ripe and span.ripe is not None:
+        left = span.ripe + rule.patience - now
+    if left is not None and left <= 0:
+        return Step(memory, lines, Verdict.FAILED, replace(diagnosis, final=True))
+    if now >= deadline:
+        return Step(memory, lines, Verdict.FAILED, diagnosis)
+    wake = min(deadline - now, QUIET_SECONDS if left is None else left)
+    if rule.patience is NEVER:
+        doing = awaits(seen, memory.said, now) or _about(seen, diagnosis, f"still waiting: {diagnosis.what}")
+        return _wait(memory, lines, doing, now, wake)
+    if now - span.first < SETTLED_SECONDS:
+        wake = min(wake, span.first + SETTLED_SECONDS - now)
+    else:
+        key = Key("cause", rule.cause, diagnosis.what)
+        remark = Remark(key, _about(seen, diagnosis, f"not final yet: {diagnosis.what}"), FLICKER_SECONDS)
+        memory, more = _tell(memory, (remark,), now)
+        lines += more
+    return _wait(memory, lines, _about(seen, diagnosis, f"still waiting: {diagnosis.what}"), now, wake)
+
+
+def _about(seen: Seen, diagnosis: Diagnosis, text: str) -> Line:
+    """A line about where a cause was seen, which is named once if it is a pod."""
+    pod = next((one.name for one in seen.pods if diagnosis.where == at(one)), "")
+    return Line(text, pod) if pod else Line(f"{diagnosis.where}: {text}")
+
+
+def _wait(memory: Memory, lines: tuple[Line, ...], doing: Line | None, now: float, wake: float) -> Step:
     if lines:
         memory = replace(memory, spoke=now, doing=lines[-1])
     elif now - memory.spoke >= QUIET_SECONDS:
-        lines = [f"still waiting: {doing or memory.doing or 'nothing has been seen yet'}"]
+        last = memory.doing or Line("nothing has been seen yet")
+        lines = (doing or Line(f"still waiting: {last.text}", last.pod),)
         memory = replace(memory, spoke=now)
-    return Step(memory, tuple(lines), Verdict.WAITING, wake=max(0.05, min(wake, QUIET_SECONDS)))
+    return Step(memory, lines, Verdict.WAITING, wake=max(0.05, min(wake, QUIET_SECONDS)))
 
 
 def complete(seen: Seen) -> bool:
@@ -116,51 +177,3 @@ def complete(seen: Seen) -> bool:
     counts = wanted.updated == wanted.replicas == wanted.available == wanted.wanted
     ready = sum(1 for pod in seen.pods if pod.ready and not pod.deleting)
     return counts and ready >= wanted.wanted and not any(not pod.finished for pod in seen.old_pods)
-
-
-def remarks(seen: Seen) -> Iterator[tuple[str, str]]:
-    """What can be said about a rollout now, each with a key that tells whether it has been said."""
-    for pod in seen.old_pods:
-        if pod.deleting:
-            yield f"{pod.uid} stopping", f"pod {pod.name}: old revision, is stopping"
-    for pod in seen.pods:
-        name = f"pod {pod.name}"
-        if pod.node:
-            yield f"{pod.uid} placed", f"{name}: scheduled on node {pod.node}"
-        for event in seen.events:
-            if event.uid != pod.uid:
-                continue
-            if event.reason == "Pulling":
-                yield f"{pod.uid} pulling", f"{name}: {_lower(event.message)}"
-            elif event.reason == "Pulled":
-                yield f"{pod.uid} pulled", f"{name}: {_pulled(event.message)}"
-            elif event.reason == "Unhealthy" and not pod.ready:
-                said = " ".join(event.message.split())[:200]
-                yield f"{pod.uid} {said}", f"{name}: {_lower(said.replace(' probe failed: ', ' probe says: '))}"
-            elif event.reason == "Killing" and not pod.deleting:
-                yield f"{pod.uid} killing {event.count}", f"{name}: {_lower(event.message)}"
-        for container in pod.containers:
-            key = f"{pod.uid} {container.name} {container.restarts}"
-            ended = container.exit
-            if ended and ended.finished:
-                how = ended.reason or "exit"
-                yield (
-                    f"{pod.uid} {container.name} ended {ended.finished}",
-                    f"{name}: container ended ({how}, exit status {ended.code})",
-                )
-            if container.state == "running":
-                again = f" again (restart {container.restarts})" if container.restarts else ""
-                yield f"{key} started", f"{name}: container started{again}"
-        if pod.ready:
-            yield f"{pod.uid} ready", f"{name}: ready"
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:].rstrip(".")
-
-
-def _pulled(message: str) -> str:
-    if "already present" in message:
-        return "the image is on the node"
-    took = re.search(r"\bin ([\d.hms]+)(?: \(|\.|$)", message)
-    return f"image pulled in {took[1]}" if took else "image pulled"

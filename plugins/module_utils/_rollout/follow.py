@@ -9,17 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from queue import Empty
 
 from .._findings import CollectionError
 from .._kubernetes.cluster import Cluster, label_selector
-from .._kubernetes.objects import Object
+from .._kubernetes.objects import Object, strings, uid
 from .._kubernetes.watch import Interrupted, Listed, News, Watches
-from .decide import Memory, Verdict, advance
+from .decide import Memory, Step, Verdict, advance
+from .declared import foreign, template_of
 from .diagnosis import Diagnosis
-from .lookups import Lookups, Say
+from .lookups import Lookups
 from .past import Past, without
-from .seen import Seen, Target, assemble, claims_of
+from .reporter import Gone, Say
+from .seen import Seen, Target, assemble, awaited, claims_of
 
 SETTLE_SECONDS = 0.05
 """After a piece of news, wait this long for more: they come in bursts (a status, then its event)."""
@@ -29,10 +32,6 @@ class RolloutError(CollectionError):
     """A rollout that cannot be watched, or has failed."""
 
     check = "rollout"
-
-
-class Gone(Exception):
-    """Whoever asked for the rollout is no longer there."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +68,17 @@ class Follower:
         self._objects: dict[str, dict[str, Object]] = {}
         self._silent: set[str] = set()
         self._past = Past()
+        self._template: Object | None = None
         self._lookups = Lookups(cluster, target)
 
     def run(self, raw: Object, timeout: float) -> Outcome:
         """Watches until the target (`raw`, as last read) is complete or has failed, or `timeout` seconds are over.
 
-        Raises ClusterError when something may not be read, RolloutError when the API server stays silent, Gone.
+        Raises ClusterError when something may not be read, RolloutError when the API server stays silent or somebody
+        else has changed what this run declared, Gone.
         """
+        self._template = template_of(self._target, raw)
+        self._insist_on_declared(raw)
         watches = Watches(self._cluster)
         try:
             self._start(watches, raw)
@@ -85,7 +88,7 @@ class Follower:
 
     def _start(self, watches: Watches, raw: Object) -> None:
         target = self._target
-        selector = {"labelSelector": label_selector(raw["spec"]["selector"].get("matchLabels") or {})}
+        selector = {"labelSelector": label_selector(strings(raw, "spec", "selector", "matchLabels"))}
         watches.add(target.collection, {"fieldSelector": f"metadata.name={target.name}"})
         watches.add(target.core("pods"), selector)
         watches.add(target.core("events"))
@@ -105,26 +108,48 @@ class Follower:
             if not self._present():
                 raise Gone
             now = self._clock()
-            if self._silent or not all(path in self._objects for path in self._needed):
-                if now - start < timeout:
-                    continue  # what is known may be out of date: no verdict on it
-                raise RolloutError(
-                    self._target.subject,
-                    f"the API server does not answer, and {timeout:.0f} s are over.",
-                    "Run again when it does: the rollout goes on meanwhile.",
-                )
+            if not self._knows_enough(now - start, timeout):
+                continue
+            if (raw := awaited(self._target, self._objects)) is not None:
+                self._insist_on_declared(raw)
             seen = self._lookups.complete(assemble(self._target, self._objects), self._objects, watches)
             if first is None:
                 first, self._past = seen, self._begin(seen)
             seen = without(seen, self._past)
-            step = advance(memory, seen, now, start + timeout)
+            step = advance(memory, seen, now, start + timeout, datetime.now(UTC))
             memory, wake = step.memory, step.wake
-            if self._target.kind == "Job":
-                self._lookups.journal(seen, self._say, over=step.verdict is not Verdict.WAITING)
-            for line in step.lines:
-                self._say(line)
+            self._speak(seen, step, now)
             if step.verdict is not Verdict.WAITING:
                 return Outcome(step.verdict, step.diagnosis, first, seen, self._clock() - start)
+
+    def _knows_enough(self, spent: float, timeout: float) -> bool:
+        """Whether all is known, and nothing of it may be out of date: else there is no verdict on it."""
+        if not self._silent and all(path in self._objects for path in self._needed):
+            return True
+        if spent < timeout:
+            return False
+        raise RolloutError(
+            self._target.subject,
+            f"the API server does not answer, and {timeout:.0f} s are over.",
+            "Run again when it does: the rollout goes on meanwhile.",
+        )
+
+    def _insist_on_declared(self, raw: Object) -> None:
+        change = foreign(self._target, raw, self._template)
+        if change is not None:
+            raise RolloutError(
+                self._target.subject,
+                str(change),
+                "See who deploys it too (kubectl get --show-managed-fields), let one do it, then run again.",
+                evidence=(change.evidence,),
+                status="failed",
+            )
+
+    def _speak(self, seen: Seen, step: Step, now: float) -> None:
+        if self._target.kind == "Job":
+            self._lookups.journal(seen, self._say, now, over=step.verdict is not Verdict.WAITING)
+        for line in step.lines:
+            self._say(line.text, line.pod)
 
     def _take(self, news: News) -> None:
         if isinstance(news, Interrupted):
@@ -137,12 +162,12 @@ class Follower:
             return
         self._silent.discard(news.path)
         if isinstance(news, Listed):
-            self._objects[news.path] = {one["metadata"]["uid"]: one for one in news.objects}
+            self._objects[news.path] = {uid(one): one for one in news.objects if uid(one)}
             return
         known = self._objects.setdefault(news.path, {})
-        known.pop(news.object["metadata"]["uid"], None)
-        if not news.gone:
-            known[news.object["metadata"]["uid"]] = news.object
+        known.pop(uid(news.object), None)
+        if not news.gone and uid(news.object):
+            known[uid(news.object)] = news.object
 
 
 def _batch(watches: Watches, wake: float) -> list[News]:

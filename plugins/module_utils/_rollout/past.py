@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from .._kubernetes.objects import Container, Pod
+from .._kubernetes.objects import Container, Pod, moment
 from .decide import complete
 from .diagnosis import NEVER, diagnose
+from .rule import at
 from .seen import Seen
 
 FRESH_SECONDS = 30.0
@@ -24,12 +25,12 @@ class Past:
     """What had happened before the watch began. It is not judged: its cause may be gone.
 
     pods: uids of those that are out of the question: removed, or a Job's failed tries while another one runs.
-    containers: those that ran then, by (pod uid, name). told: counts of events, by (pod uid, reason, message).
+    containers: those that ran then, by (pod uid, name). told: counts of events, by their own uid.
     """
 
     pods: frozenset[str] = frozenset()
     containers: Mapping[tuple[str, str], Container] = field(default_factory=dict)
-    told: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    told: Mapping[str, int] = field(default_factory=dict)
 
 
 def past(first: Seen, removed: Iterable[Pod], now: datetime) -> Past:
@@ -40,11 +41,7 @@ def past(first: Seen, removed: Iterable[Pod], now: datetime) -> Past:
     left = [pod for pod in first.pods if pod.uid not in out and _old(pod, now)]
     running = {(pod.uid, one.name): one for pod in left for one in pod.containers if one.state == "running"}
     uids = {uid for uid, _ in running}
-    told = {
-        (one.uid, one.reason, one.message): one.count
-        for one in first.events
-        if one.uid in uids and one.reason in ("Killing", "Unhealthy")
-    }
+    told = {one.id: one.count for one in first.events if one.uid in uids and one.reason in ("Killing", "Unhealthy")}
     return Past(frozenset(out), running, told)
 
 
@@ -57,7 +54,7 @@ def without(seen: Seen, before: Past) -> Seen:
         for pod in seen.pods
         if pod.uid not in before.pods
     )
-    events = (replace(e, count=e.count - before.told.get((e.uid, e.reason, e.message), 0)) for e in seen.events)
+    events = (replace(e, count=e.count - before.told.get(e.id, 0)) for e in seen.events)
     return replace(seen, pods=pods, events=tuple(event for event in events if event.count > 0))
 
 
@@ -93,8 +90,9 @@ def _has_failed(seen: Seen, pod: Pod) -> bool:
     if found is None or found[1].patience is NEVER:
         return False
     diagnosis, _, ripe = found
-    return (ripe or pod.finished) and diagnosis.where in (f"pod {pod.name}", f"pod {pod.name} on node {pod.node}")
+    return (ripe or pod.finished) and diagnosis.where == at(pod)
 
 
 def _old(pod: Pod, now: datetime) -> bool:
-    return (now - datetime.fromisoformat(pod.created)).total_seconds() > FRESH_SECONDS
+    created = moment(pod.created)
+    return created is not None and (now - created).total_seconds() > FRESH_SECONDS

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is private to the collection. It can change at any time.
-"""Passes on the lines of progress."""
+"""Passes on the lines of progress: with the seconds, each pod's name once, not wider than a terminal."""
 
 from __future__ import annotations
 
@@ -10,15 +10,54 @@ import os
 import select
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from types import TracebackType
+from typing import Protocol
 
-from .follow import Gone
+from .._kubernetes.objects import WORDS_LENGTH, text
+
+WIDTH = 88
+"""Columns of a line; a hundred with the name of an inventory's host before it."""
+
+
+class Gone(Exception):
+    """Whoever asked for the rollout is no longer there."""
+
+
+class Say(Protocol):
+    """Gets a line of progress as it happens. pod: the name of the one that it is about, if it is about one."""
+
+    def __call__(self, line: str, pod: str = "", /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Names:
+    """Which pods were named so far, and which one the last line was about."""
+
+    named: frozenset[str] = field(default_factory=frozenset)
+    last: str = ""
+
+    def put(self, line: str, pod: str) -> tuple[Names, str]:
+        """The line with as much of the pod's name as it needs: all of it once, its end where lines of pods mix."""
+        if not pod:
+            return self, line
+        after = replace(self, named=self.named | {pod}, last=pod)
+        if pod not in self.named:
+            return after, f"pod {pod}: {line}"
+        return after, line if pod == self.last else f"{pod.rpartition('-')[2]}: {line}"
+
+
+def cut(line: str, width: int) -> str:
+    """One line of no more than so many columns, without control characters."""
+    line = " ".join(text(line, WORDS_LENGTH).split(" ")).replace("\n", " ").replace("\t", " ").rstrip()
+    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 
 class Reporter:
-    """Collects the lines of progress, and shows each as it happens.
+    """Collects the lines of progress, and passes each on as it happens.
 
     show: prints a line, where this is the process of the run. pipe: path of a named pipe that the run reads, elsewhere.
+    width: columns of what is passed on. What is collected is whole.
     """
 
     def __init__(
@@ -26,13 +65,14 @@ class Reporter:
         pipe: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         *,
-        show: Callable[[str], None] | None = None,
+        show: Callable[[str], object] | None = None,
+        width: int = WIDTH,
     ) -> None:
-        self._clock = clock
-        self._show = show
+        self._clock, self._show, self._width = clock, show, width
         self._parent = os.getppid()
         self._start = clock()
         self._pipe = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK) if pipe else None
+        self._names = Names()
         self.lines: list[str] = []
 
     def __enter__(self) -> Reporter:
@@ -49,18 +89,19 @@ class Reporter:
         """Since the beginning, to a tenth."""
         return round(self._clock() - self._start, 1)
 
-    def say(self, text: str) -> None:
+    def say(self, line: str, pod: str = "", /) -> None:
         """Raises Gone when nobody reads any more."""
-        line = f"{self.seconds:5.1f} s  {text}"
-        self.lines.append(line)
+        self._names, named = self._names.put(line, pod)
+        whole = f"{self.seconds:5.1f} s  {named}"
+        self.lines.append(cut(whole, WORDS_LENGTH))
         if self._show is not None:
             try:
-                self._show(line)
+                self._show(cut(whole, self._width))
             except OSError:
                 raise Gone from None
         if self._pipe is not None:
             try:
-                os.write(self._pipe, line.encode() + b"\n")
+                os.write(self._pipe, cut(whole, self._width).encode() + b"\n")
             except BlockingIOError:
                 pass  # a reader so slow misses a line; it is in the result
             except BrokenPipeError:

@@ -22,6 +22,27 @@ NEVER = None
 
 LOG_LINES = 8
 
+ABOUT = (
+    "image",  # the whole reference: tag or digest
+    "registry",  # the host of the reference
+    "secret",  # imagePullSecrets, and Secrets or ConfigMaps that are mounted or read
+    "volume",  # volumes and where they are mounted
+    "limits",  # requests and limits of memory, processor, disk
+    "gpu",  # how many of which GPU resource
+    "selector",  # node selector, affinity, spread, tolerations, ports on the node
+    "runtimeClass",
+    "priorityClass",
+    "serviceAccount",
+    "securityContext",
+    "command",  # command, args, workingDir
+    "settings",  # environment
+    "probe",
+    "node",  # nothing of the pod: the machine, its runtime, its driver
+    "cluster",  # nothing of the pod: API server, webhooks, quota, controllers
+    "policy",  # a policy about fields that its words name: what differs may be what it refuses
+)
+"""What a cause can be about. `node`, `cluster` are the same in all revisions, `policy` is about the whole template."""
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -34,6 +55,8 @@ class Diagnosis:
     outside: nothing that the Deployment declares is at fault: going back to an earlier revision does not help.
     evidence: what the objects, events and logs said, word for word.
     remedy: what the operator does next.
+    about: what of the pod the cause is about, see `ABOUT`: where that is the same in an earlier revision, going back
+        does not help; empty: `outside` alone says it.
     """
 
     cause: str
@@ -44,6 +67,7 @@ class Diagnosis:
     outside: bool
     evidence: tuple[str, ...]
     remedy: str
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +100,7 @@ class Rule:
     outside: bool = False
     after_old: bool = False
     confidence: str = "certain"
+    about: tuple[str, ...] = ()
 
     def apply(self, seen: Seen) -> tuple[Diagnosis, bool] | None:
         """The diagnosis and whether it would be final once patience is over; None when it does not apply."""
@@ -92,6 +117,7 @@ class Rule:
             self.outside,
             hit.evidence,
             self.remedy.format_map(_Words(hit.words)),
+            self.about,
         )
         return diagnosis, ripe
 

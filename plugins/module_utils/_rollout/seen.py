@@ -6,22 +6,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from .._kubernetes import objects as observed
 from .._kubernetes.objects import Claim, Deployment, Event, Job, Node, Object, Pod, ReplicaSet
 
 Objects = Mapping[str, Mapping[str, Object]]
 
+_LONGEST_BASE = 58
+"""The API server cuts a name so far before it appends five characters (k8s.io/apiserver storage/names)."""
+
 
 @dataclass(frozen=True)
 class Target:
-    """What is awaited: a Deployment or a Job."""
+    """What is awaited: a Deployment or a Job.
+
+    uid, generation: of the object as this run has declared it; empty and 0 when whoever declared it may change it.
+    """
 
     kind: str
     namespace: str
     name: str
+    uid: str = ""
+    generation: int = 0
 
     @property
     def collection(self) -> str:
@@ -45,6 +55,20 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """A pod that holds some of a node's extended resource (a GPU)."""
+
+    namespace: str
+    pod: str
+    count: int
+    resource: str
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.pod}: {self.count} {self.resource} on {self.node}"
+
+
+@dataclass(frozen=True)
 class Seen:
     """Everything known about one rollout at one moment.
 
@@ -54,8 +78,10 @@ class Seen:
     old_pods: of other revisions, while they run or stop.
     events: about any of these objects, and the claims; oldest first.
     nodes: those that pods are on, and, once a pod could not be scheduled, all that its selector asks for.
+    others: some of the cluster's nodes, when no node has what the selector asks for.
     logs: last lines of containers, by (pod uid, container).
-    neighbours: pods of the whole cluster that hold GPUs (``namespace/name: n on NODE``); None when not asked yet.
+    neighbours: pods of the whole cluster that hold GPUs, the greediest first; None when not asked yet.
+    used: what the pods of a node ask for together, by node and resource, as far as it was asked.
     usage: memory by container, as the cluster's metrics had it last; empty where there are none.
     """
 
@@ -72,8 +98,10 @@ class Seen:
     claims: Mapping[str, Claim] = field(default_factory=dict)
     nodes: Mapping[str, Node] = field(default_factory=dict)
     logs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    neighbours: tuple[str, ...] | None = None
+    neighbours: tuple[Holder, ...] | None = None
     usage: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Node] = field(default_factory=dict)
+    used: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -82,34 +110,42 @@ class Seen:
 
 def assemble(target: Target, objects: Objects) -> Seen:
     """One view of a rollout out of the objects at each watched path: those that belong to it, in order."""
-    raw = next((one for one in listed(objects, target.collection) if one["metadata"]["name"] == target.name), None)
+    raw = awaited(target, objects)
     seen = Seen(target.kind, target.namespace, target.name)
     if raw is None:
         return seen
-    pods = sorted(
-        (observed.pod(one) for one in listed(objects, target.core("pods"))), key=lambda pod: (pod.created, pod.name)
-    )
-    claims = (observed.claim(one) for one in listed(objects, target.core("persistentvolumeclaims")))
+    pods = sorted(map(observed.pod, listed(objects, target.core("pods"))), key=lambda pod: (pod.created, pod.name))
+    claims = map(observed.claim, listed(objects, target.core("persistentvolumeclaims")))
     named = set(claims_of(raw))
     seen = replace(seen, claims={one.name: one for one in claims if one.name in named})
     if target.kind == "Job":
         job = observed.job(raw)
         seen = replace(seen, job=job, pods=tuple(pod for pod in pods if pod.owner == job.uid))
-        mine, pod_prefix = {job.uid}, f"{job.name}-"
+        mine, maker = {job.uid}, job.name
     else:
         seen = _revisions(seen, raw, pods, objects, target)
-        mine = {str(raw["metadata"]["uid"]), *({seen.current.uid} if seen.current else ())}
-        pod_prefix = f"{seen.current.name}-" if seen.current else "\0"
-    mine |= {one.uid for one in seen.claims.values()}
-    events = (observed.event(one) for one in listed(objects, target.core("events")))
-    about = [one for one in events if one.uid in mine or (one.kind == "Pod" and one.name.startswith(pod_prefix))]
+        mine = {observed.uid(raw), *({seen.current.uid} if seen.current else ())}
+        maker = seen.current.name if seen.current else ""
+    mine |= {one.uid for one in seen.claims.values()} | {one.uid for one in seen.pods}
+    events = map(observed.event, listed(objects, target.core("events")))
+    about = [one for one in events if one.uid in mine or (one.kind == "Pod" and _made_by(maker, one.name))]
     return replace(seen, events=tuple(sorted(about, key=lambda one: one.last)))
+
+
+def awaited(target: Target, objects: Objects) -> Object | None:
+    """The awaited object itself, as the API server last had it."""
+    return next((one for one in listed(objects, target.collection) if observed.name_of(one) == target.name), None)
+
+
+def _made_by(maker: str, pod: str) -> bool:
+    """Whether a pod, which may be gone, has a name that this ReplicaSet or Job gives; `seed` gives no seed-2-x2x7k."""
+    return bool(maker) and re.fullmatch(re.escape(f"{maker}-"[:_LONGEST_BASE]) + "[a-z0-9]{5}", pod) is not None
 
 
 def _revisions(seen: Seen, raw: Object, pods: list[Pod], objects: Objects, target: Target) -> Seen:
     wanted = observed.deployment(raw)
     owned = (one for one in listed(objects, target.replica_sets) if observed.owner(one) == wanted.uid)
-    revisions = sorted((observed.replica_set(one) for one in owned), key=lambda one: one.revision)
+    revisions = sorted(map(observed.replica_set, owned), key=lambda one: one.revision)
     current = None
     if wanted.observed >= wanted.generation:
         same = [one for one in revisions if observed.same_template(wanted.template, one.template)]
@@ -131,5 +167,7 @@ def listed(objects: Objects, path: str) -> list[Object]:
 
 
 def claims_of(raw: Object) -> tuple[str, ...]:
-    volumes = raw["spec"]["template"]["spec"].get("volumes") or ()
-    return tuple(one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one)
+    """The claims that a Deployment's or Job's pods mount."""
+    volumes = observed.entries(raw, "spec", "template", "spec", "volumes")
+    named = (observed.text(observed.below(one, "persistentVolumeClaim").get("claimName")) for one in volumes)
+    return tuple(filter(None, named))

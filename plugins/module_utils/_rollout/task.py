@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +20,12 @@ from .._kubernetes.cluster import Cluster, ClusterError, label_selector
 from .._kubernetes.objects import SERVED, Object, ReplicaSet
 from .._kubernetes.watch import Answer, insist
 from .back import MANAGER, earlier, earlier_manifest, exact_template, job_manifest, mark, stuck, unmarked
+from .compare import way_back
 from .decide import Verdict
 from .diagnosis import Diagnosis
-from .follow import Follower, Gone, Outcome, RolloutError
+from .follow import Follower, Outcome, RolloutError
 from .past import Past, leftovers, past
-from .reporter import Reporter
+from .reporter import Gone, Reporter
 from .seen import Seen, Target
 
 RETRIED = "portal-stt/retried"
@@ -68,7 +69,8 @@ class Task:
             ) from None
 
     def _run(self, timeout: float, rollback: bool) -> dict[str, Any]:
-        outcome = self._follow(self._present_object(), timeout)
+        raw = self._present_object()
+        outcome = self._follow(raw, timeout)
         if outcome.verdict is Verdict.COMPLETE:
             message = self._keep() if self._target.kind == "Job" else ""
             self._mark(outcome.last)
@@ -79,12 +81,19 @@ class Task:
         raise failure(diagnosis, timeout, back)
 
     def _present_object(self) -> Object:
-        raw = self._cluster.find(self._target.path)
+        raw: Object | None = self._cluster.find(self._target.path)
         if raw is None:
             raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
         if self._target.kind == "Job" and stuck(raw, datetime.now(UTC)):
-            return self._anew(raw)
+            raw = self._anew(raw)
+            self._declare(raw)
         return raw
+
+    def _declare(self, raw: Object) -> None:
+        """What this run has made itself is what it declares from here on, if it declares anything."""
+        if self._target.uid or self._target.generation:
+            generation = observed.number(observed.below(raw, "metadata").get("generation"))
+            self._target = replace(self._target, uid=observed.uid(raw), generation=generation)
 
     def _follow(self, raw: Object, timeout: float) -> Outcome:
         reporter = self._reporter
@@ -111,7 +120,7 @@ class Task:
         now = datetime.now(UTC)
         failed = leftovers(seen, now)
         for pod in failed:
-            self._reporter.say(f"pod {pod.name}: had failed before this run began, is replaced")
+            self._reporter.say("had failed before this run began, is replaced", pod.name)
             self._delete(f"{self._target.core('pods')}/{pod.name}")
         if seen.current and not seen.pods and "ReplicaFailure" in seen.current.conditions:
             self._patch(self._replica_set(seen.current), RETRIED, now.isoformat(timespec="seconds"))
@@ -146,8 +155,8 @@ class Task:
         job = self._cluster.get(self._target.path)
         if kept := _annotations(job).get(RESULT, ""):
             return kept
-        query = {"labelSelector": label_selector(job["spec"]["selector"]["matchLabels"])}
-        pods = map(observed.pod, self._cluster.get(self._target.core("pods"), query)["items"])
+        query = {"labelSelector": label_selector(observed.strings(job, "spec", "selector", "matchLabels"))}
+        pods = map(observed.pod, observed.entries(self._cluster.get(self._target.core("pods"), query), "items"))
         said = [c.exit.message for one in pods if one.phase == "Succeeded" for c in one.containers if c.exit]
         if kept := next(filter(None, said), ""):
             self._patch(self._target.path, RESULT, kept)
@@ -194,14 +203,18 @@ class Task:
         revision = earlier(outcome.last, outcome.first)
         if revision is None:
             return ""
-        if diagnosis.outside:
-            return f"Revision {revision.revision} was not brought back: it would fail in the same way."
+        failed = outcome.last.current or outcome.last.deployment
+        way = way_back(diagnosis, failed.template if failed else {}, revision.template, outcome.last.nodes.values())
+        if not way.helps:
+            return f"Revision {revision.revision} was not brought back: {way.why}, so going back cannot help."
         say = self._reporter.say
         say(f"failed: {diagnosis.what}")
         say(f"revision {revision.revision} comes back")
         subject = f"{self._target.subject}, revision {revision.revision}"
         try:
-            again = self._follow(self._bring_back(revision), timeout)
+            brought = self._bring_back(revision)
+            self._declare(brought)
+            again = self._follow(brought, timeout)
         except (ClusterError, RolloutError) as error:
             self.findings.append(Finding("rollout.rollback", Status.REFUSED, subject, error.message, error.remedy))
             done = "is back, and was not seen to serve" if self.rolled_back else "cannot be brought back"
@@ -246,5 +259,5 @@ def failure(diagnosis: Diagnosis, timeout: float, back: str) -> RolloutError:
         diagnosis.remedy,
         evidence=diagnosis.evidence,
         status="failed",
-        diagnosis={**asdict(diagnosis), "evidence": list(diagnosis.evidence)},
+        diagnosis={**asdict(diagnosis), "evidence": list(diagnosis.evidence), "about": list(diagnosis.about)},
     )

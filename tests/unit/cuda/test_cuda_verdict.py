@@ -482,13 +482,33 @@ def test_ctranslate2_compiles_for_newer_cards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compute_type", "capability", "said"),
-    [("int8", "12.0", True), ("int8_float16", "12.1", True), ("float16", "12.0", False), ("int8", "10.0", False)],
+    ("compute_type", "capability", "kind"),
+    [
+        ("int8", "12.0", Kind.REFUSED),
+        ("int8_float16", "12.1", Kind.REFUSED),
+        ("auto", "12.0", Kind.ALLOWED),
+        ("default", "12.0", Kind.ALLOWED),
+        ("float16", "12.0", Kind.NATIVE),
+        ("int8", "10.0", Kind.NATIVE),
+    ],
 )
-def test_ctranslate2_has_no_8_bit_integers_on_newer_blackwell(compute_type: str, capability: str, said: bool) -> None:
-    found = fit(compute_type, capability, "12.9")
-    words = f"CTranslate2 4.6.2 and newer have no 8-bit integers for compute capability {capability} (ValueError: "
-    assert (found.refusal, words in found.note) == ("", said)
+def test_ctranslate2_has_no_8_bit_integers_on_newer_blackwell(compute_type: str, capability: str, kind: Kind) -> None:
+    """OpenNMT/CTranslate2#1865: RTX 5080, driver 572.42; float16 works."""
+    card = GpuNode.from_result(
+        {
+            "name": "gpu-1",
+            "product": "NVIDIA-GeForce-RTX-5080",
+            "driver": "572.42",
+            "cuda": "12.8",
+            "compute_capability": capability,
+        }
+    )
+    found = judge(image("12.6.3", "cuda>=12.6"), card, replace(LEGACY, compute_type=compute_type))
+    assert found.kind is kind
+    if kind is not Kind.NATIVE:
+        assert (found.rule, found.remedy) == ("CTranslate2", "Set [compute_type] to float16, or use another card.")
+        words = f"without 8-bit integers at compute capability {capability}: up to 4.6.1 the first request"
+        assert words in found.reason
 
 
 def test_ctranslate2_refuses_what_the_runtime_would_start() -> None:

@@ -18,7 +18,7 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.objects imp
     Toleration,
 )
 from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import RULES, diagnose, unknown
-from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Holder, Seen
 
 CAPTURED = Path(__file__).parents[2] / "fixtures" / "faults"
 
@@ -179,7 +179,10 @@ def gpu_wanted(much: str, node: observed.Node) -> Seen:
     (pod,) = seen.pods
     pod = replace(pod, containers=(replace(pod.containers[0], limits={"nvidia.com/gpu": much}),))
     return replace(
-        seen, pods=(pod,), nodes={node.name: node}, neighbours=("frigate/frigate-0: 100 nvidia.com/gpu on gpu-1",)
+        seen,
+        pods=(pod,),
+        nodes={node.name: node},
+        neighbours=(Holder("frigate", "frigate-0", 100, "nvidia.com/gpu", "gpu-1"),),
     )
 
 
@@ -302,8 +305,8 @@ SEED = {
 }
 
 
-def seeding(code: int, failed: int) -> Seen:
-    seen = ended(code, message=json.dumps({**SEED, "code": code}))
+def seeding(failed: int, **more: Any) -> Seen:
+    seen = ended(10, message=json.dumps({**SEED, **more}))
     return replace(seen, kind="Job", deployment=None, current=None, job=observed.Job("seed", "j", False, 0, failed, {}))
 
 
@@ -408,7 +411,8 @@ def seeding(code: int, failed: int) -> Seen:
                 (NO_MEMORY, "warm: m: HTTP 500", 6, "cuda-out-of-memory", TOO_LITTLE, True),
             )
         ),
-        (seeding(10, 1), "seed-failed", "The hub cannot be reached.", False),
+        (seeding(1, again=True), "seed-failed", "The hub cannot be reached.", False),
+        (seeding(1), "seed-failed", "The hub cannot be reached.", False),
         *(
             (refused(said), "api-server-busy", f"The API server does not get to creating the pod: {why}.", True)
             for said, why in (
@@ -692,7 +696,16 @@ def seeding(code: int, failed: int) -> Seen:
             "No node has the labels nvidia.com/gpu.present=no.",
             True,
         ),
-        (seeding(12, 1), "seed-failed", "The hub cannot be reached.", True),
+        (seeding(1, again=False), "seed-failed", "The hub cannot be reached.", True),
+        (
+            replace(
+                seeding(1),
+                job=observed.Job("seed", "j", False, 0, 1, {"Failed": Condition("True", "BackoffLimitExceeded")}),
+            ),
+            "seed-failed",
+            "The hub cannot be reached.",
+            True,
+        ),
         (
             with_event(
                 running(state="waiting", reason="ContainerCreating"), "FailedMount", "mount.nfs: Connection timed out"
@@ -777,7 +790,10 @@ def test_limit_and_last_use_of_a_container_out_of_memory() -> None:
 
 def test_who_sits_on_the_card() -> None:
     seen = with_log(ended(1, restarts=1), "RuntimeError: CUDA failed with error out of memory")
-    held = ("frigate/frigate-0: 1 nvidia.com/gpu on gpu-node-1", "x/y: 1 nvidia.com/gpu on another")
+    held = (
+        Holder("frigate", "frigate-0", 1, "nvidia.com/gpu", "gpu-node-1"),
+        Holder("x", "y", 1, "nvidia.com/gpu", "gpu-node-10"),
+    )
     found = diagnose(replace(seen, neighbours=held))
     assert found is not None
     assert found[0].evidence == (

@@ -27,10 +27,13 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout.back import (
     unmarked,
 )
 from ansible_collections.portal.stt.plugins.module_utils._rollout.decide import Memory, Verdict, advance, complete
+from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import Diagnosis
+from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import Outcome
 from ansible_collections.portal.stt.plugins.module_utils._rollout.lookups import Lookups
 from ansible_collections.portal.stt.plugins.module_utils._rollout.past import Past, leftovers, past, without
+from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import Line
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
-from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen, Target, assemble
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Holder, Seen, Target, assemble
 from ansible_collections.portal.stt.plugins.module_utils._rollout.task import Task
 from jinja2 import Environment, StrictUndefined
 
@@ -238,6 +241,85 @@ def test_what_comes_back_is_the_template_that_served(template: dict[str, Any]) -
     assert then == ([] if template == OLD else [("PATCH", "stt", patch)])
 
 
+# Whether to go back
+
+
+def failing(cause: str, about: tuple[str, ...], *, outside: bool = False) -> Outcome:
+    """A rollout that has failed; `BEFORE` has served, with another image and the same limits."""
+    limited = {"resources": {"limits": {"memory": "4Gi"}}}
+    new, old = ({"spec": {"containers": [{"name": "stt", "image": one, **limited}]}} for one in ("img:2", "img:1"))
+    revisions = (marked(replace(BEFORE, template=old), SOON), replace(CURRENT, template=new))
+    last = seen(revisions=revisions, current=revisions[1])
+    diagnosis = Diagnosis(cause, "It fails.", "pod a", "certain", True, outside, (), "", about)
+    return Outcome(Verdict.FAILED, diagnosis, last, last, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("about", "outside", "expected"),
+    [
+        (("limits",), False, "it has the same requests and limits, so going back cannot help."),
+        (("node",), False, "the cause is nothing that a revision declares, so going back cannot help."),
+        ((), True, "it would fail in the same way, so going back cannot help."),
+    ],
+)
+def test_nothing_comes_back_in_vain(about: tuple[str, ...], outside: bool, expected: str) -> None:
+    cluster = Recorded()
+    outcome = failing("some", about, outside=outside)
+    assert outcome.diagnosis is not None
+    back = task(cluster)
+    assert back._go_back(outcome, outcome.diagnosis, 1) == f"Revision 1 was not brought back: {expected}"
+    assert (cluster.changes, back.rolled_back) == ([], False)
+
+
+def test_what_differs_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = {"metadata": {"name": "stt", "namespace": "n", "generation": 7}, "spec": {"selector": {}}}
+    outcome = failing("image-missing", ("image",), outside=True)
+    assert outcome.diagnosis is not None
+    template = outcome.last.revisions[0].template
+    cluster = Recorded({DEPLOYMENT: {**deployment, "spec": {"selector": {}, "template": template}}})
+    back = task(cluster)
+    monkeypatch.setattr(back, "_follow", lambda *_: replace(outcome, verdict=Verdict.COMPLETE, diagnosis=None))
+    said = back._go_back(outcome, outcome.diagnosis, 1)
+    assert (said, back.rolled_back) == ("Revision 1 is back and serves, after 1 s.", True)
+
+
+# Somebody else
+
+
+def test_a_watch_ends_when_somebody_else_changes_what_was_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as a success of the other's template, however ready that is."""
+    target = Target("Deployment", "n", "stt", uid="d", generation=1)
+    theirs = {"manager": "keel", "time": SOON, "fieldsV1": {"f:spec": {"f:template": {}}}}
+
+    def deployment(generation: int, image: str) -> dict[str, Any]:
+        meta = {"name": "stt", "uid": "d", "generation": generation, "managedFields": [theirs]}
+        template = {"spec": {"containers": [{"name": "stt", "image": image}]}}
+        status = {"observedGeneration": generation, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+        return {"metadata": meta, "spec": {"replicas": 1, "template": template}, "status": status}
+
+    class Told:
+        """Stands for the watches: what they would tell."""
+
+        def __init__(self, _: Any) -> None:
+            self.inbox: SimpleQueue[Any] = SimpleQueue()
+            for path in (target.core("pods"), target.core("events"), target.replica_sets):
+                self.inbox.put(Listed(path, ()))
+            self.inbox.put(Listed(target.collection, (deployment(2, "img:2"),)))
+
+        def add(self, *_: Any, **__: Any) -> None: ...
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(_follow, "Watches", Told)
+    follower = _follow.Follower(cast(Any, None), target, lambda *_: None)
+    with pytest.raises(_follow.RolloutError) as error:
+        follower.run(deployment(1, "img:1"), 10)
+    assert str(error.value) == (
+        "Deployment n/stt: It is no longer what this run declared: somebody else (field manager keel) changed it.\n"
+        "  generation 2, declared 1\n"
+        "See who deploys it too (kubectl get --show-managed-fields), let one do it, then run again."
+    )
+
+
 # Time
 
 
@@ -320,11 +402,11 @@ def test_progress_is_said_once_and_silence_is_broken() -> None:
         memory = step.memory
         said += [(now, line) for line in step.lines]
     assert said == [
-        (0, "pod stt-2-a: scheduled on node gpu-1"),
-        (0, "pod stt-2-a: container started"),
-        (30, "still waiting: pod stt-2-a: container started"),
-        (60, "still waiting: pod stt-2-a: container started"),
-        (90, "still waiting: pod stt-2-a: container started"),
+        (0, Line("scheduled on node gpu-1", "stt-2-a")),
+        (0, Line("container started", "stt-2-a")),
+        (30, Line("still waiting for the container to be ready, for 30 s", "stt-2-a")),
+        (60, Line("still waiting for the container to be ready, for 60 s", "stt-2-a")),
+        (90, Line("still waiting for the container to be ready, for 90 s", "stt-2-a")),
     ]
 
 
@@ -346,8 +428,8 @@ def test_progress_of_a_captured_start() -> None:
     step = advance(Memory(), view, 0, 900)
     assert step.verdict is Verdict.COMPLETE
     name = view.pods[0].name
-    assert f"pod {name}: scheduled on node gpu-node-1" in step.lines
-    assert step.lines[-1] == f"pod {name}: ready"
+    assert Line("scheduled on node gpu-node-1", name) in step.lines
+    assert step.lines[-1] == Line("ready", name)
 
 
 # A captured crash, status by status
@@ -420,7 +502,9 @@ def test_evicted_pods_of_before_are_removed_unless_it_serves() -> None:
 
 
 def test_crashes_of_before_do_not_end_a_start_that_goes_on() -> None:
-    killed = observed.Event("Pod", "a", "uid-a", "Normal", "Killing", "Container stt failed liveness probe, …", 7, SOON)
+    killed = observed.Event(
+        "Pod", "a", "uid-a", "Normal", "Killing", "Container stt failed liveness probe, …", 7, SOON, "e1"
+    )
     first = seen(
         deployment=replace(READY, available=0), pods=(pod("a", ready=False, containers=(CRASHED,)),), events=(killed,)
     )
@@ -436,7 +520,9 @@ def test_crashes_of_before_do_not_end_a_start_that_goes_on() -> None:
 
 
 def test_failed_tries_of_before_do_not_end_a_job_whose_next_one_runs() -> None:
-    said = json.dumps({"error": "The hub has no such revision.", "cause": "HTTP 404", "remedy": "Correct it."})
+    said = json.dumps(
+        {"error": "The hub has no such revision.", "cause": "HTTP 404", "remedy": "Correct it.", "again": False}
+    )
     ended = observed.Container("seed", "img:1", "terminated", exit=Exit(12, "Error", said, SOON))
     failed = pod("seed-a", "j", phase="Failed", ready=False, containers=(ended,))
     downloads = pod("seed-b", "j", containers=(replace(LOADING, name="seed"),))
@@ -460,15 +546,24 @@ def test_the_pod_of_a_job_that_did_its_work_is_left_alone(conditions: dict[str, 
     assert advance(Memory(), view, 60, 900).verdict is (Verdict.COMPLETE if conditions else Verdict.WAITING)
 
 
+OLLAMA = Holder("llm", "ollama", 1, "nvidia.com/gpu", "gpu-1")
+
+
 @pytest.mark.parametrize(
     ("line", "neighbours"),
     [
-        ("RuntimeError: CUDA failed with error out of memory", ("llm/ollama: 1 nvidia.com/gpu on gpu-1",)),
-        ("cublasCreate failed with CUBLAS_STATUS_ALLOC_FAILED", ("llm/ollama: 1 nvidia.com/gpu on gpu-1",)),
+        (
+            "RuntimeError: CUDA failed with error out of memory",
+            (OLLAMA,),
+        ),
+        (
+            "cublasCreate failed with CUBLAS_STATUS_ALLOC_FAILED",
+            (OLLAMA,),
+        ),
         ("RuntimeError: no kernel image is available for execution on the device", None),
     ],
 )
-def test_who_sits_on_a_card_is_asked_when_it_is_full(line: str, neighbours: tuple[str, ...] | None) -> None:
+def test_who_sits_on_a_card_is_asked_when_it_is_full(line: str, neighbours: tuple[Holder, ...] | None) -> None:
     class Told(Recorded):
         """Has a log, and a pod of somebody else on the node."""
 
@@ -482,6 +577,30 @@ def test_who_sits_on_a_card_is_asked_when_it_is_full(line: str, neighbours: tupl
     watches = cast(Any, SimpleNamespace(add=lambda *_, **__: None))
     found = Lookups(cluster, Target("Deployment", "n", "stt")).complete(view, {}, watches)
     assert found.neighbours == neighbours
+
+
+def test_who_is_on_the_nodes_is_asked_where_no_node_takes_the_pod() -> None:
+    """And which other nodes there are, where none has the labels."""
+
+    class Asked(Recorded):
+        def get(self, path: str, query: Any = None) -> dict[str, Any]:
+            asked.append((path, query))
+            return super().get(path, query) if "labelSelector" not in query else {"items": []}
+
+    asked: list[tuple[str, Any]] = []
+    raw = {"metadata": {"name": "gpu-1"}, "status": {"allocatable": {"nvidia.com/gpu": "1"}}}
+    unplaced = pod(
+        node="", ready=False, selector={"gpu": "yes"}, conditions={"PodScheduled": Condition("False", "", "0/1 …")}
+    )
+    watches = cast(Any, SimpleNamespace(add=lambda *_, **__: None))
+    lookups = Lookups(Asked({"/api/v1/nodes": {"items": [raw]}}), Target("Deployment", "n", "stt"))
+    for _ in range(2):
+        found = lookups.complete(seen(pods=(unplaced,)), {}, watches)
+    assert (found.nodes, list(found.others), found.neighbours) == ({}, ["gpu-1"], ())
+    assert asked == [
+        ("/api/v1/nodes", {"labelSelector": "gpu=yes", "limit": "50"}),
+        ("/api/v1/nodes", {"limit": "50"}),
+    ]
 
 
 def test_a_pod_that_was_replaced_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -525,7 +644,9 @@ def test_a_pod_that_was_replaced_is_not_judged(monkeypatch: pytest.MonkeyPatch) 
 
     inboxes: list[SimpleQueue[Any]] = []
     monkeypatch.setattr(_follow, "Watches", Told)
-    outcome = _follow.Follower(cast(Any, None), target, said.append, begin=begin).run(deployment, 10)
+    outcome = _follow.Follower(cast(Any, None), target, lambda line, pod="": said.append(line), begin=begin).run(
+        deployment, 10
+    )
     assert (outcome.verdict, outcome.diagnosis) == (Verdict.COMPLETE, None)
 
 

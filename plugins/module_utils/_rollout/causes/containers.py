@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 
 from ..._kubernetes.objects import Container, Pod
+from ..last_words import last_words
 from ..rule import Hit, Look, Rule, at, containers_of, either, log_lines, one_line, probe_words, waiting, words_of
 from ..seen import Seen
 
@@ -19,9 +19,6 @@ FAILED_PROBES = 3
 
 START = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 """A container waits because the node cannot make it. Which of them it is depends on the runtime."""
-
-PASSING = (10, 14, 23, 30, 70, 143)
-"""Exit statuses of the seed script after which another try may succeed (hub, volume I/O, stopped)."""
 
 _STARTUP = "Startup probe failed"
 _NO_ANSWER = r"connection refused|does not listen|no answer within|timed out"
@@ -98,7 +95,7 @@ def logged(pattern: str) -> Look:
             for line in reversed(lines):
                 found = re.search(pattern, line, re.IGNORECASE)
                 if found:
-                    neighbours = tuple(f"holds a GPU: {who}" for who in seen.neighbours or () if pod.node in who)
+                    neighbours = tuple(f"holds a GPU: {who}" for who in seen.neighbours or () if pod.node == who.node)
                     evidence = (f"log: {line.strip()}", *neighbours)
                     return Hit(at(pod), evidence, words_of(container, found), times)
         return None
@@ -113,7 +110,7 @@ def killed_by(probe: str) -> Look:
         for event in reversed(seen.events):
             if event.reason == "Killing" and f"failed {probe} probe" in event.message:
                 pod = next((p for p in seen.pods if p.uid == event.uid), None)
-                if pod is None or pod.ready:
+                if pod is None or pod.ready or not pod.containers:
                     continue
                 said = probe_words(seen.events, pod, probe)
                 named = [c for c in pod.containers if f"Container {c.name} " in event.message]
@@ -129,18 +126,19 @@ def killed_by(probe: str) -> Look:
 def seed_said(seen: Seen) -> Hit | None:
     """A pod left an explanation of its own (JSON with error, cause and remedy) as termination message."""
     for pod, container in reversed(list(containers_of(seen))):
-        if container.exit and container.exit.code and container.exit.message.startswith("{"):
-            try:
-                told = json.loads(container.exit.message)
-            except ValueError:
-                continue
-            if isinstance(told, dict) and told.get("error"):
-                cause = str(told.get("cause", ""))
-                words = {"said": str(told["error"]).rstrip("."), "do": str(told.get("remedy", ""))}
-                failures = seen.job.failed if seen.job else 1
-                passing = container.exit.code in PASSING
-                return Hit(at(pod), (f"cause: {cause}",) if cause else (), words, failures if passing else 99)
+        told = last_words(container.exit.message) if container.exit and container.exit.code else None
+        if told:
+            words = {"said": told.error.rstrip("."), "do": told.remedy}
+            failures = seen.job.failed if seen.job else 1
+            over = not told.again or _gave_up(seen)
+            return Hit(at(pod), (f"cause: {told.cause}",) if told.cause else (), words, 99 if over else failures)
     return None
+
+
+def _gave_up(seen: Seen) -> bool:
+    """Whether a Job makes no more tries."""
+    failed = seen.job.conditions.get("Failed") if seen.job else None
+    return failed is not None and failed.status == "True"
 
 
 def job_failed(reason: str) -> Look:

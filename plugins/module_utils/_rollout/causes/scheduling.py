@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..._kubernetes.objects import Node, Pod, Taint, untolerated
+from ..nearest import nearest
 from ..rule import Hit, Look, Rule, at, containers_of, one_line
 from ..seen import Seen
 
@@ -53,7 +54,8 @@ def unscheduled(pattern: str, which: Which = lambda pod, nodes: True, *, blind: 
             found = re.search(pattern, said, re.IGNORECASE)
             if found:
                 words = {"selector": _selector(pod), **found.groupdict("")}
-                return Hit(at(pod), (f"scheduler: {said}", *_node_lines(seen)), words)
+                near = _nearest(seen, pod, place.message)
+                return Hit(at(pod), (f"scheduler: {said}", *near, *_node_lines(seen)), words)
         return None
 
     return look
@@ -73,7 +75,7 @@ def gpu_missing(test: Callable[[int, int], bool]) -> Look:
         if not test(most, wanted):
             return None
         words = {**hit.words, "resource": name, "most": str(most), "wanted": str(wanted)}
-        holders = tuple(f"holds {name}: {who}" for who in seen.neighbours or ())
+        holders = tuple(f"holds {name}: {who}" for who in seen.neighbours or () if who.resource == name)
         return Hit(hit.where, (*hit.evidence, *holders), words)
 
     return look
@@ -143,6 +145,12 @@ def _passing(taint: Taint) -> bool:
 
 def _selector(pod: Pod) -> str:
     return ",".join(f"{name}={value}" for name, value in pod.selector.items()) or "none"
+
+
+def _nearest(seen: Seen, pod: Pod, message: str) -> tuple[str, ...]:
+    """The node that lacks least, as far as nodes could be looked up."""
+    found = nearest(pod, message, (seen.nodes or seen.others).values(), seen.used)
+    return (str(found),) if found else ()
 
 
 def _node_lines(seen: Seen) -> tuple[str, ...]:

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, the portal.stt maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible's own output without what an operator need not read."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: story
+type: stdout
+short_description: Ansible's own output, without what only computes
+version_added: 0.1.0
+author: the portal.stt maintainers (@portal-stt)
+description:
+  - The output of P(ansible.builtin.default#callback), without skipped tasks and without tasks that only compute or
+    include others. With C(-v) everything shows.
+  - A task of this collection that fails is told in its own words, once; with C(-v) its whole result shows, too.
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+requirements:
+  - set as stdout in configuration
+"""
+
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.callback.default import CallbackModule as Default
+
+_OURS = "portal.stt."
+_QUIET = frozenset(
+    (
+        "ansible.builtin.assert",
+        "ansible.builtin.import_role",
+        "ansible.builtin.include_role",
+        "ansible.builtin.include_tasks",
+        "ansible.builtin.set_fact",
+        "ansible.builtin.validate_argument_spec",
+        "portal.stt.settings_check",
+    )
+)
+"""What only computes, checks or includes: it shows when it fails."""
+
+
+class CallbackModule(Default):  # type: ignore[misc]
+    """P(ansible.builtin.default#callback), told shorter."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "portal.stt.story"
+
+    def get_option(self, option: str, hostvars: Any = None) -> Any:
+        """Skipped tasks show with -v only."""
+        if option == "display_skipped_hosts" and not self._display.verbosity:
+            return False
+        return super().get_option(option, hostvars)
+
+    def _task_start(self, task: Any, prefix: str | None = None) -> None:
+        super()._task_start(task, prefix)
+        # What prints lines while it runs has its name above them.
+        says = task.resolved_action.startswith(_OURS) and task.resolved_action not in _QUIET and not task.when
+        if says and self._last_task_banner != task._uuid:
+            self._print_task_banner(task)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        if self._shows(result):
+            super().v2_runner_on_ok(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        if self._shows(result):
+            super().v2_runner_item_on_ok(result)
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        if self._display.verbosity:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """A task of ours has its message: what, where, why and what to do. Its data show with -v."""
+        ours = result.task.resolved_action.startswith(_OURS) and "msg" in result.result and not result.task.loop
+        if not ours or ignore_errors or self._display.verbosity:
+            super().v2_runner_on_failed(result, ignore_errors)
+            return
+        if self._last_task_banner != result.task._uuid:
+            self._print_task_banner(result.task)
+        line = f"fatal: [{self.host_label(result)}]: {result.result['msg']}"
+        self._display.display(line, color=constants.COLOR_ERROR, stderr=self.get_option("display_failed_stderr"))
+
+    def _shows(self, result: Any) -> bool:
+        quiet = result.task.resolved_action in _QUIET and not result.result.get("changed")
+        return bool(self._display.verbosity or not quiet)
