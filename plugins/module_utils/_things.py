@@ -19,6 +19,9 @@ THINGS: dict[str, str] = {
     "compute_type": "compute_type",
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",
+    # a card's memory
+    "memory.metrics": "metrics",
+    "memory.source": "prometheus, exporter or dcgm",
     # nfs_export
     "allow_world": "allow_world",
     "directories": "directories",
