@@ -21,6 +21,9 @@ THINGS: dict[str, str] = {
     "hub.endpoint": "HF_ENDPOINT",
     # a card's memory
     "memory.metrics": "metrics",
+    "memory.neighbours": "neighbours",
+    "memory.ours": "ours_mib",
+    "memory.resource": "resource and quantity",
     "memory.source": "prometheus, exporter or dcgm",
     # nfs_export
     "allow_world": "allow_world",
