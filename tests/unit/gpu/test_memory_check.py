@@ -149,8 +149,8 @@ def test_another_type_or_model_would_do() -> None:
     result = checked({"a/a": 9600, "b/b": 500}, models=["Systran/faster-whisper-large-v3"], compute_type="float16")
     assert result["findings"][0]["remedy"] == (
         "Cap a/a at 8318 MiB (its peak is 9600); or take compute type int8 (4527 MiB); or take compute type "
-        "int8_float16 (4527 MiB); or take a model of the size large-v3-turbo (4111 MiB); or set ours_mib to what you have measured, "
-        "in place of the estimate."
+        "int8_float16 (4527 MiB); or take a model of the size large-v3-turbo (4111 MiB); or set "
+        "ours_mib to what you have measured, in place of the estimate."
     )
 
 
