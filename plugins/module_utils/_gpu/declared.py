@@ -13,7 +13,6 @@ from .._findings import Finding, Status
 from .._kubernetes.cluster import Cluster
 from .._kubernetes.quantities import QuantityError, parse_quantity
 
-_CHECK = "gpu.memory_resource"
 _SET = "Set [memory.resource] to what they offer, or advertise it: it stands in status.capacity of a node."
 
 
@@ -58,13 +57,21 @@ def judged(
     subject = f"resource {resource}"
     most = max(offered.values(), default=0)
     if not most:
-        return Finding(_CHECK, Status.REFUSED, subject, "no GPU node advertises it: the pod would stay Pending.", _SET)
+        return Finding(
+            "gpu.memory_resource",
+            Status.REFUSED,
+            subject,
+            "no GPU node advertises it: the pod would stay Pending.",
+            _SET,
+        )
     facts = tuple(
         f"{node}: {held.get(node, 0)} of {count} are taken by others" for node, count in offered.items() if count
     )
     if wanted > most:
         said = f"the pod declares {wanted}, and no node advertises more than {most}: it would stay Pending."
-        return Finding(_CHECK, Status.REFUSED, subject, said, "Lower [memory.resource], or advertise more.", facts)
+        return Finding(
+            "gpu.memory_resource", Status.REFUSED, subject, said, "Lower [memory.resource], or advertise more.", facts
+        )
     room = sum(max(0, count - held.get(node, 0)) // wanted if wanted else replicas for node, count in offered.items())
     if room < replicas:
         left = max(count - held.get(node, 0) for node, count in offered.items())
@@ -73,9 +80,16 @@ def judged(
             said = (
                 f"{replicas} pods declare {wanted} each, and the nodes have room for {room}: the others stay Pending."
             )
-        return Finding(_CHECK, Status.REFUSED, subject, said,
+        return Finding("gpu.memory_resource", Status.REFUSED, subject, said,
                        "Lower [memory.resource], or what the neighbours declare.", facts)  # fmt: skip
-    return Finding(_CHECK, Status.OK, subject, f"the nodes have room for what the pod declares, {wanted}.", "", facts)
+    return Finding(
+        "gpu.memory_resource",
+        Status.OK,
+        subject,
+        f"the nodes have room for what the pod declares, {wanted}.",
+        "",
+        facts,
+    )
 
 
 def _count(amounts: Any, resource: str) -> int:
