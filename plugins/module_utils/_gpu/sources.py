@@ -51,9 +51,12 @@ def prometheus(
     peak = f"max_over_time(({grouped})[{window}:{step}s])"
     if (names.kind(metric) or ("",))[0] is Kind.SEATS:  # what DCGM says of pods holds the card itself, too
         peak += f" or max_over_time((sum({metric}))[{window}:{step}s])"
-    peaks = _query(ask, subject, peak)
+    # raw samples stay for minutes after a page has become empty; whether any is there now, Prometheus itself says
+    peaks = _query(ask, subject, f'{peak} or label_replace(count({metric}), "of", "now", "", "")')
     by_tenant, of_all, now = _peaks(peaks, metric, names)
     reading = with_peaks(read(told, names, subject, now=now), by_tenant, of_all)
+    if first.seats and not any(one.labels.get("of") == "now" for one in peaks.series):
+        reading = Reading(**{**vars(reading), "known": False, "doubts": (*reading.doubts, _ENDED)})
     if not reading.known and not first.seats and by_tenant:
         doubt = Doubt(
             "vanished",
@@ -63,6 +66,14 @@ def prometheus(
         )
         reading = Reading(**{**vars(reading), "doubts": (*reading.doubts, doubt)})
     return reading, _history(ask, subject, grouped, window, now, metric, names) if history else []
+
+
+_ENDED = Doubt(
+    "ended",
+    "seats",
+    "it measured some minutes ago and does not any more: the card is idle, or the exporter is blind or gone.",
+    "Look at the target in Prometheus (Status, Targets), and at the exporter's log.",
+)
 
 
 def _query(ask: Ask, subject: str, query: str, names: Names | None = None) -> Told:
@@ -117,6 +128,8 @@ def _peaks(told: Told, metric: str, names: Names) -> tuple[Tenants, int | None, 
     for one in told.series:
         now = max(now, one.at)
         amount = _amount(one.value, metric)
+        if one.labels.get("of") == "now":
+            continue
         if not one.labels:
             of_all = amount
         elif key := _tenant(one.labels, names):
