@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 from ansible_collections.portal.stt.plugins.module_utils._findings import attempt
-from ansible_collections.portal.stt.plugins.module_utils._gpu import sources
+from ansible_collections.portal.stt.plugins.module_utils._gpu import places, sources
 from ansible_collections.portal.stt.plugins.modules.gpu_memory_info import ARGUMENTS, run
 
 from lab import prometheus
@@ -104,11 +104,16 @@ def test_a_week_of_forty_tenants(url: str) -> None:
 
 def test_it_is_asked_three_times(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    real = sources.way
+    real = places.way
 
-    def counted(*args: Any) -> Any:
+    def counted(*args: Any) -> places.Ask:
         ask = real(*args)
-        return lambda path, query: asked.append(path) or ask(path, query)
+
+        def count(path: str, query: Mapping[str, str]) -> bytes:
+            asked.append(path)
+            return ask(path, query)
+
+        return count
 
     monkeypatch.setattr(sources, "way", counted)
     looked(prometheus={"url": url}, history=True)
