@@ -32,18 +32,18 @@ def running(folder: Path, target: str, *, past: str = "", interval: str = "1s") 
     if past:
         (folder / "past.txt").write_text(past)
         promtool = find().with_name("promtool")
-        argv = [promtool, "tsdb", "create-blocks-from", "openmetrics", folder / "past.txt", data]
+        argv: list[str | Path] = [promtool, "tsdb", "create-blocks-from", "openmetrics", folder / "past.txt", data]
         subprocess.run(argv, check=True, capture_output=True)
     configuration = {
         "global": {"scrape_interval": interval, "scrape_timeout": interval},
         "scrape_configs": [{"job_name": "gpu-pod-memory", "static_configs": [{"targets": [target]}]}],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    argv = [
+    command: list[str | Path] = [
         find(), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={data}",
         f"--web.listen-address={ADDRESS}", "--storage.tsdb.retention.time=30d", "--log.level=warn",
     ]  # fmt: skip
-    with (folder / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             yield f"http://{ADDRESS}"
         finally:
