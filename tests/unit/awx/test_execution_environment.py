@@ -72,7 +72,9 @@ def imported() -> Iterator[str]:
 def test_every_import_is_there(introspected: dict[str, list[str]], tmp_path: Path) -> None:
     known = {*sys.stdlib_module_names, "ansible_collections"}
     names = sorted({name for name in imported() if name.partition(".")[0] not in known})
-    assert {"ansible", "jiwer", "kubernetes", "prometheus_client", "requests"} <= {name.partition(".")[0] for name in names}
+    assert {"ansible", "jiwer", "kubernetes", "prometheus_client", "requests"} <= {
+        name.partition(".")[0] for name in names
+    }
     assert missing(introspected, names) == []
 
 
