@@ -104,7 +104,7 @@ _source = Keys(
 )
 _metrics = Items(Text(grammar.metric))
 _metric_labels = Items(Text(grammar.metric_label))
-_ALERT_RESERVED = dict.fromkeys(("alertname", "server", "tenant", "about"), _SET_BY_ROLE)
+_ALERT_RESERVED = dict.fromkeys(("alertname", "namespace", "server", "tenant", "about"), _SET_BY_ROLE)
 _MARKS_RESERVED = dict.fromkeys(MARKS, _SET_BY_ROLE)
 
 SPEACHES: Mapping[str, Shape] = {

@@ -83,7 +83,7 @@ def _server(settings: Settings) -> Iterator[Rule]:
     yield _blind(
         settings,
         "server",
-        f"absent({selected('kube_deployment_spec_replicas', own)})",
+        f"absent(max({selected('kube_deployment_spec_replicas', own)}))",
         "No metrics tell of the Deployment: it is gone, or kube-state-metrics is not there.",
     )
 
@@ -116,7 +116,7 @@ def _tenants(settings: Settings, names: Names) -> Iterator[Rule]:
         )
     for one in settings.neighbours:
         tenant = selected(TENANTS, {**here, "tenant": one.name})
-        yield _alert(
+        rule = _alert(
             settings,
             "NeighbourOverBudget",
             f"max_over_time({tenant}[{_RECENT}]) > {one.peak_mib}",
@@ -125,6 +125,7 @@ def _tenants(settings: Settings, names: Names) -> Iterator[Rule]:
             "It has taken {{ $value }} MiB. The speech-to-text server may get none for its next batch. Cap it or restart "
             "it.",
         )
+        yield {**rule, "labels": {**rule["labels"], "tenant": literal(one.name)}}
     others = f'{{{_matcher("server", here["server"])},tenant!={quoted(ours)}}}'
     window = settings.gpu_memory.window
     yield _alert(
@@ -232,7 +233,7 @@ def _synthetic(settings: Settings, clip: str) -> Iterator[Rule]:
     yield _blind(
         settings,
         "synthetic",
-        f"absent({selected('kube_cronjob_created', own)})",
+        f"absent(max({selected('kube_cronjob_created', own)}))",
         "No metrics tell of the CronJob: it is gone, or kube-state-metrics is not there.",
     )
 
@@ -249,7 +250,8 @@ def _alert(
         "alert": f"PortalStt{name}",
         "expr": expr,
         **({"for": wait} if wait else {}),
-        "labels": {"severity": severity, **own, **_server_label(settings)},
+        # By the namespace an operator's AlertmanagerConfig finds what is its own.
+        "labels": {"severity": severity, **own, "namespace": settings.namespace, **_server_label(settings)},
         "annotations": {"summary": summary, "description": description},
     }
 
