@@ -226,8 +226,8 @@ def schedule(text: str) -> Wrong | None:
         return None
     return Wrong(
         "is no schedule.",
-        'Write five fields with one blank between them, as in "*/15 * * * *": minute, hour, day, month, day of the week '
-        "(0 to 6).",
+        'Write five fields with one blank between them, as in "*/15 * * * *": minute, hour, day, month, day of the '
+        "week (0 to 6).",
     )
 
 
