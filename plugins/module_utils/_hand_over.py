@@ -55,7 +55,7 @@ def handed(given: object) -> dict[str, Any]:
     try:
         if not isinstance(given, Mapping) or not _PLAY.fullmatch(str(given["play"])):
             raise ValueError
-        findings = [finding_of(one) for one in given["report"]["findings"]]
+        findings = [finding_of(_written(one)) for one in given["report"]["findings"]]
         Status(str(given["verdict"]))
         if len(json.dumps(given["report"]).encode()) > 2 * REPORT_BYTES:
             raise ValueError
@@ -68,9 +68,9 @@ def handed(given: object) -> dict[str, Any]:
     return {
         "play": str(given["play"]),
         "verdict": str(given["verdict"]),
-        "digest": str(given.get("digest", "")),
+        "digest": _text(given.get("digest")),
         "seats": given.get("seats") if _is_number(given.get("seats")) else None,
-        "report": {**_report(findings), "summary": str(given["report"].get("summary", ""))},
+        "report": {**_report(findings), "summary": _text(given["report"].get("summary"))},
     }
 
 
@@ -87,6 +87,22 @@ def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str) -> dict[
     ours = {name: str(text) for name, text in before.items() if _KEY.fullmatch(name)}
     ours[f"{now}-{given['play']}.json"] = json.dumps(given, ensure_ascii=False, indent=1) + "\n"
     return {name: ours[name] for name in sorted(ours)[-KEPT:]}
+
+
+def _written(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding as it was handed over.
+
+    AWX marks all text in extra variables as unsafe, and ansible-core 2.19 and newer reads such text as YAML reads what has
+    no quotes: nothing where it is empty, a number where it looks like one.
+    """
+    return {
+        name: list(map(_text, value)) if isinstance(value, (list, tuple)) else _text(value)
+        for name, value in entry.items()
+    }
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _report(findings: Sequence[Finding]) -> dict[str, Any]:

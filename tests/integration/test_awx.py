@@ -220,7 +220,6 @@ def test_a_job_that_is_killed_can_be_run_again(awx: Awx, how: str) -> None:
 def test_a_rollout_that_is_canceled_is_completed_and_a_teardown_too(awx: Awx) -> None:
     """A second run goes on where a rollout stands, and where a removal waits for what somebody holds."""
     good(awx.run("deploy"))
-    pods = f"/api/v1/namespaces/{awx.namespace}/pods"
     server = f"/apis/apps/v1/namespaces/{awx.namespace}/deployments/portal-stt"
 
     def rolling(_: Path) -> bool:
@@ -229,7 +228,6 @@ def test_a_rollout_that_is_canceled_is_completed_and_a_teardown_too(awx: Awx) ->
     other = {"speaches_startup_seconds": 900}
     with cordoned():
         assert awx.run("deploy", other, cancel=rolling).status == "canceled"
-    assert "Deployment portal-stt is rolled out" in bad(awx.run("teardown")) or api.call("GET", pods)["items"]
     good(awx.run("deploy", other))
     held = f"/api/v1/namespaces/{awx.namespace}/configmaps/portal-stt-report"
     good(awx.run("verify"))

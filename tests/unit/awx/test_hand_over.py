@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
 from ansible_collections.portal.stt.plugins.filter.runs import handed, kept_reports
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding, Status
 from ansible_collections.portal.stt.plugins.module_utils._hand_over import REPORT_BYTES, hand_over
 from ansible_collections.portal.stt.plugins.module_utils._rollout.underway import underway
+
+from tests.jobs import dumped
 
 DIGEST = f"sha256:{'ab' * 32}"
 
@@ -82,6 +86,16 @@ def test_a_workflow_is_good_when_its_last_play_is(play: str, result: dict[str, A
 
 
 GOOD = hand_over("verify", [{"findings": [FINE]}])
+
+
+def test_what_goes_through_awx_comes_back(tmp_path: Path) -> None:
+    """AWX writes artifacts with !unsafe, which ansible-core 2.19 and newer reads as YAML without quotes: "" as null."""
+    plain = Finding("a", Status.OK, "12", "is so.", "", ("", "7", "no way")).as_result()
+    given = hand_over("verify", [{"findings": [plain, KNOWN]}])
+    (tmp_path / "extravars").write_text(dumped({"portal_stt": given}))
+    read = DataLoader().load_from_file(str(tmp_path / "extravars"))["portal_stt"]
+    assert read["digest"] is None  # else this shows nothing
+    assert handed(read) == {**given, "is_good": True}
 
 
 @pytest.mark.parametrize(
