@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 
 FILE = ROOT / "awx" / "surveys.yml"
 ANSWER = "answer_"
-"""Before the names of variables. An extra variable hides the inventory's, also an empty one; playbooks/controller.yml makes
-a setting of an answer, and nothing of an empty one."""
+"""Before the names of variables. An extra variable hides the inventory's, also an empty one; playbooks/controller.yml
+makes a setting of an answer, and nothing of an empty one."""
 
 _DEPLOY = (
     "speaches_image",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,8 +98,11 @@ class Awx:
 
 
 @pytest.fixture
-def awx(project: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Awx:
-    return Awx(project, tmp_path, f"awx-{request.node.name.split('_')[-1].replace('[', '-').rstrip(']')}")
+def awx(project: Path, tmp_path: Path) -> Iterator[Awx]:
+    namespace = f"awx-{uuid.uuid4().hex[:8]}"
+    yield Awx(project, tmp_path, namespace)
+    for path in (f"namespaces/{namespace}", f"persistentvolumes/{namespace}-models"):
+        api.call("DELETE", f"/api/v1/{path}", accept=(404,))
 
 
 def inventory(namespace: str, nfs_host: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +227,7 @@ def test_a_rollout_that_is_canceled_is_completed_and_a_teardown_too(awx: Awx) ->
     server = f"/apis/apps/v1/namespaces/{awx.namespace}/deployments/portal-stt"
 
     def rolling(_: Path) -> bool:
-        return api.call("GET", server)["status"].get("unavailableReplicas", 0) > 0
+        return bool(api.call("GET", server)["status"].get("unavailableReplicas"))
 
     other = {"speaches_startup_seconds": 900}
     with cordoned():

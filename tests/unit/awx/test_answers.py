@@ -37,9 +37,7 @@ def settings(tmp_path: Path, extra: dict[str, Any]) -> list[list[str]]:
     """Image, revision, replicas and a variable that is not ours, host by host, as roles see them."""
     (tmp_path / "inventory.json").write_text(json.dumps(INVENTORY))
     (tmp_path / "extravars").write_text(dumped(extra) or "{}")
-    (tmp_path / "play.yml").write_text(
-        f"- name: First\n  import_playbook: {ROOT / 'playbooks/controller.yml'}\n{SAYS}"
-    )
+    (tmp_path / "play.yml").write_text(f"- name: First\n  import_playbook: {ROOT / 'playbooks/controller.yml'}\n{SAYS}")
     done = subprocess.run(
         ["ansible-playbook", "-i", str(tmp_path / "inventory.json"), str(tmp_path / "play.yml"),
          "-f", "1", "-e", f"@{tmp_path / 'extravars'}"],
