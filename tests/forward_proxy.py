@@ -53,7 +53,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxying(folder: Path, credentials: str = "") -> Iterator[Proxy]:
-    """A proxy at an address of this machine. credentials: USER:PASSWORD that it wants."""
+    """A proxy on this machine. credentials: USER:PASSWORD that it wants."""
     notes, port = folder / "notes", folder / "port"
     notes.touch()
     argv = [

@@ -29,11 +29,12 @@ _ABOUT = {
 
 @dataclass(frozen=True)
 class Job:
-    """A finished job: status of ansible-runner, output, and what set_stats has left (AWX's artifacts)."""
+    """A finished job: status of ansible-runner, output, what set_stats has left (AWX's artifacts), all events as JSON."""
 
     status: str
     output: str
     artifacts: dict[str, Any]
+    events: str
 
     @property
     def handed(self) -> dict[str, Any]:
@@ -102,8 +103,10 @@ def launch(
         envvars={**_environment(private, credential), **how.environment}, ssh_key=how.ssh_key or None,
         cancel_callback=(lambda: cancel(private)) if cancel else None,
     )  # fmt: skip
-    stats = [event["event_data"] for event in run.events if event["event"] == "playbook_on_stats"]
-    return Job(run.status, run.stdout.read(), stats[-1].get("artifact_data") or {} if stats else {})
+    events = list(run.events)
+    stats = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
+    artifacts = stats[-1].get("artifact_data") or {} if stats else {}
+    return Job(run.status, run.stdout.read(), artifacts, json.dumps(events, ensure_ascii=False))
 
 
 def _arguments(template: str, how: Launch) -> list[str]:

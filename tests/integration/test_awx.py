@@ -5,11 +5,13 @@ Pods of simulated nodes mount nothing: that the models are on the export is show
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from lab.console import LabError
 from tests import surveys
 from tests.awx_double import launched
 from tests.conftest import ROOT, until
+from tests.forward_proxy import proxying
 from tests.integration.nfs_host import NfsHost, by_ssh, stand_in
 from tests.jobs import NAMES, Job, Launch, checked_out, launch
 
@@ -64,6 +67,7 @@ class Awx:
     def __init__(self, project: Path, folder: Path, namespace: str) -> None:
         self.project, self.folder, self.namespace = project, folder, namespace
         self.nfs_host: dict[str, Any] = {}
+        self.variables: dict[str, Any] = {}
         self.ssh_key = ""
         self.artifacts: dict[str, Any] = {}
 
@@ -88,7 +92,7 @@ class Awx:
             template,
             self.project,
             self.folder,
-            inventory(self.namespace, self.nfs_host),
+            inventory(self.namespace, self.nfs_host, self.variables),
             {**sent, **self.artifacts, **(extra or {})},
             kubeconfig or os.environ["K8S_AUTH_KUBECONFIG"],
             Launch(ssh_key=self.ssh_key, **how),
@@ -105,10 +109,10 @@ def awx(project: Path, tmp_path: Path) -> Iterator[Awx]:
         api.call("DELETE", f"/api/v1/{path}", accept=(404,))
 
 
-def inventory(namespace: str, nfs_host: dict[str, Any]) -> dict[str, Any]:
+def inventory(namespace: str, nfs_host: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """As AWX prints it, with the templates of names.yml in it."""
     volume = {**VOLUME, "name": f"{namespace}-models"}
-    own = {**VARIABLES, "speaches_namespace": namespace, "speaches_volume": volume}
+    own = {**VARIABLES, "speaches_namespace": namespace, "speaches_volume": volume, **more}
     hosts = {"lab": own} | ({"nas": {**own, "ansible_connection": "ssh", **nfs_host}} if nfs_host else {})
     return {
         "all": {"children": ["clusters", "nfs_servers"]},
@@ -282,3 +286,98 @@ def test_the_account_of_rbac_runs_the_chain(awx: Awx, tmp_path_factory: pytest.T
     kubeconfig.write_text(yaml.safe_dump(config))
     for template in ("preflight", "deploy", "verify", "report", "teardown"):
         good(awx.run(template, kubeconfig=str(kubeconfig)))
+
+
+def test_the_chain_behind_a_proxy(awx: Awx, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The cluster has a name that only the proxy knows, so whatever goes past it fails. The key wants a port-forward."""
+    config = yaml.safe_load(Path(os.environ["K8S_AUTH_KUBECONFIG"]).read_text())
+    config["clusters"][0]["cluster"] |= {"server": "https://cluster.invalid:6443", "tls-server-name": "kubernetes"}
+    kubeconfig = tmp_path_factory.mktemp("access") / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    awx.variables = {"speaches_api_key": "sesame-and-lilies"}
+    with proxying(tmp_path_factory.mktemp("proxy")) as proxy:
+        environment = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "localhost,.svc"}
+        for template in ("preflight", "deploy", "verify", "report", "teardown"):
+            before = len(proxy.asked)
+            good(awx.run(template, kubeconfig=str(kubeconfig), environment=environment))
+            assert set(proxy.asked[before:]) == {"CONNECT cluster.invalid:6443"}, template
+
+
+SECRETS = {
+    "PORTAL_STT_API_KEY": "a-key-that-nobody-may-see",
+    "PORTAL_STT_HUB_TOKEN": "hf_aTokenThatNobodyMaySee",
+    "PORTAL_STT_MANY_LINES": "first line of it\nsecond: line {{ of }} it\n",
+}
+
+
+def test_no_secret_is_in_what_awx_keeps(awx: Awx) -> None:
+    """As credentials set them and names.yml looks them up; at the highest verbosity, with the diff."""
+    many = {"name": "DOTTED", "value": "{{ lookup('ansible.builtin.env', 'PORTAL_STT_MANY_LINES') }}"}
+    key, token = NAMES["awx__looked_up"]["api_key"], NAMES["awx__looked_up"]["hub_token"]
+    awx.variables = {
+        **key,
+        "speaches_hub": {**VARIABLES["speaches_hub"], **token["speaches_hub"]},
+        "speaches_environment": {many["name"]: many["value"]},
+    }
+    for template in ("preflight", "plan", "deploy", "verify", "report", "teardown"):
+        job = good(awx.run(template, environment=SECRETS, verbosity=5))
+        told = [
+            f"{template}: {shown}"
+            for secret in SECRETS.values()
+            for shown in (*secret.strip().splitlines(), base64.b64encode(secret.encode()).decode())
+            if shown in job.output or shown in job.events
+        ]
+        assert told == []
+
+
+TEMPLATES = ("preflight", "storage", "deploy", "verify", "rbac", "teardown")
+
+
+def test_each_template_as_a_check_and_changes_nothing(awx: Awx, nfs_host: NfsHost) -> None:
+    """Job type "Check" at launch: where nothing is, and where all is."""
+    awx.serve(nfs_host)
+    before = nfs_host.table
+    for template in TEMPLATES:
+        good(awx.run(template, job_type="check"))
+    assert nfs_host.table == before
+    assert api.call("GET", f"/api/v1/namespaces/{awx.namespace}", accept=(404,))["kind"] == "Status"
+    for template in ("storage", "deploy", "verify"):
+        good(awx.run(template))
+    stands = api.call("GET", f"/apis/apps/v1/namespaces/{awx.namespace}/deployments/portal-stt")["metadata"]["uid"]
+    served = nfs_host.table
+    for template in (*TEMPLATES, "report"):
+        good(awx.run(template, job_type="check"))
+    assert nfs_host.table == served
+    again = api.call("GET", f"/apis/apps/v1/namespaces/{awx.namespace}/deployments/portal-stt")["metadata"]
+    assert (again["uid"], "deletionTimestamp" in again) == (stands, False)
+    good(awx.run("teardown"))
+
+
+def test_a_limit_or_a_slice_leaves_the_others_alone(awx: Awx, nfs_host: NfsHost) -> None:
+    awx.serve(nfs_host)
+    before = nfs_host.table
+    good(awx.run("preflight", limit="clusters"))
+    good(awx.run("preflight", limit="nas"))
+    good(awx.run("storage", limit="lab"))
+    assert nfs_host.table == before
+    good(awx.run("storage", limit="nas"))
+    served = nfs_host.table
+    assert served != before
+    good(awx.run("deploy", limit="nas"))
+    assert api.call("GET", f"/api/v1/namespaces/{awx.namespace}", accept=(404,))["kind"] == "Status"
+    good(awx.run("deploy", limit="lab"))
+    good(awx.run("teardown", limit="lab"))
+    assert nfs_host.table == served
+    good(awx.run("teardown"))
+    assert nfs_host.table == before
+    assert "nowhere" in bad(awx.run("preflight", limit="nowhere"))
+
+
+def test_two_jobs_at_once(awx: Awx) -> None:
+    """AWX holds back the same template; another one, or somebody at a terminal, it does not."""
+    with ThreadPoolExecutor(2) as pool:
+        jobs = list(pool.map(lambda _: awx.run("deploy"), range(2)))
+    for job in jobs:
+        good(job)
+    assert "changed=0" in plain(good(awx.run("deploy")))
+    good(awx.run("teardown"))
