@@ -29,7 +29,7 @@ _ABOUT = {
 
 @dataclass(frozen=True)
 class Job:
-    """A finished job: status of ansible-runner, output, what set_stats has left (AWX's artifacts), all events as JSON."""
+    """A finished job: status of ansible-runner, output, what set_stats has left (artifacts), events as JSON."""
 
     status: str
     output: str

@@ -289,7 +289,7 @@ def test_the_account_of_rbac_runs_the_chain(awx: Awx, tmp_path_factory: pytest.T
 
 
 def test_the_chain_behind_a_proxy(awx: Awx, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The cluster has a name that only the proxy knows, so whatever goes past it fails. The key wants a port-forward."""
+    """Only the proxy knows the name of the cluster, so whatever goes past it fails. The key wants a port-forward."""
     config = yaml.safe_load(Path(os.environ["K8S_AUTH_KUBECONFIG"]).read_text())
     config["clusters"][0]["cluster"] |= {"server": "https://cluster.invalid:6443", "tls-server-name": "kubernetes"}
     kubeconfig = tmp_path_factory.mktemp("access") / "kubeconfig"
