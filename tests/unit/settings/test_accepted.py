@@ -92,7 +92,9 @@ def of(at: str, shape: Any) -> st.SearchStrategy[Any]:
         needed = {name: parts.pop(name) for name in shape.required}
         return st.fixed_dictionaries(needed, optional=parts)
     if isinstance(shape, shapes.Dictionary):
-        return st.dictionaries(texts(f"{at}.KEY"), of(f"{at}.*", shape.value), max_size=2)
+        needed = {"app": "stt"} if at == "speaches_labels" else {}
+        some = st.dictionaries(texts(f"{at}.KEY"), of(f"{at}.*", shape.value), max_size=2)
+        return some.map(lambda given: given | needed)
     if isinstance(shape, shapes.OneOrMore):
         return st.one_of(of(at, shape.item), st.lists(of(f"{at}[]", shape.item), min_size=1, max_size=2))
     if isinstance(shape, shapes.Items):
