@@ -136,7 +136,7 @@ GRAMMAR = {
     r"nfs_export_name": "[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
     r"nfs_export_clients\[\]\.host": r"@?[A-Za-z0-9._*?\[\]:/-]+",
     r"nfs_export_directories\[\]\.path": r"[^/\0-\x1f][^\0-\x1f]*",
-    r"nfs_export_directories\[\]\.mode": "0?[0-7]{3,4}",
+    r"nfs_export_directories\[\]\.mode": "0[0-7]{3,4}",
     r".*(count|replicas|_seconds|Seconds|requests|concurrency|timeout|owner|group|_mib)": WHOLE,
     r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|allow_world|install_server|delete_data)": TRUTH,
     r".*(max_wer|warm_factor)": NUMBER,
