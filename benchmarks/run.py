@@ -39,7 +39,7 @@ KINDS = (
     "/api/v1/namespaces/{}/services/portal-stt",
     "/apis/apps/v1/namespaces/{}/deployments/portal-stt",
 )
-SITE = ("playbooks/preflight.yml", "playbooks/storage.yml", "playbooks/deploy.yml")
+SITE = ("playbooks/preflight.yml", "playbooks/parts/storage.yml", "playbooks/parts/deploy.yml")
 """site.yml without speech."""
 AUTH = {"kubeconfig": "{{ lookup('ansible.builtin.env', 'K8S_AUTH_KUBECONFIG') }}"}
 
@@ -111,9 +111,11 @@ class _Dumper(yaml.SafeDumper):
 
 _Dumper.add_representer(
     str,
-    lambda dumper, text: dumper.represent_scalar("!unsafe", text, style='"')
-    if "{" in text and text not in AUTH.values()
-    else yaml.SafeDumper.represent_str(dumper, text),
+    lambda dumper, text: (
+        dumper.represent_scalar("!unsafe", text, style='"')
+        if "{" in text and text not in AUTH.values()
+        else yaml.SafeDumper.represent_str(dumper, text)
+    ),
 )
 
 

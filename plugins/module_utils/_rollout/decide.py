@@ -186,6 +186,5 @@ def settled(raw: Object) -> bool:
 
 def _counts(wanted: Deployment) -> bool:
     return (
-        wanted.observed >= wanted.generation
-        and wanted.updated == wanted.replicas == wanted.available == wanted.wanted
+        wanted.observed >= wanted.generation and wanted.updated == wanted.replicas == wanted.available == wanted.wanted
     )
