@@ -268,7 +268,6 @@ class Settings:
             "environment": self.server_environment(),
             "startup_budget": self.startup_budget,
             "rollout_budget": self.rollout_budget,
-            "has_secrets": bool(self.secrets()),
         }
 
 
