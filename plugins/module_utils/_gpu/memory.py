@@ -415,12 +415,17 @@ def _owned(series: Iterable[Series], names: Names, metric: str) -> Iterator[_Pro
         process = one.labels.get("process_name") or one.labels.get("container_id", "")
         number = next((one.labels[key] for key in ("pid", "vdevice_index", "vdeviceid") if key in one.labels), "")
         uuid, mib = uuid_of(labels["uuid"]), _mib(one, metric)
-        if namespace in _NOBODY or not all(map(_KUBERNETES.fullmatch, (namespace, container))):
+        if not is_tenant(namespace, container):
             where = f"{labels['node']} {one.labels.get('instance', '')}"
             yield _Process("", "", "", uuid, ("", process, number, uuid, where), process, mib)
         else:
             key = (namespace, container, pod, number, process, uuid)
             yield _Process(namespace, container, pod, uuid, key, process, mib)
+
+
+def is_tenant(namespace: str, container: str) -> bool:
+    """Whether these name a container of a pod."""
+    return namespace not in _NOBODY and all(map(_KUBERNETES.fullmatch, (namespace, container)))
 
 
 def _tenants(series: Iterable[Series], names: Names) -> Iterator[tuple[dict[str, str], Series]]:
@@ -700,11 +705,16 @@ def completed(reading: Reading, nodes: Sequence[Mapping[str, Any]]) -> Reading:
         found = [Card("", str(only.get("name", "")), str(only.get("product") or ""))]
     filled = tuple(_filled(card, offering.get(card.node, only)) for card in found)
     doubts, known = reading.doubts, reading.known
-    if filled and all(card.shared is False for card in filled):
+    if is_alone(replace(reading, cards=filled)):
         doubts = tuple(doubt for doubt in doubts if doubt.kind != "one pod")  # the pod that has the card
     if len(offering) > 1 and any(doubt.kind == "no history" for doubt in doubts):
         doubts, known = (*doubts, _one_node(len(offering))), False
     return replace(reading, cards=filled, doubts=doubts, known=known)
+
+
+def is_alone(reading: Reading) -> bool:
+    """Whether no card is shared: who gets one has it alone, and nobody else's use of it matters."""
+    return bool(reading.cards) and all(card.shared is False for card in reading.cards)
 
 
 def _filled(card: Card, node: Mapping[str, Any] | None) -> Card:

@@ -194,6 +194,20 @@ def window(text: str) -> Wrong | None:
     return None
 
 
+def metric(text: str) -> Wrong | None:
+    """A metric's name as Prometheus takes it everywhere."""
+    if not re.fullmatch(r"[A-Za-z_:][A-Za-z0-9_:]{0,199}", text):
+        return Wrong("is no name of a metric.", "Write letters, digits and underscores.")
+    return None
+
+
+def label_name(text: str) -> Wrong | None:
+    """A name of a metric's label."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", text):
+        return Wrong("is no name of a metric's label.", "Write letters, digits and underscores.")
+    return None
+
+
 def url_path(text: str) -> Wrong | None:
     """What stands before the paths of a server."""
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]{0,200}", text):

@@ -101,7 +101,8 @@ _source = Keys(
         "tenant": Text(grammar.header, empty=True, null=_none),
     }
 )
-_names = Items(Text(grammar.line))
+_metrics = Items(Text(grammar.metric))
+_label_names = Items(Text(grammar.label_name))
 
 SPEACHES: Mapping[str, Shape] = {
     "speaches_namespace": Text(grammar.namespace),
@@ -173,12 +174,12 @@ SPEACHES: Mapping[str, Shape] = {
     ),
     "speaches_gpu_memory": Keys(
         {
-            "source": Choice(("auto", "prometheus", "exporter", "dcgm")),
+            "source": Choice(("auto", "prometheus", "exporter", "dcgm", "none")),
             "prometheus": _source,
             "exporter": _source,
             "dcgm": _source,
-            "metrics": Keys(dict.fromkeys(("seats", "used", "free", "total", "reserved"), _names)),
-            "labels": Keys(dict.fromkeys(("namespace", "pod", "container", "node", "uuid", "product"), _names)),
+            "metrics": Keys(dict.fromkeys(("seats", "used", "free", "total", "reserved"), _metrics)),
+            "labels": Keys(dict.fromkeys(("namespace", "pod", "container", "node", "uuid", "product"), _label_names)),
             "window": Text(grammar.window),
             "ours_mib": Whole(0),
         }
