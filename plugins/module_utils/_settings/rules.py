@@ -177,7 +177,7 @@ SPEACHES: Mapping[str, Shape] = {
     ),
     "speaches_gpu_memory": Keys(
         {
-            "source": Choice(("auto", "prometheus", "exporter", "dcgm")),
+            "source": Choice(("auto", "prometheus", "exporter", "dcgm", "none")),
             "prometheus": _source,
             "exporter": _source,
             "dcgm": _source,

@@ -103,7 +103,7 @@ GRAMMAR = {
     r"nfs_export_require_mountpoint": f"({PATH}|/)?",
     r"speaches_volume\.size|speaches_resources\..*": QUANTITY,
     r"speaches_volume\.mount_options\[\]|nfs_export_clients\[\]\.options\[\]": r"[A-Za-z_]+(=[A-Za-z0-9_./:@%+-]+)?",
-    r"speaches_gpu_memory\.source": "auto|prometheus|exporter|dcgm",
+    r"speaches_gpu_memory\.source": "auto|prometheus|exporter|dcgm|none",
     r"speaches_gpu_memory\.\w+\.service": r"([a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+)?",
     r"speaches_gpu_memory\.\w+\.scheme": "https?",
     r"speaches_gpu_memory\.\w+\.url": URL,
