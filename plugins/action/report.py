@@ -10,7 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
-from ansible_collections.portal.stt.plugins.module_utils._report import Line, collect, render, verdict
+from ansible_collections.portal.stt.plugins.module_utils._report.lines import Line, collect, render, verdict
 
 _COLORS = {Status.OK: "green", Status.WARNING: "purple", Status.UNKNOWN: "red", Status.REFUSED: "red"}
 

@@ -135,9 +135,14 @@ budgets:
   sample:
     - card: Tesla T4 11111111 in gpu-node-1
       node: gpu-node-1
+      name: portal-stt/portal-stt
       fit: fits
       usable: 14913
       ours: 1500
+      tenants:
+        - name: llama-cpp/llama-swap
+          now: 0
+          peak: 4455
       worst: 10205
       now: 5750
       left: 4708

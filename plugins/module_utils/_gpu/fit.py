@@ -198,9 +198,10 @@ def as_result(plan: Plan, reading: Reading) -> list[dict[str, Any]]:
     for card in reading.cards:
         if wanted is None or card.usable is None or not (reading.known or plan.neighbours):
             continue
-        found = reckon(plan, wanted, reading, card)
+        tenants, found = neighbours(plan, reading, card)[0], reckon(plan, wanted, reading, card)
         result.append({
-            "card": card.name, "node": card.node, "fit": found.fit.value, "usable": found.usable, "ours": found.ours,
+            "card": card.name, "node": card.node, "name": plan.name, "fit": found.fit.value, "usable": found.usable,
+            "ours": found.ours, "tenants": [{"name": one.name, "now": one.now, "peak": one.most} for one in tenants],
             "worst": found.worst, "now": found.now, "left": found.left, "left_now": found.left_now,
             "headroom": found.headroom, "shrink": [vars(one) for one in found.shrink],
         })  # fmt: skip
