@@ -41,7 +41,7 @@ def on_card(
     usable = (card.total or 0) - (card.reserved or 0)
     card = replace(card, used=used, free=usable - used, usable=Usable(usable, f"used {used} + free {usable - used}"))
     seats = tuple(seat(name, *amounts) for name, amounts in every.items())
-    return Reading((card,), seats, known=True, source="Service monitoring/prometheus-server:80", at=1796261866.0, step=120)
+    return Reading((card,), seats, known=True, source="Service monitoring/prometheus-server:80", at=1795743600.0, step=120)
 
 
 def memory(reading: Reading, **given: Any) -> list[dict[str, Any]]:

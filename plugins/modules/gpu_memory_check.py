@@ -228,7 +228,7 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
     if params["resource"] and not params["deployed"]:
         nodes, own = selector_text(params["label_selector"]), (params["namespace"], params["app"])
         found += declared(connect(params), params["resource"], params["quantity"], nodes, own, params["replicas"])
-    return judge(params, found, budgets=as_result(plan, reading))
+    return judge(params, found, budgets=as_result(plan, reading, deployed=params["deployed"]))
 
 
 def main() -> None:

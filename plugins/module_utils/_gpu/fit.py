@@ -192,9 +192,11 @@ def _untold(subject: str, why: str, remedy: str) -> Finding:
     return Finding("gpu.budget", Status.WARNING, subject, f"whether it fits cannot be told: {why}.", remedy)
 
 
-def as_result(plan: Plan, reading: Reading) -> list[dict[str, Any]]:
-    """The budget of each card as a module returns it."""
+def as_result(plan: Plan, reading: Reading, *, deployed: bool = False) -> list[dict[str, Any]]:
+    """The budget of each card as a module returns it. deployed: ours counts as it was measured, if it was."""
     wanted, result = need(plan, reading), []
+    if deployed and (most := sum(_most(seat) for seat in reading.seats if seat.name == plan.name and seat.now)):
+        wanted = Need(most, most, "its own measured peak")
     for card in reading.cards:
         if wanted is None or card.usable is None or not (reading.known or plan.neighbours):
             continue

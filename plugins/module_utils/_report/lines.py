@@ -33,7 +33,7 @@ def collect(results: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """The findings of all results, in order, each once; a failure without findings becomes one itself."""
     found: dict[Finding, None] = {}
     for result in results:
-        if result.get("skipped"):
+        if not isinstance(result, Mapping) or result.get("skipped"):
             continue
         if "findings" in result:
             for entry in result["findings"]:

@@ -36,8 +36,9 @@ class Shrink(TypedDict):
 
 
 class Budget(TypedDict):
-    """The sum: as portal.stt.gpu_memory_check returns it."""
+    """The sum: as portal.stt.gpu_memory_check returns it. name: what ours is called."""
 
+    name: str
     fit: str
     ours: int
     worst: int
@@ -134,6 +135,7 @@ def _budget(given: Mapping[str, Any]) -> Budget:
         return numbers.whole(of.get(key)) or 0
 
     return {
+        "name": text.name(given.get("name", "")),
         "fit": text.name(given.get("fit", "")),
         "ours": amount("ours"),
         "worst": amount("worst"),

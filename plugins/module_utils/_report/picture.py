@@ -13,9 +13,12 @@ from .memory import Card, Tenant
 from .rollout import Pod, Rollout
 from .speech import Clip
 
+MOST_LANES = 5
+"""Outlines below each other; of those beyond, the table tells."""
 _NAMED = 14.0
 """Per cent that a part has to have so that its name stands in it; below _NUMBERED not even its number does."""
 _NUMBERED = 3.2
+_TOLD = 26.0
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,35 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """The outline of one that may grow: from where it begins, as wide as it was at its peak. lane: below which other
+    outlines it stands, so that none covers another."""
+
+    start: float
+    width: float
+    mib: int
+    name: str
+    number: int
+    lane: int
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its name has room in it."""
+        return self.width >= _TOLD
+
+
+@dataclass(frozen=True)
 class Bar:
     """A card, filled. peaks: outlines of what may grow. end: where the card ends. over: MiB beyond it."""
 
     parts: tuple[Part, ...]
-    peaks: tuple[Part, ...]
+    peaks: tuple[Peak, ...]
     end: float
     over: int
+
+    @property
+    def lanes(self) -> int:
+        return max((one.lane + 1 for one in self.peaks), default=0)
 
 
 @dataclass(frozen=True)
@@ -120,24 +145,24 @@ def _with_ours(card: Card) -> list[Tenant]:
     ours = [one for one in tenants if one["ours"]]
     others = [one for one in tenants if not one["ours"]]
     if card["budget"]:
-        name = ours[0]["name"] if ours else "our server"
-        own: Tenant = {"name": name, "now": sum(one["now"] for one in ours), "peak": card["budget"]["ours"], "ours": True}
-        own["peak"] = max(own["peak"], own["now"])
-        ours = [own]
+        now = sum(one["now"] for one in ours)
+        most = max(now, card["budget"]["ours"])
+        ours = [{"name": card["budget"]["name"], "now": now, "peak": most, "ours": True}]
     return [*ours, *others]
 
 
 def _bar(amounts: list[tuple[Row, int]], total: int, scale: float, headroom: int = 0) -> Bar:
     """The amounts one after another, what is free up to the card's end, and what lies beyond it."""
     parts: list[Part] = []
-    peaks: list[Part] = []
+    peaks: list[Peak] = []
     at = 0
     for row, mib in amounts:
         start = at * scale
         if mib:
             parts.append(Part(row.kind, start, mib * scale, mib, row.name, row.number, row.odd))
-        if (row.peak or 0) > mib:
-            peaks.append(Part("peak", start, (row.peak or 0) * scale, row.peak or 0, row.name, row.number))
+        if (most := row.peak or 0) > mib:
+            lane = _lane(peaks, start)
+            peaks.append(Peak(start, most * scale, most, row.name, row.number, lane))
         at += mib
     if headroom:
         parts.append(Part("headroom", at * scale, headroom * scale, headroom, "to be left free"))
@@ -147,7 +172,15 @@ def _bar(amounts: list[tuple[Row, int]], total: int, scale: float, headroom: int
         parts.append(Part("over", total * scale, over * scale, over, "missing"))
     if at < total:
         parts.append(Part("free", at * scale, (total - at) * scale, total - at, "free"))
-    return Bar(tuple(parts), tuple(peaks), total * scale, over)
+    return Bar(tuple(parts), tuple(one for one in peaks if one.lane < MOST_LANES), total * scale, over)
+
+
+def _lane(peaks: Iterable[Peak], start: float) -> int:
+    """The first lane that is free from there on: outlines come by their beginnings."""
+    ends: dict[int, float] = {}
+    for one in peaks:
+        ends[one.lane] = max(ends.get(one.lane, 0.0), one.start + one.width)
+    return next(lane for lane in range(len(ends) + 1) if ends.get(lane, 0.0) <= start)
 
 
 @dataclass(frozen=True)

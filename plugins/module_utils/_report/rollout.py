@@ -111,7 +111,8 @@ def _read(progress: Any) -> tuple[list[Line], list[Pod]]:
             pods[last] = {"name": last, "scheduled": None, "pulled": None, "started": None, "ready": None}
         if last:
             _note(pods[last], words, at)
-    return lines, list(pods.values())[-MOST_PODS:]
+    came = [pod for pod in pods.values() if any(pod[step] is not None for step, _ in _STEPS)]  # type: ignore[literal-required]
+    return lines, came[-MOST_PODS:]
 
 
 def _pod(said: str, pods: Mapping[str, Pod], last: str) -> tuple[str, str]:
