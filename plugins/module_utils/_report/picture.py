@@ -19,6 +19,13 @@ _NAMED = 14.0
 """Per cent that a part has to have so that its name stands in it; below _NUMBERED not even its number does."""
 _NUMBERED = 3.2
 _TOLD = 26.0
+_SEEN = 0.5
+"""Per cent by which one has to grow so that its outline is drawn: of less, the table tells."""
+
+
+def _label(number: int, width: float) -> str:
+    """A number as it stands in a part that is so wide, in per cent; "" where it has no room."""
+    return str(number) if number and width >= _NUMBERED * (1 + 0.5 * (len(str(number)) - 1)) else ""
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,8 @@ class Part:
 
     @property
     def label(self) -> str:
-        """What stands in it, as far as there is room."""
-        if self.width < _NUMBERED:
-            return ""
-        return str(self.number or "")
+        """Its number, where there is room."""
+        return _label(self.number, self.width)
 
     @property
     def has_room(self) -> bool:
@@ -58,6 +63,11 @@ class Peak:
     name: str
     number: int
     lane: int
+
+    @property
+    def label(self) -> str:
+        """Its number, where there is room."""
+        return _label(self.number, self.width)
 
     @property
     def has_room(self) -> bool:
@@ -160,7 +170,8 @@ def _bar(amounts: list[tuple[Row, int]], total: int, scale: float, headroom: int
         start = at * scale
         if mib:
             parts.append(Part(row.kind, start, mib * scale, mib, row.name, row.number, row.odd))
-        if (most := row.peak or 0) > mib:
+        most = row.peak or 0
+        if (most - mib) * scale > _SEEN:
             lane = _lane(peaks, start)
             peaks.append(Peak(start, most * scale, most, row.name, row.number, lane))
         at += mib
@@ -187,12 +198,18 @@ def _lane(peaks: Iterable[Peak], start: float) -> int:
 class Stretch:
     """A part of a timeline: what was waited for, from when to when, in seconds; start and width in per cent."""
 
+    number: int
     kind: str
     what: str
     begin: float
     end: float
     start: float
     width: float
+
+    @property
+    def label(self) -> str:
+        """Its number, where there is room."""
+        return _label(self.number, self.width)
 
 
 _WAITS = (
@@ -214,7 +231,8 @@ def timeline(pod: Pod, rollout: Rollout) -> tuple[Stretch, ...]:
         end = rollout["seconds"] if failed else max(begin, end)
         if end is not None and end > begin:
             kind = "stuck" if failed else step
-            stretches.append(Stretch(kind, what, begin, end, begin * scale, (end - begin) * scale))
+            number = len(stretches) + 1
+            stretches.append(Stretch(number, kind, what, begin, end, begin * scale, (end - begin) * scale))
         if failed:
             break
         begin = end

@@ -95,8 +95,8 @@ def test_a_document_that_somebody_else_wrote_is_as_harmless(text: str) -> None:
 
 def test_differences_are_told_in_words_too() -> None:
     html = page(document(reports.run(reports.speech())))
-    assert '<del><span class="unseen">[not heard: </span>the<span class="unseen">]</span></del>' in html
-    assert '<ins><span class="unseen">[heard instead: </span>a<span class="unseen">]</span></ins>' in html
+    assert '<del><bdi class="unseen">[not heard: </bdi>the<bdi class="unseen">]</bdi></del>' in html
+    assert '<ins><bdi class="unseen">[heard instead: </bdi>a<bdi class="unseen">]</bdi></ins>' in html
 
 
 def drawn(found: Document) -> Picture:
