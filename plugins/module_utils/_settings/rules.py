@@ -308,6 +308,11 @@ ROLES: Mapping[str, Mapping[str, Shape]] = {
 }
 """Role → the variables that it reads."""
 
+PLAYBOOKS: Mapping[str, Shape] = {
+    "portal_stt_report_dir": Text(grammar.file_path, empty=True, null='Write "" for no report, or remove the line.'),
+}
+"""What the playbooks read, whichever roles they use."""
+
 PREFIXES = ("nfs_export_", "portal_stt_", "preflight_", "speaches_")
 KEPT = frozenset(
     {

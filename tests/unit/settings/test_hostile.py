@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._settings import shapes
 from ansible_collections.portal.stt.plugins.module_utils._settings.check import check, findings, variable
-from ansible_collections.portal.stt.plugins.module_utils._settings.rules import ROLES
+from ansible_collections.portal.stt.plugins.module_utils._settings.rules import PLAYBOOKS, ROLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("PORTAL_STT_EXAMPLES", "2000"))
 ROLES_READ = ("nfs_export", "preflight", "speaches")
-RULES = {name: shape for role in ROLES_READ for name, shape in ROLES[role].items()}
+RULES = {**PLAYBOOKS, **{name: shape for role in ROLES_READ for name, shape in ROLES[role].items()}}
 SECRET = "zQsesameQz"
 
 TEXTS = [
@@ -136,7 +136,7 @@ GRAMMAR = {
     r"speaches_service_annotations\.\*|speaches_verify_clips\[\]\.text": ANY,
     r"speaches_verify_clips\[\]\.language": "[A-Za-z]{2,3}",
     r"speaches_verify_clips\[\]\.response_format": "json|text|verbose_json|srt|vtt",
-    r"speaches_verify_clips\[\]\.(path|name|prompt)|speaches_(context|kubeconfig|take_over\[\])": LINE,
+    r"speaches_verify_clips\[\]\.(path|name|prompt)|speaches_(context|kubeconfig|take_over\[\])|portal_stt_report_dir": LINE,
     r"speaches_image_pin": "digest|tag",
     r"speaches_model_source": "seeded|local|hub",
     r"speaches_strategy": "Recreate|RollingUpdate",
