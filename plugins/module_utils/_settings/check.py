@@ -17,7 +17,7 @@ from .._gpu.appetite import need
 from .._here import here
 from .._kubernetes.quantities import parse_quantity
 from . import show
-from .rules import KEPT, PREFIXES, ROLES
+from .rules import KEPT, PLAYBOOKS, PREFIXES, ROLES
 from .shapes import Look, Problem, closest, visit
 
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
@@ -38,7 +38,7 @@ def check(
     it, and has its default. texts, is_file: see :class:`Look`. outside: those of `given` that an operator has set.
     """
     look = Look(is_file, texts or {})
-    rules = {name: shape for role in roles for name, shape in ROLES[role].items()}
+    rules = dict(PLAYBOOKS) | {name: shape for role in roles for name, shape in ROLES[role].items()}
     for name, shape in rules.items():
         if name in given and not _follows(name, given):
             visit(look, name, given[name], shape)
@@ -53,7 +53,7 @@ def check(
 
 def unread(names: Iterable[str], outside: Collection[str] = ()) -> Iterator[Problem]:
     """The names under our prefixes that no role reads; outside: those that only the roles themselves may set."""
-    every = {name for rules in ROLES.values() for name in rules}
+    every = {name for rules in (*ROLES.values(), PLAYBOOKS) for name in rules}
     for name in sorted(one for one in names if isinstance(one, str) and one.startswith(PREFIXES)):
         internal = any(name.startswith(f"{prefix}_") for prefix in PREFIXES)
         if name in every or ((name in KEPT or internal) and name not in outside):

@@ -33,7 +33,7 @@ _MODEL_PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?")
 _MOUNT_OPTION = re.compile(r"[A-Za-z_]+(?:=[A-Za-z0-9_./:@%+-]+)?")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}")
-_MODE = re.compile(r"0?[0-7]{3,4}")
+_MODE = re.compile(r"0[0-7]{3,4}")
 _HEADER = re.compile(r"[!-~]*")
 _REFERENCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}")
 _SYSTEM = re.compile(r"kube-.*|openshift(?:-.*)?|default")
@@ -520,5 +520,5 @@ def _of_export(text: str, start: str, findings: list[Finding]) -> Wrong | None:
 
 
 def mode(text: str) -> Wrong | None:
-    """Permission bits, octal."""
+    """Permission bits, octal, with a zero first: 420 may be what YAML has made of 0644."""
     return None if _MODE.fullmatch(text) else Wrong("is no octal mode.", 'Write it in quotes, as in "0755".')

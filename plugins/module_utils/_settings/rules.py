@@ -177,7 +177,7 @@ SPEACHES: Mapping[str, Shape] = {
     ),
     "speaches_gpu_memory": Keys(
         {
-            "source": Choice(("auto", "prometheus", "exporter", "dcgm")),
+            "source": Choice(("auto", "prometheus", "exporter", "dcgm", "none")),
             "prometheus": _source,
             "exporter": _source,
             "dcgm": _source,
@@ -307,6 +307,11 @@ ROLES: Mapping[str, Mapping[str, Shape]] = {
     "verify": SPEACHES,  # it has none of its own
 }
 """Role → the variables that it reads."""
+
+PLAYBOOKS: Mapping[str, Shape] = {
+    "portal_stt_report_dir": Text(grammar.file_path, empty=True, null='Write "" for no report, or remove the line.'),
+}
+"""What the playbooks read, whichever roles they use."""
 
 PREFIXES = ("nfs_export_", "portal_stt_", "preflight_", "speaches_")
 KEPT = frozenset(

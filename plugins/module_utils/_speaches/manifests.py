@@ -223,7 +223,7 @@ def secret(settings: Settings) -> Object | None:
 
 
 def unwanted(settings: Settings) -> list[Object]:
-    """What another run may have made that these settings do without: named only. The Secret has its own time."""
+    """What another run may have made that these settings do without: named only, and what may go at once."""
     policies = {one["metadata"]["name"] for one in network_policies(settings)}
     return [
         *(one for one in _policy_names(settings) if one["metadata"]["name"] not in policies),
@@ -232,9 +232,15 @@ def unwanted(settings: Settings) -> list[Object]:
     ]
 
 
-def no_secret(settings: Settings) -> list[Object]:
-    """The Secret, named only, where nothing is secret."""
-    return [] if settings.secrets() else [_named(settings, "v1", "Secret", settings.name)]
+def leftover(settings: Settings) -> list[Object]:
+    """The same for what goes when the server of these settings serves: until then one of before may need it.
+
+    Not the volume and its claim under another name: they lead to models, and go with teardown alone.
+    """
+    left = [] if settings.secrets() else [_named(settings, "v1", "Secret", settings.name)]
+    if settings.replicas < 2:
+        left.append(_named(settings, "policy/v1", "PodDisruptionBudget", settings.name))
+    return [*left, *([_seed_jobs(settings)] if settings.model_source == "hub" else [])]
 
 
 def absent(settings: Settings) -> list[Object]:
@@ -242,12 +248,11 @@ def absent(settings: Settings) -> list[Object]:
 
     By name, not with the namespace: others may have something in it. The seed Jobs go by their labels.
     """
-    jobs = {"namespace": settings.namespace, "labels": seed_labels(settings)}
     volume = persistent_volume(settings)
     return [
         _named(settings, RULES, "PrometheusRule", settings.name),
         _named(settings, "batch/v1", "CronJob", _clip(settings)),
-        {"apiVersion": "batch/v1", "kind": "Job", "metadata": jobs},
+        _seed_jobs(settings),
         _named(settings, "apps/v1", "Deployment", settings.name),
         _named(settings, "v1", "Service", settings.name),
         _named(settings, "policy/v1", "PodDisruptionBudget", settings.name),
@@ -270,6 +275,12 @@ def fillable(settings: Settings) -> list[Object]:
 def report(settings: Settings) -> Object:
     """The ConfigMap of the last reports, without them."""
     return _named(settings, "v1", "ConfigMap", f"{settings.name}-report")
+
+
+def _seed_jobs(settings: Settings) -> Object:
+    """All of them, by their labels."""
+    metadata = {"namespace": settings.namespace, "labels": seed_labels(settings)}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata}
 
 
 def _policy_names(settings: Settings) -> list[Object]:

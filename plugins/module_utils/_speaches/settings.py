@@ -329,7 +329,6 @@ class Settings:
             "environment": self.server_environment(),
             "startup_budget": self.startup_budget,
             "rollout_budget": self.rollout_budget,
-            "has_secrets": bool(self.secrets()),
         }
 
 
@@ -405,7 +404,9 @@ def _text_map(name: str, value: Any) -> dict[str, str]:
 
 
 def _mirrors(name: str, value: Any) -> dict[str, tuple[str, ...]]:
-    return {key: _texts(f"{name}.{key}", one) for key, one in _mapping(name, value).items()}
+    """A single one may stand without a list."""
+    found = {key: [one] if isinstance(one, str) else one for key, one in _mapping(name, value).items()}
+    return {key: _texts(f"{name}.{key}", one) for key, one in found.items()}
 
 
 def _tolerations(name: str, value: Any) -> tuple[Toleration, ...]:

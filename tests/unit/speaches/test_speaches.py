@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def from_secret(manifest: dict[str, Any]) -> dict[str, str]:
 
 def secret(**variables: Any) -> dict[str, str]:
     """What is in the Secret."""
-    (one,) = objects(variables, "secret")
+    (one,) = [each for each in objects(variables, "base", FOUND) if each["kind"] == "Secret"]
     return {key: base64.b64decode(value).decode() for key, value in one["data"].items()}
 
 
@@ -106,11 +107,47 @@ def test_what_there_is(variables: dict[str, Any], base: list[str], secrets: list
         "PersistentVolumeClaim",
         "ConfigMap",
         *["NetworkPolicy"] * len(base),
+        *secrets,
     ]
-    assert [one["metadata"]["name"] for one in objects(variables, "base", FOUND)[4:]] == base
-    assert [one["kind"] for one in objects(variables, "secret")] == secrets
-    assert completed(variables)["has_secrets"] is bool(secrets)
+    policies = objects(variables, "base", FOUND)[4 : 4 + len(base)]
+    assert [one["metadata"]["name"] for one in policies] == base
     assert [one["kind"] for one in objects(variables, "server", FOUND)] == around
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"speaches_api_key": "sesame"},
+    {"speaches_hub": {"token": "hf_secret"}},
+    {"speaches_hub": {"ca": "-----BEGIN CERTIFICATE-----"}},
+    {"speaches_environment": {"PROXY_PASSWORD": "sesame"}},
+    {"speaches_model_source": "hub"},
+    {"speaches_network": {"policy": False}},
+    {"speaches_network": {"namespaces": []}},
+    {"speaches_replicas": 2},
+    {"speaches_service_annotations": {"a": "b"}},
+    {"speaches_strategy": "RollingUpdate"},
+]
+
+
+@pytest.mark.parametrize("now", VARIANTS, ids=json.dumps)
+@pytest.mark.parametrize("before", VARIANTS, ids=json.dumps)
+def test_what_is_not_made_any_more_is_removed_and_what_is_made_is_not(
+    before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    """Also of a setting that comes later: this test fails until what it makes is among what is removed."""
+
+    def named(variables: dict[str, Any], *parts: str) -> set[tuple[str, str]]:
+        every = [one for part in parts for one in objects(variables, part, FOUND)]
+        return {(one["kind"], one["metadata"].get("name", "")) for one in every}
+
+    def all_of(variables: dict[str, Any]) -> set[tuple[str, str]]:
+        seeds = {("Job", "")} if variables.get("speaches_model_source") != "hub" else set()
+        return named(variables, "base", "secret", "server") | seeds
+
+    gone = named(now, "unwanted", "leftover")
+    assert all_of(before) - all_of(now) <= gone
+    assert not all_of(now) & gone
+    assert all_of(before) <= named(now, "absent") | {("Namespace", "portal-stt")}
 
 
 def test_the_volume() -> None:
@@ -575,8 +612,9 @@ def test_the_role_gives_its_variables_and_what_it_found_to_the_filters(tmp_path:
     assert json.loads((tmp_path / "out").read_text()) == right
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
     given = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["speaches__given"]
-    own = {name: value for name, value in given.items() if name.startswith("speaches_")}
-    assert own == {name: f"{{{{ {name} }}}}" for name in own}
+    own = dict(re.findall(r"'(speaches_\w+)': (\w+),", given))
+    assert len(own) > 20
+    assert own == {name: name for name in own}
     assert set(own) <= set(defaults)
 
 
