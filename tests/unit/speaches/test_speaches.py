@@ -126,6 +126,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"speaches_replicas": 2},
     {"speaches_service_annotations": {"a": "b"}},
     {"speaches_strategy": "RollingUpdate"},
+    {"speaches_alerts": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}, "speaches_network": {"policy": False}},
 ]
 
 
@@ -142,7 +145,7 @@ def test_what_is_not_made_any_more_is_removed_and_what_is_made_is_not(
 
     def all_of(variables: dict[str, Any]) -> set[tuple[str, str]]:
         seeds = {("Job", "")} if variables.get("speaches_model_source") != "hub" else set()
-        return named(variables, "base", "secret", "server") | seeds
+        return named(variables, "base", "server") | seeds
 
     gone = named(now, "unwanted", "leftover")
     assert all_of(before) - all_of(now) <= gone
