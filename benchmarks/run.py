@@ -214,7 +214,7 @@ def main() -> None:
             lines.append(row("`deploy.yml`, nothing to do / naive", "≤ 0.2", still))
             lines.append(row("the same / one task with all objects", "≤ 1.5", still, 2))
             site = [(one[3], one[1]) for one in still]
-            lines.append(row("`preflight.yml` and `deploy.yml`, nothing to do / naive", "≤ 0.3", site))
+            lines.append(row("`site.yml` without NFS host and speech, nothing to do / naive", "≤ 0.3", site))
             sent = requests(account())
             first = rounds(
                 lambda: anew(OURS, lambda: cost("playbooks/deploy.yml", variables=deploy)),
