@@ -63,6 +63,13 @@ def test_a_refusal_is_told_once(shown: str) -> None:
 @pytest.mark.parametrize("shown", [("-v",)], indirect=True)
 def test_with_v_everything_shows(shown: str) -> None:
     assert "PLAY [A play that only computes]" in shown
-    for name in ("A value is kept", "A value is handed over", "It is true", "It is passed over", "More is included", "Something is done"):
+    for name in (
+        "A value is kept",
+        "A value is handed over",
+        "It is true",
+        "It is passed over",
+        "More is included",
+        "Something is done",
+    ):
         assert f"TASK [{name}]" in shown
     assert "findings:" in shown
