@@ -134,10 +134,6 @@ class CallbackModule(Default):  # type: ignore[misc]
 if tuple(int(part) for part in core.split(".")[:2]) < (2, 19):
     # What an old ansible-core is told has to be seen there: by the way it prints itself.
     for _name in ("get_option", "_task_start", "v2_runner_on_ok", "v2_runner_item_on_ok", "v2_playbook_on_include",
-<<<<<<< HEAD
                   "v2_runner_on_failed", "v2_playbook_on_play_start", "v2_playbook_on_no_hosts_matched",
-                  "_print_task_banner"):  # fmt: skip
-=======
-                  "v2_runner_on_failed", "v2_playbook_on_stats"):  # fmt: skip
->>>>>>> main
+                  "_print_task_banner", "v2_playbook_on_stats"):  # fmt: skip
         delattr(CallbackModule, _name)
