@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._findings import STOPS, CollectionError, Finding, Status
-from ._report import collect, finding_of, summary
+from ._report.lines import collect, finding_of, summary
 
 REPORT_BYTES = 64 * 1024
 """AWX keeps it in its database with each job, and a ConfigMap of five has to stay far below 1 MiB."""
