@@ -147,7 +147,8 @@ GRAMMAR = {
     r"nfs_export_directories\[\]\.path": r"[^/\0-\x1f][^\0-\x1f]*",
     r"nfs_export_directories\[\]\.mode": "0[0-7]{3,4}",
     r".*(count|replicas|_seconds|Seconds|requests|concurrency|timeout|owner|group|_mib)": WHOLE,
-    r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|enabled|allow_world|install_server|delete_data)": TRUTH,
+    r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|allow_world|install_server|delete_data)": TRUTH,
+    r"speaches_(alerts|synthetic)\.enabled": TRUTH,
     r".*(max_wer|warm_factor)": NUMBER,
 }
 """What may be accepted, told once more and apart from the rules: place → expression; numbers by their text."""
