@@ -137,9 +137,14 @@ budgets:
   sample:
     - card: Tesla T4 11111111 in gpu-node-1
       node: gpu-node-1
+      name: portal-stt/portal-stt
       fit: fits
       usable: 14913
       ours: 1500
+      tenants:
+        - name: llama-cpp/llama-swap
+          now: 0
+          peak: 4455
       worst: 10205
       now: 5750
       left: 4708
@@ -226,7 +231,7 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
     if params["resource"] and not params["deployed"]:
         nodes, own = selector_text(params["label_selector"]), (params["namespace"], params["app"])
         found += declared(connect(params), params["resource"], params["quantity"], nodes, own, params["replicas"])
-    return judge(params, found, budgets=as_result(plan, reading))
+    return judge(params, found, budgets=as_result(plan, reading, deployed=params["deployed"]))
 
 
 def main() -> None:

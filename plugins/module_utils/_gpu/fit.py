@@ -244,16 +244,19 @@ def _untold(subject: str, why: str, remedy: str, facts: Iterable[str] = ()) -> F
     return Finding("gpu.budget", Status.WARNING, subject, said, remedy, tuple(facts))
 
 
-def as_result(plan: Plan, reading: Reading) -> list[dict[str, Any]]:
-    """The budget of each card as a module returns it."""
+def as_result(plan: Plan, reading: Reading, *, deployed: bool = False) -> list[dict[str, Any]]:
+    """The budget of each card as a module returns it. deployed: ours counts as it was measured, if it was."""
     wanted, result = need(plan, reading), []
+    if deployed and (most := sum(_most(seat) for seat in reading.seats if seat.name == plan.name and seat.now)):
+        wanted = Need(most, most, "its own measured peak")
     for card in reading.cards:
         can_be_told = reading.known or plan.neighbours or card.shared is False
         if wanted is None or card.usable is None or not can_be_told:
             continue
-        found = reckon(plan, wanted, reading, card)
+        tenants, found = neighbours(plan, reading, card)[0], reckon(plan, wanted, reading, card)
         result.append({
-            "card": card.name, "node": card.node, "fit": found.fit.value, "usable": found.usable, "ours": found.ours,
+            "card": card.name, "node": card.node, "name": plan.name, "fit": found.fit.value, "usable": found.usable,
+            "ours": found.ours, "tenants": [{"name": one.name, "now": one.now, "peak": one.most} for one in tenants],
             "worst": found.worst, "now": found.now, "left": found.left, "left_now": found.left_now,
             "headroom": found.headroom, "shrink": [vars(one) for one in found.shrink],
         })  # fmt: skip
