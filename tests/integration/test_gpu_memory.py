@@ -111,6 +111,7 @@ def node() -> Iterator[None]:
 
 def looked(**given: Any) -> dict[str, Any]:
     params = {name: option.get("default") for name, option in ARGUMENTS["argument_spec"].items()}
+    params["timeout"] = 120  # other tests may run beside
     params |= {"kubeconfig": os.environ["K8S_AUTH_KUBECONFIG"]} if "host" not in given else {}
     sources_given = {name: {"scheme": "http", **one} for name, one in given.items() if isinstance(one, dict)}
     return attempt(run, {**params, **given, **sources_given}, check_mode=False)

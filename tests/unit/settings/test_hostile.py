@@ -111,7 +111,7 @@ GRAMMAR = {
     r"speaches_gpu_memory\.\w+\.(token|tenant)": r"[!-~]*",
     r"speaches_gpu_memory\.\w+\.ca_cert": LINE,
     r"speaches_gpu_memory\.metrics\.\w+\[\]": "[a-zA-Z_:][a-zA-Z0-9_:]*",
-    r"speaches_gpu_memory\.labels\.\*\[\]|speaches_alerts\.(rule_labels|cards)\.KEY": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
+    r"speaches_gpu_memory\.labels\.(\*|\w+)\[\]|speaches_alerts\.(rule_labels|cards)\.KEY": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
     r"speaches_gpu_memory\.labels\.KEY": "namespace|pod|container|node|uuid|product",
     r"speaches_alerts\.labels\.KEY": KEY,
     r"speaches_alerts\.labels\.\*": VALUE,
