@@ -69,6 +69,7 @@ bench: $(STAMP) lab ## paired measurements
 	$(RUN) python -m benchmarks.run
 	$(RUN) python -m benchmarks.gpu_nodes
 	$(RUN) python -m benchmarks.rollout
+	$(RUN) python -m benchmarks.memory
 	python -m benchmarks.warm
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE
