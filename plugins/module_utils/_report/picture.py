@@ -140,9 +140,7 @@ def rows(card: Card) -> tuple[Row, ...]:
 def _rows(card: Card) -> Iterator[Row]:
     if card["reserved"]:
         yield Row("reserved", 0, "kept by the driver", card["reserved"], card["reserved"])
-    number = 0
-    for tenant in _with_ours(card):
-        number += 1
+    for number, tenant in enumerate(_with_ours(card), 1):
         kind = "ours" if tenant["ours"] else "tenant"
         yield Row(kind, number, tenant["name"], tenant["now"], tenant["peak"], bool(number % 2))
     if card["unattributed"]:

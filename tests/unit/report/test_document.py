@@ -104,7 +104,9 @@ def test_the_operators_card_to_the_mib() -> None:
         "fit": "fits", "left": 4708, "left_now": 9163, "ours": 1500, "name": reports.OURS,
     }  # fmt: skip
     (card,) = after["cards"]
-    assert [(one["name"], one["now"], one["peak"]) for one in card["tenants"] if one["ours"]] == [(reports.OURS, 1482, 1516)]
+    assert [(one["name"], one["now"], one["peak"]) for one in card["tenants"] if one["ours"]] == [
+        (reports.OURS, 1482, 1516)
+    ]
     assert (card["unattributed"], card["budget"] and card["budget"]["ours"]) == (90, 1516)
 
 
@@ -118,7 +120,11 @@ def test_the_operators_card_to_the_mib() -> None:
 def test_an_incident_names_who_would_have_to_shrink(name: str, ours: int, shrink: list[dict[str, Any]]) -> None:
     found = reports.incident(name, ours)
     budget = found["memory"][0]["cards"][0]["budget"]
-    assert (found["verdict"], budget and budget["fit"], budget and budget["shrink"]) == ("refused", "does not fit", shrink)
+    assert (found["verdict"], budget and budget["fit"], budget and budget["shrink"]) == (
+        "refused",
+        "does not fit",
+        shrink,
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,10 +175,12 @@ SECRET = "sk-0123456789abcdef"
 
 
 def test_no_argument_and_no_value_of_an_object_gets_in() -> None:
-    applied = {**reports.APPLIED, "diff": [
-        {"after_header": "Deployment portal-stt/portal-stt", "before": "a: 1\n", "after": f"a: {SECRET}\n"}]}  # fmt: skip
+    diff = {"after_header": "Deployment portal-stt/portal-stt", "before": "a: 1\n", "after": f"a: {SECRET}\n"}
+    applied = {**reports.APPLIED, "diff": [diff]}
     more = {"invocation": {"module_args": {"server_api_key": SECRET}}, "stdout": SECRET, "environment": SECRET}
-    found = document(reports.run(*({**one, **more} for one in (applied, reports.speech(), reports.rollout(), reports.IMAGE))))
+    found = document(
+        reports.run(*({**one, **more} for one in (applied, reports.speech(), reports.rollout(), reports.IMAGE)))
+    )
     assert SECRET not in json.dumps(found)
     assert found["changes"][0]["paths"] == ["a"]
 
@@ -230,7 +238,9 @@ def test_results_of_any_shape_make_a_report(result: dict[str, Any]) -> None:
 
 
 def test_what_is_too_much_is_left_out_and_said() -> None:
-    many = [Finding("run", Status.OK, f"task {number}", "x", evidence=("y",) * 100).as_result() for number in range(600)]
+    many = [
+        Finding("run", Status.OK, f"task {number}", "x", evidence=("y",) * 100).as_result() for number in range(600)
+    ]
     found = document(reports.run({"findings": many}))
     assert (len(found["findings"]), len(found["findings"][0]["evidence"])) == (500, 61)
     assert found["cut"] == ["100 of 600 findings are left out: the run's own output has them."]

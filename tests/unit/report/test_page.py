@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,7 +52,16 @@ def test_the_same_document_makes_the_same_page() -> None:
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
     html = page(reports.whole())
     parsed = Parsed(html)
-    assert {tag for tag, _ in parsed.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "form"} == set()
+    assert {tag for tag, _ in parsed.tags} & {
+        "script",
+        "link",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+        "form",
+    } == set()
     assert {link for link in parsed.links if not link.startswith(("#", f"{DOCS}docs/"))} == set()
     assert "url(http" not in html
     assert "@import" not in html
@@ -140,7 +150,7 @@ def test_outlines_do_not_cover_each_other() -> None:
     assert made.now.lanes == 5  # what is beyond is in the table
     for lane in range(5):
         ends = [(one.start, one.start + one.width) for one in made.now.peaks if one.lane == lane]
-        assert all(begin >= end for (_, end), (begin, _) in zip(ends, ends[1:], strict=False))
+        assert all(begin >= end for (_, end), (begin, _) in pairwise(ends))
 
 
 def test_without_a_size_there_is_a_table_and_no_picture() -> None:
