@@ -16,7 +16,7 @@ description:
     in docs/checks.md.
   - A result that failed without findings, or whose host was unreachable, is printed as a refusal with its message.
   - With O(file) the report is also written, as a page and as data (docs/report.md says what is in it). In check mode
-    none is written. What prevents the writing is a warning.
+    none is written. What prevents the writing is told, and changes no verdict.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
 options:

@@ -160,6 +160,23 @@ def test_a_timeline_is_read_from_the_lines_of_progress() -> None:
     assert found["lines"][1] == {"at": 0.4, "said": "pod portal-stt-7c9b8f6d5-x2x7k: scheduled on node gpu-node-1"}
 
 
+def test_what_failed_before_its_first_line_is_a_rollout_too() -> None:
+    failed = reports.rollout(status="failed", progress=[], diagnosis={"cause": "gpu-insufficient", "what": "No card."})
+    assert [(one["cause"], one["lines"]) for one in rollout.rollouts(failed)] == [("gpu-insufficient", [])]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({}, ["Deployment portal-stt/portal-stt", "Service portal-stt/portal-stt"]),
+        ({"changed": False}, []),  # it was tried out only
+        ({"failed": True, "diff": reports.APPLIED["diff"][:1]}, ["Deployment portal-stt/portal-stt"]),
+    ],
+)
+def test_what_changed_is_what_was_done(given: dict[str, Any], names: list[str]) -> None:
+    assert [one["name"] for one in rollout.changes({**reports.APPLIED, **given})] == names
+
+
 def test_a_play_that_ended_early_says_so() -> None:
     found = document(reports.run(reports.IMAGE, {}, play="deploy"))
     assert (found["verdict"], [one["message"] for one in found["findings"]]) == (
@@ -171,6 +188,7 @@ def test_what_is_skipped_is_not_there() -> None:
     assert document(reports.run({"skipped": True, **reports.speech()}))["speech"] == []
 
 
+DONE = {"changed": True}
 SECRET = "sk-0123456789abcdef"
 
 
@@ -200,7 +218,7 @@ def everywhere(text: str) -> documents.Run:
         {"item": {"model": text}, "clips": [reports.clip(text, text, text, text[::-1])], "first_seconds": 1.0},
         reports.rollout(progress=[f"  0.1 s  pod a-b: {text}", f"  0.2 s  {text}", "  0.3 s  scheduled on node x"],
                         status=text, findings=[found], diagnosis={"cause": text, "what": text}),
-        {"objects_changed": [text], "diff": [{"after_header": text, "before": f"{text}: 1", "after": "a: 2"}]},
+        {**DONE, "objects_changed": [text], "diff": [{"after_header": text, "before": f"{text}: 1", "after": "a: 2"}]},
     ]  # fmt: skip
     return reports.run(*results, cluster=text, play=text, collection=text, ansible=text, earlier={text: results[:1]})
 
@@ -227,8 +245,8 @@ def test_whatever_others_write_is_bounded_and_can_be_seen(text: str) -> None:
         {"status": "complete", "progress": [1, None, "x", " 1 s  "]},
         {"verdicts": [{}], "variants": [{}]},
         {"verdicts": {}, "variants": [1]},
-        {"objects_changed": [1, None], "diff": "x"},
-        {"objects_changed": ["a"], "diff": [{"after_header": "a", "before": "{[", "after": "b: ]"}]},
+        {**DONE, "objects_changed": [1, None], "diff": "x"},
+        {**DONE, "objects_changed": ["a"], "diff": [{"after_header": "a", "before": "{[", "after": "b: ]"}]},
         {"image": "x"},
         {"results": [None, 1, {"results": "x"}]},
     ],
