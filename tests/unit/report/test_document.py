@@ -161,8 +161,13 @@ def test_a_timeline_is_read_from_the_lines_of_progress() -> None:
 
 
 def test_what_failed_before_its_first_line_is_a_rollout_too() -> None:
-    failed = reports.rollout(status="failed", progress=[], diagnosis={"cause": "gpu-insufficient", "what": "No card."})
-    assert [(one["cause"], one["lines"]) for one in rollout.rollouts(failed)] == [("gpu-insufficient", [])]
+    found = Finding("rollout", Status.REFUSED, "pod portal-stt-1-2", "No card.").as_result()
+    given = {"status": "failed", "progress": [], "diagnosis": {"cause": "gpu-insufficient"}, "findings": [found]}
+    asked = {"invocation": {"module_args": {"namespace": "a", "name": "b", "job": None, "api_key": "x"}}}
+    (one,) = rollout.rollouts({**given, **asked})
+    assert (one["name"], one["cause"], one["lines"]) == ("Deployment a/b", "gpu-insufficient", [])
+    (one,) = rollout.rollouts(given)
+    assert one["name"] == "pod portal-stt-1-2"
 
 
 @pytest.mark.parametrize(
