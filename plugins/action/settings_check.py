@@ -15,6 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.parsing.vault import EncryptedString
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding
 from ansible_collections.portal.stt.plugins.module_utils._settings import show
 from ansible_collections.portal.stt.plugins.module_utils._settings.check import check, findings, variable
@@ -56,15 +57,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _, args = self.validate_argument_spec(ARGUMENTS)
         reader = _Reader(self._templar)
         read = {*PLAYBOOKS, *(name for role in args["roles"] for name in ROLES[role])}
+        task_vars = task_vars or {}
         given = {
             name: reader.read(name, value) if name in read else None
-            for name, value in (task_vars or {}).items()
+            for name, value in task_vars.items()
             if isinstance(name, str) and name.startswith(PREFIXES)
         }
         for name in given:
             reader.places.setdefault(str(name), _place(name))
         is_file = _is_file if args["look_for_files"] else lambda _: True
-        outside = {name for name in given if _is_from_outside(name)}
+        outside = load_extra_vars(self._loader).keys() & given
+        outside |= {name for name in given if _is_from_outside(name, task_vars[name])}
         problems = check(args["roles"], given, texts=reader.texts, is_file=is_file, outside=outside)
         return _result(findings(problems, reader.places), sorted({variable(each.at) for each in problems}))
 
@@ -161,9 +164,12 @@ def _place(value: Any) -> str:
     return f"{shown}:{origin.line_num}" if origin.line_num else shown
 
 
-def _is_from_outside(name: Any) -> bool:
-    """Whether a variable is known to be set elsewhere than in our roles and playbooks, by where its name stands."""
-    origin = _origin(name)
+def _is_from_outside(name: Any, value: Any) -> bool:
+    """Whether a variable is known to be set elsewhere than in our roles and playbooks, by where it stands.
+
+    Of JSON only the values know where they are from.
+    """
+    origin = _origin(name) or _origin(value)
     return bool(origin) and not (origin.path and os.path.realpath(origin.path).startswith(_OWN))
 
 

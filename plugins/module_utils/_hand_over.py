@@ -16,6 +16,9 @@ from ._report.lines import collect, finding_of, summary
 
 REPORT_BYTES = 64 * 1024
 """AWX keeps it in its database with each job, and a ConfigMap of five has to stay far below 1 MiB."""
+SEATS = 50
+"""So many of those who sit in the cards' memory are handed over, the largest."""
+NAME = 253
 KEPT = 5
 LAST = "verify"
 """The play after which there is nothing left to do."""
@@ -31,21 +34,21 @@ def hand_over(play: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
     results: registered results, an empty one for a task that the play never came to. The verdict is the worst status of
     all findings; it is `refused` where the play did not come to its end, whatever was found until then, or where
-    there are no results at all. digest: of the
-    image, "" where no result has it; seats: None where no result has them. The report is cut to 64 KiB of JSON.
+    there are no results at all. digest: of the image, "" where no result has it. seats: who sits in the cards' memory,
+    the largest first, 50 at most; None where that is not known. The report is cut to 64 KiB of JSON.
     """
     findings = collect(one for one in results if one)
     if not (results and all(results)) and not any(one.status in STOPS for one in findings):
         findings.append(_unfinished(play))
     every = list(_flat(results))
-    seats = next((one["seats"] for one in every if _is_number(one.get("seats"))), None)
+    readings = [one["reading"] for one in every if isinstance(one.get("reading"), Mapping)]
     images = [one["image"] for one in every if isinstance(one.get("image"), Mapping)]
     digest = next((one["digest"] for one in images if _DIGEST.fullmatch(str(one.get("digest", "")))), "")
     return {
         "play": play,
         "verdict": _worst(findings).value,
         "digest": str(digest),
-        "seats": seats,
+        "seats": next((_largest(one["seats"]) for one in readings if one.get("known")), None),
         "report": _report(findings),
     }
 
@@ -55,10 +58,11 @@ def handed(given: object) -> dict[str, Any]:
     try:
         if not isinstance(given, Mapping) or not _PLAY.fullmatch(str(given["play"])):
             raise ValueError
-        findings = [finding_of(one) for one in given["report"]["findings"]]
+        findings = [finding_of(_written(one)) for one in given["report"]["findings"]]
         Status(str(given["verdict"]))
-        if len(json.dumps(given["report"]).encode()) > 2 * REPORT_BYTES:
+        if len(json.dumps(given, default=str).encode()) > 2 * REPORT_BYTES:
             raise ValueError
+        seats = None if given.get("seats") is None else [_seat(one) for one in given["seats"]][:SEATS]
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise CollectionError(
             "portal_stt",
@@ -68,9 +72,9 @@ def handed(given: object) -> dict[str, Any]:
     return {
         "play": str(given["play"]),
         "verdict": str(given["verdict"]),
-        "digest": str(given.get("digest", "")),
-        "seats": given.get("seats") if _is_number(given.get("seats")) else None,
-        "report": {**_report(findings), "summary": str(given["report"].get("summary", ""))},
+        "digest": _text(given.get("digest")),
+        "seats": seats,
+        "report": {**_report(findings), "summary": _text(given["report"].get("summary"))},
     }
 
 
@@ -89,6 +93,22 @@ def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str) -> dict[
     return {name: ours[name] for name in sorted(ours)[-KEPT:]}
 
 
+def _written(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding as it was handed over.
+
+    AWX marks all text in extra variables as unsafe, and ansible-core 2.19 and newer reads such text as YAML reads what
+    has no quotes: nothing where it is empty, a number where it looks like one.
+    """
+    return {
+        name: list(map(_text, value)) if isinstance(value, (list, tuple)) else _text(value)
+        for name, value in entry.items()
+    }
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
 def _report(findings: Sequence[Finding]) -> dict[str, Any]:
     """As data: what is refused first, so that it is not what is cut."""
     ordered = sorted(findings, key=lambda one: _WORST.index(one.status))
@@ -105,8 +125,25 @@ def _report(findings: Sequence[Finding]) -> dict[str, Any]:
     return report
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _largest(seats: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of the seats of a reading (gpu_memory_info), in MiB."""
+    ordered = sorted(seats, key=lambda one: -max(one["now"], one["peak"] or 0))
+    return [
+        _seat({"name": f"{one['namespace']}/{one['container']}", "card": one["uuid"], "mib": one["now"],
+               "peak_mib": one["peak"]})
+        for one in ordered[:SEATS]
+    ]  # fmt: skip
+
+
+def _seat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """One that is handed over. Raises KeyError, TypeError or ValueError for what is none."""
+    peak = given["peak_mib"]
+    return {
+        "name": _text(given["name"])[:NAME],
+        "card": _text(given["card"])[:NAME],
+        "mib": int(given["mib"]),
+        "peak_mib": None if peak is None else int(peak),
+    }
 
 
 def _worst(findings: Sequence[Finding]) -> Status:

@@ -19,7 +19,9 @@ description:
     compute type, with the batches that Speaches always uses.
   - With O(deployed=true), what it really takes is compared with what was reckoned, and every tenant that has grown is
     named; nothing fails then.
-  - What cannot be told is a warning, and never a verdict.
+  - What cannot be told is a warning, and never a verdict. Where nothing was asked, or nothing has answered,
+    M(portal.stt.gpu_memory_info) has said so, and nothing is found.
+  - A card that is not shared has nobody else in it. Of several cards, as many need room as pods are to run.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
@@ -215,6 +217,7 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
         params["ours_mib"],
         {one["name"]: one["peak_mib"] for one in params["neighbours"]},
         params["headroom_mib"],
+        params["replicas"],
     )
     try:
         reading = Reading.from_result(params["reading"])

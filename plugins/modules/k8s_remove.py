@@ -35,6 +35,12 @@ options:
     description: How many seconds to wait until all are gone.
     type: int
     default: 180
+  awaited:
+    description:
+      - Whether a Job goes that still runs, or that has ended within the last minute and whose result nobody has taken
+        yet. Another run may wait for it, see M(portal.stt.k8s_job).
+    type: bool
+    default: true
 requirements:
   - kubernetes.core collection
 attributes:
@@ -97,6 +103,7 @@ findings:
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -106,6 +113,7 @@ from ..module_utils._findings import SETTINGS, Result, judge, leave
 from ..module_utils._kubernetes.apply import diff, label, parse
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._kubernetes.remove import Remover, stubs
+from ..module_utils._rollout.job import awaited
 
 ARGUMENTS: dict[str, Any] = {
     "argument_spec": {
@@ -113,6 +121,7 @@ ARGUMENTS: dict[str, Any] = {
         **SETTINGS,
         "definition": {"type": "list", "elements": "raw", "required": True},
         "wait_timeout": {"type": "int", "default": 180},
+        "awaited": {"type": "bool", "default": True},
     },
 }
 
@@ -121,6 +130,9 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     """What was removed, or would be, and what was left."""
     remover = Remover(connect(params))
     removal = remover.look(stubs(parse(params["definition"])))
+    if not params["awaited"]:
+        now = datetime.now(UTC)
+        removal.found = [one for one in removal.found if one.live["kind"] != "Job" or not awaited(one.live, now)]
     if not check_mode:
         remover.remove(removal, params["wait_timeout"])
     gone = [label(one.live) for one in removal.found] if check_mode else removal.removed

@@ -249,6 +249,29 @@ def test_models_are_seeded_again_where_nothing_serves(many: str) -> None:
     assert again["uid"] != seeded["uid"]
 
 
+def test_a_budget_of_two_servers_goes_with_the_second_and_that_of_others_stays(many: str) -> None:
+    settings: dict[str, Any] = {"speaches_models": [{"model": MODEL, "revision": NEW}]}
+    budgets = f"/apis/policy/v1/namespaces/{many}/poddisruptionbudgets"
+
+    def names() -> list[str]:
+        return [one["metadata"]["name"] for one in get(budgets)["items"]]
+
+    done(run("deploy", many, **settings, speaches_replicas=2))
+    assert names() == ["portal-stt"]
+    planned = done(run("deploy", many, "--check", "--diff", **settings))
+    assert "--- before: PodDisruptionBudget many/portal-stt" in planned.output
+    assert names() == ["portal-stt"]
+    done(run("deploy", many, **settings))
+    assert names() == []
+    assert done(run("deploy", many, **settings)).changed == 0
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "portal-stt"}}}
+    body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "portal-stt"}, "spec": spec}
+    api.call("POST", budgets, body, fieldManager="kubectl-create")
+    assert done(run("deploy", many, **settings)).changed == 0
+    assert names() == ["portal-stt"]
+    api.call("DELETE", f"{budgets}/portal-stt")
+
+
 def test_policies_go_when_none_are_wanted(many: str) -> None:
     settings: dict[str, Any] = {
         "speaches_models": [{"model": MODEL, "revision": NEW}],
@@ -260,6 +283,15 @@ def test_policies_go_when_none_are_wanted(many: str) -> None:
     done(run("deploy", many, **settings))
     assert get(policies)["items"] == []
     assert done(run("deploy", many, **settings)).changed == 0
+
+
+def test_seed_jobs_go_where_the_server_asks_the_hub_itself(many: str) -> None:
+    settings: dict[str, Any] = {"speaches_models": [{"model": MODEL, "revision": NEW}]}
+    jobs = f"/apis/batch/v1/namespaces/{many}/jobs"
+    done(run("deploy", many, **settings))
+    assert len(get(jobs)["items"]) == 1
+    done(run("deploy", many, speaches_models=[{"model": MODEL}], speaches_model_source="hub"))
+    assert get(jobs)["items"] == []
 
 
 # ---- others
@@ -471,6 +503,13 @@ LABEL = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileg
         ("PATCH", "/api/v1/nodes/t4", {"metadata": {"labels": {"a": "b"}}}),
         ("GET", "/api/v1/nodes/t4/proxy/pods", None),
         ("GET", "/apis/apps/v1/deployments", None),
+        ("GET", "/api/v1/services", None),
+        ("POST", "/apis/batch/v1/namespaces/escape/cronjobs", {"metadata": {"name": "x"}}),
+        ("PATCH", "/apis/batch/v1/namespaces/escape/cronjobs/portal-stt-clip", {"spec": {"suspend": True}}),
+        ("DELETE", "/apis/batch/v1/namespaces/escape/cronjobs/of-others", None),
+        ("POST", "/apis/monitoring.coreos.com/v1/namespaces/escape/prometheusrules", {"metadata": {"name": "x"}}),
+        ("DELETE", "/apis/monitoring.coreos.com/v1/namespaces/escape/prometheusrules/of-others", None),
+        ("GET", "/api/v1/namespaces/monitoring/services/prometheus-server:80/proxy/api/v1/query", None),
         ("DELETE", "/api/v1/namespaces/default/pods/x", None),
     ],
     ids=lambda value: value.rsplit("/api", 1)[-1] if isinstance(value, str) else "",

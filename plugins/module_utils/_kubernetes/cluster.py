@@ -12,7 +12,6 @@ watch. So: kubernetes.core's options and authentication, the client library's co
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,10 +38,6 @@ class Limits:
     silence: float = 60.0
     whole: float = 150.0
     answer: int = 128 * 1024 * 1024
-
-
-FIRST = Limits(connect=5.0, silence=8.0, whole=10.0, answer=1024 * 1024)
-"""For the first question, to which every API server has the answer ready."""
 
 
 class ClusterError(CollectionError):
@@ -101,17 +96,6 @@ class Cluster:
         client = ApiClient(self._configuration)
         client.default_headers.update(self._extra_headers)
         return client
-
-    def reach(self) -> str:
-        """The API server's version, such as ``v1.34.2``, asked for with little patience. Raises ClusterError.
-
-        What talks to the cluster without limits of its own is safe after this.
-        """
-        answer = self._json(self._ask("GET", "/version", limits=FIRST), "/version")
-        version = answer.get("gitVersion")
-        if not isinstance(version, str) or not re.fullmatch(r"v\d+\.\d+[\w.+-]{0,60}", version):
-            raise self._strange("/version", "it has no gitVersion")
-        return version
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The JSON object at an API path such as ``/api/v1/nodes``. Raises ClusterError.
@@ -175,18 +159,6 @@ class Cluster:
         limits = self.limits
         if timeout is not None:
             limits = Limits(limits.connect, timeout, max(limits.whole, 2 * timeout), limits.answer)
-        return self._ask(method, path, query=query, body=body, headers=headers, limits=limits)
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        limits: Limits,
-    ) -> bytes:
         with self._guard(limits.whole) as guard:
             response = self._send(guard, method, path, query, body, headers, limits)
             try:

@@ -66,12 +66,14 @@ class Judgement:
 
     judged: list[Judged] = field(default_factory=list)
     errors: list[CollectionError] = field(default_factory=list)
+    left_out: list[Finding] = field(default_factory=list)
+    """Those of a kind that the API server does not know, and need not."""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By label, what an earlier judgement knew of those that it found unchanged and that were not asked for again."""
 
     def findings(self) -> list[Finding]:
         """What is to be reported: an error each, or one line that all is well; warnings in any case."""
-        warnings = [warning for one in self.judged for warning in one.warnings]
+        warnings = [*self.left_out, *(warning for one in self.judged for warning in one.warnings)]
         if self.errors:
             return [*warnings, *(error.finding for error in self.errors)]
         changing = [label(one.manifest) for one in self.judged if one.changes]
@@ -113,6 +115,7 @@ class Judge:
     take_over: field managers that may lose fields, and objects of our name, to us.
     keep: leave an object of ours that is there as it is, whatever the manifest says.
     planning: nothing will be applied, so that a namespace may be missing that nobody declares here.
+    optional: kinds that the API server may not know.
     """
 
     def __init__(
@@ -122,10 +125,11 @@ class Judge:
         take_over: Collection[str] = (),
         keep: bool = False,
         planning: bool = False,
+        optional: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cluster, self._take_over, self._keep = cluster, take_over, keep
-        self._planning, self._clock = planning, clock
+        self._planning, self._optional, self._clock = planning, optional, clock
         self._paths = Paths(cluster)
         self._missing: set[str] = set()
 
@@ -141,6 +145,9 @@ class Judge:
         barred: set[Any] = set()  # the error of a namespace is that of all in it
         for manifest in given:
             if manifest["metadata"].get("namespace") in barred:
+                continue
+            if manifest["kind"] in self._optional and not self._paths.knows(manifest):
+                result.left_out.append(_unknown(manifest))
                 continue
             known = fresh.get(label(manifest))
             if known and known.get("digest") == _digest(manifest):
@@ -268,6 +275,16 @@ def may(cluster: Cluster, paths: Paths, verb: str, manifest: Object) -> bool:
     headers = {"Content-Type": "application/json"}
     answer = json.loads(cluster.request("POST", path, body=json.dumps(review).encode(), headers=headers))
     return bool(answer["status"]["allowed"])
+
+
+def _unknown(manifest: Manifest) -> Finding:
+    return Finding(
+        "cluster.kind",
+        Status.WARNING,
+        label(manifest),
+        f"the API server knows no {manifest['kind']} in {manifest['apiVersion']}: it is left out.",
+        "Install what brings the kind (for a PrometheusRule the Prometheus operator), or do without it ([optional]).",
+    )
 
 
 _ADMINISTRATOR = "Have an administrator of the cluster run playbooks/rbac.yml, with the same settings."

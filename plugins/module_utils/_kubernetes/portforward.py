@@ -11,6 +11,7 @@ NetworkPolicy applies.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -58,8 +59,10 @@ def request(
     body: bytes | None,
     headers: Mapping[str, str],
     timeout: float,
+    tls: tuple[ssl.SSLContext, str] | None = None,
 ) -> tuple[int, bytes]:
-    """Status and body of the pod's answer. timeout: seconds without a byte. Raises ClusterError."""
+    """Status and body of the pod's answer. timeout: seconds without a byte. tls: where the pod speaks it, whom to trust
+    and the name in its certificate. Raises ClusterError."""
     from .transport import Guard
 
     subject = f"pod {namespace}/{pod}"
@@ -71,6 +74,9 @@ def request(
             connection.sock.setblocking(True)
             connection.sock.settimeout(timeout)
             guard.hold(connection.sock)
+            if tls:
+                plain_socket = getattr(connection.sock, "_socket", connection.sock)  # the library wraps it
+                connection.sock = tls[0].wrap_socket(plain_socket, server_hostname=tls[1])
             connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
             content = answer.read(cluster.limits.answer + 1)

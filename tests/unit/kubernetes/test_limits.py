@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import (
-    FIRST,
     Cluster,
     ClusterError,
     Limits,
@@ -204,30 +203,6 @@ def test_a_name_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
         access.get("/api/v1/nodes")
     over.set()
     assert caught.value.message == "its name cannot be resolved: the name servers do not answer within 0.4 s."
-
-
-def test_the_first_question_has_little_patience() -> None:
-    assert FIRST.connect + FIRST.silence < 15
-    assert FIRST.whole <= 10
-
-
-@pytest.mark.parametrize(
-    ("answer", "version"),
-    [
-        ({"gitVersion": "v1.34.2"}, "v1.34.2"),
-        ({"gitVersion": "v1.33.4-eks-1a2b3c"}, "v1.33.4-eks-1a2b3c"),
-        ({"gitVersion": "v1.32.5+k3s1"}, "v1.32.5+k3s1"),
-        ({"gitVersion": "\x1b[31mnone"}, None),
-        ({"version": 3}, None),
-    ],
-)
-def test_reach(answer: object, version: str | None) -> None:
-    with serving(answering(200, body(answer))) as port:
-        access = cluster(port)
-        if version:
-            assert access.reach() == version
-        else:
-            assert refusal(access.reach, port)[0].endswith("it has no gitVersion.")
 
 
 def test_an_empty_list_that_go_calls_null() -> None:

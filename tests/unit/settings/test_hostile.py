@@ -103,13 +103,22 @@ GRAMMAR = {
     r"nfs_export_require_mountpoint": f"({PATH}|/)?",
     r"speaches_volume\.size|speaches_resources\..*": QUANTITY,
     r"speaches_volume\.mount_options\[\]|nfs_export_clients\[\]\.options\[\]": r"[A-Za-z_]+(=[A-Za-z0-9_./:@%+-]+)?",
-    r"speaches_gpu_memory\.source": "auto|prometheus|exporter|dcgm",
+    r"speaches_gpu_memory\.source": "auto|prometheus|exporter|dcgm|none",
     r"speaches_gpu_memory\.\w+\.service": r"([a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+)?",
     r"speaches_gpu_memory\.\w+\.scheme": "https?",
     r"speaches_gpu_memory\.\w+\.url": URL,
     r"speaches_gpu_memory\.\w+\.path": r"(/[A-Za-z0-9._~/-]*)?",
     r"speaches_gpu_memory\.\w+\.(token|tenant)": r"[!-~]*",
-    r"speaches_gpu_memory\.(\w+\.ca_cert|metrics\.\w+\[\]|labels\.(\*\[\]|KEY))": LINE,
+    r"speaches_gpu_memory\.\w+\.ca_cert": LINE,
+    r"speaches_gpu_memory\.metrics\.\w+\[\]": "[a-zA-Z_:][a-zA-Z0-9_:]*",
+    r"speaches_gpu_memory\.labels\.(\*|\w+)\[\]|speaches_alerts\.(rule_labels|cards)\.KEY": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
+    r"speaches_gpu_memory\.labels\.KEY": "namespace|pod|container|node|uuid|product",
+    r"speaches_alerts\.labels\.KEY": KEY,
+    r"speaches_alerts\.labels\.\*": VALUE,
+    r"speaches_alerts\.(rule_labels|cards)\.\*": LINE,
+    r"speaches_alerts\.memory\[\]": "tenants|card",
+    r"speaches_synthetic\.schedule": r"@[a-z]+|[0-9A-Za-z*?/,-]+( [0-9A-Za-z*?/,-]+){4}",
+    r"speaches_synthetic\.time_zone": r"[A-Za-z][A-Za-z0-9_+/-]*",
     r"speaches_gpu_memory\.window": "[1-9][0-9]*[smhdw]",
     r"speaches_gpu_memory_resource\.name": r"([a-z0-9][-a-z0-9.]*/[-A-Za-z0-9_.]+)?",
     r"speaches_gpu_memory_resource\.quantity": QUANTITY,
@@ -137,9 +146,9 @@ GRAMMAR = {
     r"nfs_export_name": "[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
     r"nfs_export_clients\[\]\.host": r"@?[A-Za-z0-9._*?\[\]:/-]+",
     r"nfs_export_directories\[\]\.path": r"[^/\0-\x1f][^\0-\x1f]*",
-    r"nfs_export_directories\[\]\.mode": "0?[0-7]{3,4}",
+    r"nfs_export_directories\[\]\.mode": "0[0-7]{3,4}",
     r".*(count|replicas|_seconds|Seconds|requests|concurrency|timeout|owner|group|_mib)": WHOLE,
-    r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|allow_world|install_server|delete_data)": TRUTH,
+    r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|enabled|allow_world|install_server|delete_data)": TRUTH,
     r".*(max_wer|warm_factor)": NUMBER,
 }
 """What may be accepted, told once more and apart from the rules: place → expression; numbers by their text."""
@@ -148,7 +157,7 @@ GRAMMAR = {
 def leaves(at: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Each leaf with its place; keys that the operator chooses are leaves, too."""
     if isinstance(value, dict):
-        chosen = re.search(r"(labels|node_selector|mirrors|environment|annotations)$", at)
+        chosen = re.search(r"(labels|cards|node_selector|mirrors|environment|annotations)$", at)
         for key, one in value.items():
             if chosen:
                 yield f"{at}.KEY", key

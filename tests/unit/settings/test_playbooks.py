@@ -184,3 +184,14 @@ def test_what_cannot_be_decrypted_or_counted_is_told_with_the_rest(tmp_path: Pat
         "): is the roles' own, and not set by an operator. Remove it.",
     ):
         assert part in told
+
+
+@pytest.mark.parametrize("value", [None, True, 1, "x", [], {}], ids=json.dumps)
+def test_what_is_the_roles_own_is_refused_from_the_command_line_in_every_form(tmp_path: Path, value: object) -> None:
+    """JSON does not say where a name stands, and null and true not where they do."""
+    task = {"portal.stt.settings_check": {"roles": ["speaches"]}}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "clusters", "gather_facts": False, "tasks": [task]}]))
+    given = dict.fromkeys(("speaches__given", "preflight_results"), value)
+    told = " ".join(play(str(tmp_path / "play.yml"), "-e", json.dumps(given)).output.split())
+    for name in given:
+        assert f"{name}: is the roles' own, and not set by an operator. Remove it." in told
