@@ -19,6 +19,7 @@ from lab import (
     network,
     node,
     processes,
+    prometheus,
     registry,
     simulated,
     weights,
@@ -35,6 +36,7 @@ def up(*, with_node: bool = True) -> None:
     with step("programs, images, weights"):
         binaries.ensure()
         registry.find()
+        prometheus.find()
         images.base_archive()
         weights.weights()
         client()

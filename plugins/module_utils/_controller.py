@@ -18,7 +18,7 @@ from ._findings import Finding, Status
 CORE = "2.19"
 COLLECTIONS: Mapping[str, tuple[str, str]] = {"kubernetes.core": ("6.2.0", "8.0.0")}
 """Collection → the lowest version, and the first that is too high (galaxy.yml)."""
-LIBRARIES: Mapping[str, str] = {"kubernetes": "36", "requests": "2.32", "jiwer": "4"}
+LIBRARIES: Mapping[str, str] = {"kubernetes": "36", "requests": "2.32", "jiwer": "4", "prometheus-client": "0.22"}
 """Python library → the lowest version (requirements.txt)."""
 
 _NO = ("0", "false", "no", "off", "n", "f")

@@ -36,6 +36,12 @@ THINGS: dict[str, str] = {
     # the server and its models
     "hub.endpoint": "HF_ENDPOINT",
     "image": "image",
+    # a card's memory
+    "memory.metrics": "metrics",
+    "memory.neighbours": "neighbours",
+    "memory.ours": "ours_mib",
+    "memory.resource": "resource and quantity",
+    "memory.source": "prometheus, exporter or dcgm",
     # nfs_export
     "allow_world": "allow_world",
     "directories": "directories",

@@ -56,6 +56,20 @@ RUNS: dict[str, tuple[str, dict[str, Any], bool]] = {
 """Playbook → the nodes of lab/nodes/ that it meets, variables for the lab, whether it goes well."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nodes_of_the_page_alone() -> Iterator[None]:
+    """The lab's own node, where it runs, is no GPU node meanwhile; afterwards it is again the only one."""
+    mark, path = "nvidia.com/gpu.present", "/api/v1/nodes"
+    found = api.call("GET", path, labelSelector=f"{mark},!lab.portal-stt/simulated")["items"]
+    real = [one["metadata"] for one in found]
+    for one in real:
+        api.call("PATCH", f"{path}/{one['name']}", {"metadata": {"labels": {mark: None}}})
+    yield
+    simulated.replace(None)
+    for one in real:
+        api.call("PATCH", f"{path}/{one['name']}", {"metadata": {"labels": {mark: one["labels"][mark]}}})
+
+
 @pytest.fixture
 def frigate_goes() -> Iterator[None]:
     yield

@@ -31,8 +31,9 @@ WITHOUT: dict[str, set[str]] = {
 }
 """Things that a role has no variable for, and why."""
 
-NOT_THINGS = {"Nvidia", "nfsd"}
-"""What else stands in square brackets: the vendor in a list of lspci's form, a section of /etc/nfs.conf."""
+NOT_THINGS = {"N/A", "Nvidia", "nfsd"}
+"""What else stands in square brackets: nvidia-smi's word for no number, the vendor in a list of lspci's form, a section
+of /etc/nfs.conf."""
 
 STILL_NAMING: set[str] = set()
 """Rooms whose remedies still name a role's variables."""

@@ -42,3 +42,21 @@ def parse_quantity(text: str) -> Fraction:
     if abs(number) > LARGEST:
         raise QuantityError(text)
     return number
+
+
+def canonical_count(text: str) -> str:
+    """A whole number as Kubernetes gives it back: 5000 as 5k, 1Gi as it is. Raises QuantityError for what is none.
+
+    Extended resources are whole numbers; what is not written as it comes back looks like a change for ever
+    (apimachinery pkg/api/resource, CanonicalizeBytes).
+    """
+    number = parse_quantity(text)
+    if number.denominator != 1 or number < 0:
+        raise QuantityError(text)
+    found = int(number)
+    binary = text.strip().endswith("i") and found % 1024 == 0
+    base, suffixes = (1024, ("", *_BINARY)) if binary else (1000, ("", "k", "M", "G", "T", "P", "E"))
+    power = 0
+    while found and found % base == 0 and power < len(suffixes) - 1:
+        found, power = found // base, power + 1
+    return f"{found}{suffixes[power]}"

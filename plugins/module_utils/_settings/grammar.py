@@ -164,6 +164,43 @@ def quantity(text: str) -> Wrong | None:
     return Wrong("is negative.", "Write 0 or more.") if number < 0 else None
 
 
+def count(text: str) -> Wrong | None:
+    """How much of an extended resource: a whole number, at least 1."""
+    wrong = quantity(text)
+    if not wrong and (parse_quantity(text).denominator != 1 or parse_quantity(text) < 1):
+        return Wrong("is no whole number of at least 1.", "Write it as in 1500 or 5k.")
+    return wrong
+
+
+def tenant(text: str) -> Wrong | None:
+    """A container of a namespace."""
+    namespace_, _, container = text.partition("/")
+    if label(namespace_) or label(container):
+        return Wrong("is not NAMESPACE/CONTAINER.", "Write it as in immich/immich-machine-learning.")
+    return None
+
+
+def service_port(text: str) -> Wrong | None:
+    """A Service's port."""
+    if not re.fullmatch(r"[a-z0-9-]{1,63}/[a-z0-9-]{1,63}:[a-z0-9-]{1,15}", text):
+        return Wrong("is not NAMESPACE/NAME:PORT.", "Write it as in monitoring/prometheus-server:80.")
+    return None
+
+
+def window(text: str) -> Wrong | None:
+    """A duration as Prometheus writes it, of one unit."""
+    if not re.fullmatch(r"[1-9][0-9]{0,4}[smhdw]", text):
+        return Wrong("is no duration.", "Write it as in 7d or 12h.")
+    return None
+
+
+def url_path(text: str) -> Wrong | None:
+    """What stands before the paths of a server."""
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]{0,200}", text):
+        return Wrong("is no path of a server.", "Write it as in /prometheus.")
+    return None
+
+
 def cpu(text: str) -> Wrong | None:
     """Processors, in steps of a thousandth."""
     wrong = quantity(text)

@@ -90,6 +90,19 @@ def _models(given: list[Mapping[str, Any]]) -> Wrong | None:
     return Wrong(f"has {len(given)} models, more than one server and its seed Job can have.", "Shorten it.")
 
 
+_source = Keys(
+    {
+        "service": Text(grammar.service_port, empty=True, null=_none),
+        "scheme": Choice(("http", "https")),
+        "url": Text(grammar.url, empty=True, null=_none),
+        "path": Text(grammar.url_path, empty=True, null=_none),
+        "token": Text(grammar.header, empty=True, secret=True, null=_none),
+        "ca_cert": Text(grammar.file_path, empty=True, null=_none),
+        "tenant": Text(grammar.header, empty=True, null=_none),
+    }
+)
+_names = Items(Text(grammar.line))
+
 SPEACHES: Mapping[str, Shape] = {
     "speaches_namespace": Text(grammar.namespace),
     "speaches_name": Text(grammar.server_name),
@@ -158,6 +171,26 @@ SPEACHES: Mapping[str, Shape] = {
             "runtime_class": Text(grammar.subdomain, empty=True, null='Write "" for the node\'s default.'),
         }
     ),
+    "speaches_gpu_memory": Keys(
+        {
+            "source": Choice(("auto", "prometheus", "exporter", "dcgm")),
+            "prometheus": _source,
+            "exporter": _source,
+            "dcgm": _source,
+            "metrics": Keys(dict.fromkeys(("seats", "used", "free", "total", "reserved"), _names)),
+            "labels": Keys(dict.fromkeys(("namespace", "pod", "container", "node", "uuid", "product"), _names)),
+            "window": Text(grammar.window),
+            "ours_mib": Whole(0),
+        }
+    ),
+    "speaches_gpu_memory_resource": Keys(
+        {"name": Text(grammar.resource, empty=True, null=_none), "quantity": Text(grammar.count)}
+    ),
+    "speaches_neighbours": Items(
+        Keys({"name": Text(grammar.tenant), "peak_mib": Whole(0)}, required=("name", "peak_mib")),
+        same=lambda one: one["name"],
+    ),
+    "speaches_vram_headroom_mib": Whole(0),
     "speaches_replicas": Whole(1),
     "speaches_strategy": Choice(("Recreate", "RollingUpdate")),
     "speaches_resources": Keys(
@@ -261,6 +294,8 @@ KEPT = frozenset(
         "nfs_export_server",
         "preflight_cuda",
         "preflight_image",
+        "preflight_memory",
+        "preflight_memory_budget",
         "preflight_nodes",
         "preflight_objects",
         "preflight_probed",

@@ -454,8 +454,12 @@ def _server_container(settings: Settings, found: Found) -> Object:
         "env": _server_environment(settings),
         "ports": [{"name": "http", "containerPort": 8000, "protocol": "TCP"}],
         "resources": {
-            "requests": {"cpu": settings.resources.cpu, "memory": settings.resources.memory},
-            "limits": {settings.gpu.resource: str(settings.gpu.count), "memory": settings.resources.memory_limit},
+            "requests": {"cpu": settings.resources.cpu, "memory": settings.resources.memory, **_declared(settings)},
+            "limits": {
+                settings.gpu.resource: str(settings.gpu.count),
+                "memory": settings.resources.memory_limit,
+                **_declared(settings),
+            },
         },
         "securityContext": deepcopy(_CONTAINER_SECURITY),
         # Ready means warm: the first probe that passes has had a clip of speech turned into text.
@@ -580,6 +584,12 @@ def _metadata(settings: Settings, name: str) -> Object:
 def marks(settings: Settings) -> dict[str, str]:
     """What says that an object is ours, and of these settings' server."""
     return {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": settings.name}
+
+
+def _declared(settings: Settings) -> dict[str, str]:
+    """The share of GPU memory that the scheduler sees."""
+    own = settings.gpu_memory_resource
+    return {own.name: own.quantity} if own.name else {}
 
 
 def _scripts(settings: Settings) -> str:

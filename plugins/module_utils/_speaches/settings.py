@@ -10,6 +10,7 @@ nothing but a leaf can come of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from .._findings import CollectionError
+from .._kubernetes.quantities import QuantityError, canonical_count
 
 Toleration = Mapping[str, str | int]
 T = TypeVar("T")
@@ -81,6 +83,18 @@ class Gpu:
     )
     priority_class: str = "gpu-workload"
     runtime_class: str = ""
+
+
+@dataclass(frozen=True)
+class GpuMemoryResource:
+    """An extended resource that stands for GPU memory. quantity: as Kubernetes gives it back, 5000 as 5k."""
+
+    name: str = ""
+    quantity: str = "1500"
+
+    def __post_init__(self) -> None:
+        with contextlib.suppress(QuantityError):  # what it may be is checked before
+            object.__setattr__(self, "quantity", canonical_count(self.quantity))
 
 
 @dataclass(frozen=True)
@@ -172,6 +186,7 @@ class Settings:
     hub: Hub = Hub()
     volume: Volume = Volume()
     gpu: Gpu = Gpu()
+    gpu_memory_resource: GpuMemoryResource = GpuMemoryResource()
     replicas: int = 1
     strategy: str = "Recreate"
     resources: Resources = Resources()
@@ -378,6 +393,9 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "tuple[Model, ...]": _models,
     "Mapping[str, str]": _text_map,
     "Mapping[str, tuple[str, ...]]": _mirrors,
-    **{kind.__name__: _nested(kind) for kind in (Registry, Hub, Volume, Gpu, Resources, Network, Verify)},
+    **{
+        kind.__name__: _nested(kind)
+        for kind in (Registry, Hub, Volume, Gpu, GpuMemoryResource, Resources, Network, Verify)
+    },
 }
 """How a field is read, by the text of its type."""

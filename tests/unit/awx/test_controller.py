@@ -20,7 +20,7 @@ from tests.environments import collections, environment
 FINE = Seen(
     core="2.19.14",
     collections={"kubernetes.core": "6.2.0"},
-    libraries={"kubernetes": "37.0.2", "requests": "2.34.2", "jiwer": "4.0"},
+    libraries={"kubernetes": "37.0.2", "requests": "2.34.2", "jiwer": "4.0", "prometheus-client": "0.26.0"},
     interpreter="/usr/bin/python3",
 )
 ENVIRONMENT = "the execution environment: "
@@ -64,7 +64,7 @@ TLS = "whoever answers at the API server's address gets the token."
             id="a collection that is too new",
         ),
         pytest.param(
-            {"libraries": {"kubernetes": "35.1", "requests": "2.32"}, "in_environment": True},
+            {"libraries": {**FINE.libraries, "kubernetes": "35.1", "jiwer": ""}, "in_environment": True},
             [
                 f"{ENVIRONMENT}the Python library kubernetes is 35.1, and at least 36 is needed (/usr/bin/python3). "
                 f"{CHOOSE}",

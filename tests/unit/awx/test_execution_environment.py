@@ -39,7 +39,7 @@ def introspected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str
 
 
 def test_introspect_finds_what_we_need(introspected: dict[str, list[str]]) -> None:
-    ours = ["kubernetes>=36", "requests>=2.32", "jiwer>=4"]
+    ours = ["kubernetes>=36", "requests>=2.32", "jiwer>=4", "prometheus-client>=0.22"]
     assert [line for line in introspected["python"] if line in ours] == ours
     assert introspected["system"][-2:] == ["openssh-clients [platform:rpm]", "openssh-client [platform:dpkg]"]
 
@@ -72,7 +72,9 @@ def imported() -> Iterator[str]:
 def test_every_import_is_there(introspected: dict[str, list[str]], tmp_path: Path) -> None:
     known = {*sys.stdlib_module_names, "ansible_collections"}
     names = sorted({name for name in imported() if name.partition(".")[0] not in known})
-    assert {"ansible", "jiwer", "kubernetes", "requests"} <= {name.partition(".")[0] for name in names}
+    assert {"ansible", "jiwer", "kubernetes", "prometheus_client", "requests"} <= {
+        name.partition(".")[0] for name in names
+    }
     assert missing(introspected, names) == []
 
 

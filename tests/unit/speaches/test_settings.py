@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import (
     Gpu,
+    GpuMemoryResource,
     Hub,
     Model,
     Network,
@@ -31,6 +32,7 @@ NESTED: dict[str, Any] = {
     "hub": Hub,
     "volume": Volume,
     "gpu": Gpu,
+    "gpu_memory_resource": GpuMemoryResource,
     "resources": Resources,
     "network": Network,
     "verify": Verify,

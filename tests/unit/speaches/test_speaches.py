@@ -224,6 +224,13 @@ def test_the_gpu_and_where_it_is() -> None:
     assert container(server())["image"] == IMAGE
 
 
+def test_a_share_of_the_cards_memory_is_declared_as_it_comes_back() -> None:
+    declared = container(server(speaches_gpu_memory_resource={"name": "example.org/gpumem", "quantity": "5000"}))
+    resources = declared["resources"]
+    assert [resources[kind]["example.org/gpumem"] for kind in ("requests", "limits")] == ["5k", "5k"]
+    assert "example.org/gpumem" not in str(container(server())["resources"])
+
+
 # ---- models
 
 
