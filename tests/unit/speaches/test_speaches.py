@@ -601,21 +601,15 @@ def test_the_role_gives_its_variables_and_what_it_found_to_the_filters(tmp_path:
         "check_mode": False,
         "vars": {"role_path": str(ROLE)},
     }
-    registered = {
-        "speaches__image": {"image": {"pinned": IMAGE}},
-        "speaches__deployed": {"resources": SERVING},
-        "speaches_api_key": "sesame",
-        "speaches_hub": {"token": "hf"},
-    }
-    played = settings(tmp_path, "--check", then=[write], **registered)
+    registered = {"speaches__image": {"image": {"pinned": IMAGE}}, "speaches__deployed": {"resources": SERVING}}
+    given: dict[str, Any] = {"speaches_api_key": "sesame", "speaches_hub": {"token": "hf"}}
+    played = settings(tmp_path, "--check", then=[{"ansible.builtin.set_fact": registered}, write], **given)
     assert played.rc == 0, played.output
-    right = objects(
-        {"speaches_api_key": "sesame", "speaches_hub": {"token": "hf"}}, "server", FOUND | {"planning": True}
-    )
+    right = objects(given, "server", FOUND | {"planning": True})
     assert json.loads((tmp_path / "out").read_text()) == right
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    given = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["speaches__given"]
-    own = dict(re.findall(r"'(speaches_\w+)': (\w+),", given))
+    expression = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["speaches__given"]
+    own = dict(re.findall(r"'(speaches_\w+)': (\w+),", expression))
     assert len(own) > 20
     assert own == {name: name for name in own}
     assert set(own) <= set(defaults)
