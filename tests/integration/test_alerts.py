@@ -228,7 +228,7 @@ def test_an_account_without_the_right_says_so(kind: None, tmp_path: Path) -> Non
 
 
 def test_a_right_where_there_is_no_such_namespace_is_said_and_comes_later() -> None:
-    memory = {"speaches_gpu_memory": {"prometheus": {"service": "later/prometheus:9090"}}}
+    memory: dict[str, Any] = {"speaches_gpu_memory": {"prometheus": {"service": "later/prometheus:9090"}}}
     roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/later/roles"
     api.call("DELETE", f"{roles}/early-portal-stt-deployer", accept=(404,))
     if api.call("GET", "/api/v1/namespaces/later", accept=(404,))["kind"] == "Status":
