@@ -1,7 +1,7 @@
 """A headless browser and an accessibility checker, from npm packages unpacked into the cache: nothing is installed.
 
-Debian's Chromium would be 124 MB in 23 packages, and of whatever version it has on the day. This one is 70 MB in one, of a
-pinned version, and brings its libraries.
+Debian's Chromium would be 124 MB in 23 packages, and of whatever version it has on the day. This one is 70 MB in one
+package, of a pinned version, and brings its libraries.
 """
 
 from __future__ import annotations

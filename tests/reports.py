@@ -41,7 +41,9 @@ def on_card(
     usable = (card.total or 0) - (card.reserved or 0)
     card = replace(card, used=used, free=usable - used, usable=Usable(usable, f"used {used} + free {usable - used}"))
     seats = tuple(seat(name, *amounts) for name, amounts in every.items())
-    return Reading((card,), seats, known=True, source="Service monitoring/prometheus-server:80", at=1795743600.0, step=120)
+    return Reading(
+        (card,), seats, known=True, source="Service monitoring/prometheus-server:80", at=1795743600.0, step=120
+    )
 
 
 def memory(reading: Reading, **given: Any) -> list[dict[str, Any]]:
@@ -55,7 +57,8 @@ def memory(reading: Reading, **given: Any) -> list[dict[str, Any]]:
 def images(*nodes: str) -> dict[str, Any]:
     """The result of cuda_preflight for nodes of tests.vectors.matrix."""
     as_given = [
-        {"reference": one.reference, "tag": one.tag, "env": one.env, "cuda_compat": one.compat} for one in IMAGES.values()
+        {"reference": one.reference, "tag": one.tag, "env": one.env, "cuda_compat": one.compat}
+        for one in IMAGES.values()
     ]
     params = {name: option.get("default") for name, option in cuda_preflight.ARGUMENTS["argument_spec"].items()}
     params |= {"image": as_given[0], "variants": as_given[1:], "pod_env": {}, "runtime_mode": "legacy"}
@@ -66,24 +69,43 @@ def images(*nodes: str) -> dict[str, Any]:
 def speech(model: str = MODEL, **given: Any) -> dict[str, Any]:
     """A result of transcription_check, one of its loop over models."""
     clips = [
-        clip("English", "en", "Please open the window and close the door.", "Please open the window, close a door!", 0.25),
+        clip(
+            "English", "en", "Please open the window and close the door.", "Please open the window, close a door!", 0.25
+        ),
         clip("Bulgarian", "bg", "Моля, отворете прозореца.", "Мола, отворете прозореца!", 0.33),
     ]
-    found = Finding("speech.warm", Status.OK, f"model {model}", "warm: the first request took 0.46 s, later ones 0.46 s.")
+    found = Finding(
+        "speech.warm", Status.OK, f"model {model}", "warm: the first request took 0.46 s, later ones 0.46 s."
+    )
     result = {"clips": clips, "first_seconds": 0.463, "median_seconds": 0.46, "rtf": 0.196, "warm": True}
-    return {"item": {"model": model}, "listed": True, "concurrent": [], "findings": [found.as_result()], **result, **given}
+    return {
+        "item": {"model": model},
+        "listed": True,
+        "concurrent": [],
+        "findings": [found.as_result()],
+        **result,
+        **given,
+    }
 
 
 def clip(name: str, language: str, expected: str, heard: str, wer: float = 0.0) -> dict[str, Any]:
     times = {"seconds": [0.463, 0.457, 0.471, 0.46], "duration": 2.347}
-    return {"clip": name, "language": language, "expected": expected, "text": heard, "wer": wer, "cer": wer / 8, **times}
+    return {
+        "clip": name,
+        "language": language,
+        "expected": expected,
+        "text": heard,
+        "wer": wer,
+        "cer": wer / 8,
+        **times,
+    }
 
 
 def rollout(**given: Any) -> dict[str, Any]:
     """The result of k8s_rollout."""
     name = "portal-stt-7c9b8f6d5-x2x7k"
     progress = [
-        f"  0.2 s  pod portal-stt-5d7c9b8f6d-aaaaa: old revision, is stopping",
+        "  0.2 s  pod portal-stt-5d7c9b8f6d-aaaaa: old revision, is stopping",
         f"  0.4 s  pod {name}: scheduled on node gpu-node-1",
         "  0.9 s  pulling ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda",
         " 11.2 s  aaaaa: container ended (Completed, exit status 0)",
@@ -108,7 +130,7 @@ APPLIED: dict[str, Any] = {
     ],
     "findings": [],
 }  # fmt: skip
-IMAGE = {
+IMAGE: dict[str, Any] = {
     "image": {"reference": "ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda", "digest": f"sha256:{'2c6f5272' * 8}"},
     "findings": [Finding("image.digest", Status.OK, "image speaches", "is sha256:2c6f5272….").as_result()],
 }
@@ -121,7 +143,11 @@ def run(*results: dict[str, Any], **given: Any) -> Run:
 
 def whole() -> Document:
     """A run of all plays on the first operator's card, of which all that a report can show is to be seen."""
-    before = [IMAGE, images("T4, driver 570.195.03", "RTX 3060, driver 570.195.03"), *memory(on_card(TENANTS), ours_mib=1500)]
+    before = [
+        IMAGE,
+        images("T4, driver 570.195.03", "RTX 3060, driver 570.195.03"),
+        *memory(on_card(TENANTS), ours_mib=1500),
+    ]
     after = memory(on_card(TENANTS, ours=(1482, 1516), nobody=90), ours_mib=1500, deployed=True)
     earlier = {"preflight": before, "deploy": [APPLIED, rollout()]}
     return document(run({"results": [speech()]}, *after, earlier=earlier))

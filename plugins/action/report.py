@@ -80,7 +80,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             path = str(write(document(run), place))
         except OSError as exc:
-            Display().warning(f"The report could not be written to {place}: {exc.strerror}. Set portal_stt_report_dir.")
+            why = f"The report could not be written to {place}: {exc.strerror}. Set portal_stt_report_dir."
+            _say(Line(why, Status.WARNING))  # a warning of Ansible's would be lost where the task fails
             return {}
         _say(Line(f"Report: {path}"))
         return {"report": path}

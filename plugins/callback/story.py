@@ -12,8 +12,8 @@ short_description: Ansible's own output, without what only computes
 version_added: 0.1.0
 author: the portal.stt maintainers (@portal-stt)
 description:
-  - The output of P(ansible.builtin.default#callback), without skipped tasks and without tasks that only compute, read or
-    include others; a play shows with the first of its tasks that does. With C(-v) everything shows.
+  - The output of P(ansible.builtin.default#callback), without skipped tasks and without tasks that only compute, read
+    or include others; a play shows with the first of its tasks that does. With C(-v) everything shows.
   - A task of this collection that fails is told in its own words, once; with C(-v) its whole result shows, too.
   - The last lines name the reports that were written.
 extends_documentation_fragment:

@@ -42,7 +42,9 @@ options:
     choices: [apply, keep]
     default: apply
   optional:
-    description: Kinds that are left out, with a warning, where the API server does not know them.
+    description:
+      - Kinds that are left out, with a warning, where the API server does not know them.
+      - With V(Namespace), what is to be in a namespace that is not there is left out likewise.
     type: list
     elements: str
     default: []
@@ -170,7 +172,11 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         objects=[*found.known.values(), *live],
         plan=found.plan(time.time()),
         todo=[one.todo() for one in changing],
-        **({"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in left_out]} if left_out else {}),
+        **(
+            {"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in left_out]}
+            if left_out
+            else {}
+        ),
     )
 
 

@@ -15,8 +15,8 @@ description:
     and fails once, at the end, when a finding is V(refused) or V(unknown). Below each that is not fine stands its line
     in docs/checks.md.
   - A result that failed without findings, or whose host was unreachable, is printed as a refusal with its message.
-  - With O(file) the report is also written, as a page and as data (docs/report.md says what is in it). In check mode none
-    is written. What prevents the writing is a warning.
+  - With O(file) the report is also written, as a page and as data (docs/report.md says what is in it). In check mode
+    none is written. What prevents the writing is told, and changes no verdict.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
 options:
@@ -45,9 +45,9 @@ options:
         required: true
       directory:
         description:
-          - The folder that gets one for each host that has reports, in which there are C(report.html) and C(report.json).
-          - Where it is not given, C(reports) beside the inventory; none in a job of AWX, whose files go with it. Empty for
-            no file.
+          - The folder that gets one for each host that has reports, with C(report.html) and C(report.json) in it.
+          - Where it is not given, C(reports) beside the inventory; none in a job of AWX, whose files go with it. Empty
+            for no file.
         type: str
       earlier:
         description: Results of earlier plays of this run, by the play's name. They are shown, too, and do not count.

@@ -30,7 +30,9 @@ def two_cards() -> Reading:
 
 
 def slices() -> Reading:
-    made = reports.on_card({}, card=Card("33333333", "a100-1", "NVIDIA A100-SXM4-40GB", "1g.5gb 7", total=4864, reserved=13))
+    made = reports.on_card(
+        {}, card=Card("33333333", "a100-1", "NVIDIA A100-SXM4-40GB", "1g.5gb 7", total=4864, reserved=13)
+    )
     return replace(made, cards=tuple(replace(made.cards[0], slice=f"1g.5gb {number}") for number in range(7, 14)))
 
 
@@ -39,7 +41,9 @@ def of(reading: Reading, *more: dict[str, Any], **given: Any) -> Document:
 
 
 def speech(*texts: tuple[str, str, str]) -> dict[str, Any]:
-    return reports.speech(clips=[reports.clip(f"clip {language}", language, *sides) for language, *sides in texts])
+    return reports.speech(
+        clips=[reports.clip(f"clip {language}", language, said, heard) for language, said, heard in texts]
+    )
 
 
 STUCK = reports.rollout(
@@ -61,9 +65,12 @@ PAGES: dict[str, Document] = {
     "12 models": document(reports.run({"results": [reports.speech(f"some/model-{number}") for number in range(12)]})),
     "long names": of(reports.on_card({f"{LONG}/{LONG}": (100, 5000)}), STUCK, namespace=LONG, container=LONG),
     "scripts": document(reports.run(speech(
-        ("bg", "Моля, отворете прозореца.", "Мола, отворете прозореца!"), ("ar", "افتح النافذة من فضلك", "افتح الباب من فضلك"),
-        ("he", "בבקשה לפתוח את החלון", "לפתוח את החלון"), ("zh", "请打开窗户，然后关上门。", "请打开窗户然后关上们"),
-        ("fa", "می‌خواهم پنجره را باز کنم", "می‌خواهم پنجره را ببندم"), ("hi", "कृपया खिड़की खोलें", "कृपया खिड़की खोले"),
+        ("bg", "Моля, отворете прозореца.", "Мола, отворете прозореца!"),
+        ("ar", "افتح النافذة من فضلك", "افتح الباب من فضلك"),
+        ("he", "בבקשה לפתוח את החלון", "לפתוח את החלון"),
+        ("zh", "请打开窗户，然后关上门。", "请打开窗户然后关上们"),
+        ("fa", "می\u200cخواهم پنجره را باز کنم", "می\u200cخواهم پنجره را ببندم"),
+        ("hi", "कृपया खिड़की खोलें", "कृपया खिड़की खोले"),
         ("ja", "窓を開けてください", ""),
     ))),
     "nodes": document(reports.run(reports.images(*["T4, driver 570.195.03", "RTX 3060, driver 570.195.03"] * 4))),

@@ -4,8 +4,8 @@
 # This module util is private to the collection. It can change at any time.
 """From registered results to report.json: bounded, plain, and all that its page is made from.
 
-Its schema is docs/report.schema.json. What results hold beside what stands here, arguments and secrets among it, is left
-behind: each value is taken by its name.
+Its schema is docs/report.schema.json. What results hold beside what stands here, arguments and secrets among it, is
+left behind: each value is taken by its name.
 """
 
 from __future__ import annotations

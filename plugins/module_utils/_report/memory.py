@@ -19,7 +19,7 @@ MOST_TENANTS = 200
 
 
 class Tenant(TypedDict):
-    """Who is on the card. peak: the most that was seen or is named, at least what it has now; ours: it is the server."""
+    """Who is on the card. peak: the most that was seen or is named, at least what it has now."""
 
     name: str
     now: int

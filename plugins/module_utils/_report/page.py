@@ -37,25 +37,29 @@ def page(document: Document) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     signs = {status.value: sign for status, sign in SIGNS.items()}
     told = [one for one in document["findings"] if one["status"] != Status.OK.value]
-    return _environment().get_template("page.html.j2").render(
-        doc=document,
-        told=told,
-        fine=[one for one in document["findings"] if one["status"] == Status.OK.value],
-        parts=(
-            ("memory", "The card’s memory", document["memory"]),
-            ("speech", "Speech", document["speech"]),
-            ("rollout", "The rollout", document["rollouts"]),
-            ("images", "Image and nodes", document["images"]),
-            ("changes", "What changed", document["changes"]),
-        ),
-        signs=signs,
-        words={status.value: word for status, word in WORDS.items()},
-        verdicts={status.value: word for status, word in WORDS.items()},
-        kinds=_KINDS,
-        rows=picture.rows,
-        docs=f"{DOCS}docs/",
-        style=Markup(style),
-        style_hash=f"sha256-{digest}",
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            doc=document,
+            told=told,
+            fine=[one for one in document["findings"] if one["status"] == Status.OK.value],
+            parts=(
+                ("memory", "The card’s memory", document["memory"]),
+                ("speech", "Speech", document["speech"]),
+                ("rollout", "The rollout", document["rollouts"]),
+                ("images", "Image and nodes", document["images"]),
+                ("changes", "What changed", document["changes"]),
+            ),
+            signs=signs,
+            words={status.value: word for status, word in WORDS.items()},
+            verdicts={status.value: word for status, word in WORDS.items()},
+            kinds=_KINDS,
+            rows=picture.rows,
+            docs=f"{DOCS}docs/",
+            style=Markup(style),
+            style_hash=f"sha256-{digest}",
+        )
     )
 
 

@@ -140,9 +140,7 @@ def rows(card: Card) -> tuple[Row, ...]:
 def _rows(card: Card) -> Iterator[Row]:
     if card["reserved"]:
         yield Row("reserved", 0, "kept by the driver", card["reserved"], card["reserved"])
-    number = 0
-    for tenant in _with_ours(card):
-        number += 1
+    for number, tenant in enumerate(_with_ours(card), 1):
         kind = "ours" if tenant["ours"] else "tenant"
         yield Row(kind, number, tenant["name"], tenant["now"], tenant["peak"], bool(number % 2))
     if card["unattributed"]:
@@ -212,31 +210,36 @@ class Stretch:
         return _label(self.number, self.width)
 
 
-_WAITS = (
-    ("scheduled", "a place on a node"),
-    ("pulled", "the image"),
-    ("started", "the container to start"),
-    ("ready", "the model to be warm"),
-)
-
-
 def timeline(pod: Pod, rollout: Rollout) -> tuple[Stretch, ...]:
-    """What a pod waited for, from the beginning to the last step that it came to, and for what at the end."""
+    """What a pod waited for, step by step; and what it did not come to, where the rollout failed."""
     scale = 100 / (rollout["seconds"] or 1)
     stretches: list[Stretch] = []
     begin = 0.0
-    for step, what in _WAITS:
-        end = pod[step]  # type: ignore[literal-required]
-        failed = end is None
-        end = rollout["seconds"] if failed else max(begin, end)
-        if end is not None and end > begin:
-            kind = "stuck" if failed else step
+    for kind, what, end in _steps(pod, rollout):
+        end = max(begin, end)
+        if end > begin:
             number = len(stretches) + 1
             stretches.append(Stretch(number, kind, what, begin, end, begin * scale, (end - begin) * scale))
-        if failed:
-            break
         begin = end
     return tuple(stretches)
+
+
+def _steps(pod: Pod, rollout: Rollout) -> Iterator[tuple[str, str, float]]:
+    """Kind, what is waited for, and when it came. A step that was not told of, before one that was, was none to see."""
+    is_job, whole = rollout["name"].startswith("Job "), rollout["seconds"]
+    is_over = rollout["status"] == "complete"
+    steps: list[tuple[str, str, float | None]] = [
+        ("scheduled", "a place on a node", pod["scheduled"]),
+        ("pulled", "the image", pod["pulled"]),
+        ("started", "the container to start", pod["started"]),
+        ("ready", "its work", whole if is_over and pod["started"] is not None else None)
+        if is_job
+        else ("ready", "the model to be warm", pod["ready"]),
+    ]
+    came = max((number for number, (_, _, at) in enumerate(steps) if at is not None), default=-1)
+    yield from ((kind, what, at) for kind, what, at in steps[: came + 1] if at is not None)
+    if not is_over and came + 1 < len(steps):
+        yield "stuck", steps[came + 1][1], whole
 
 
 @dataclass(frozen=True)

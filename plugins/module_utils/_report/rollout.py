@@ -72,10 +72,10 @@ class Change(TypedDict):
 def rollouts(result: Mapping[str, Any]) -> Iterator[Rollout]:
     """The rollout in a result of portal.stt.k8s_rollout or portal.stt.k8s_job."""
     progress, status = numbers.items(result.get("progress")), result.get("status")
-    if not isinstance(status, str) or not progress:
+    diagnosis = numbers.mapping(result.get("diagnosis"))
+    if not isinstance(status, str) or not (progress or diagnosis):
         return
     lines, pods = _read(progress[:MOST_LINES])
-    diagnosis = numbers.mapping(result.get("diagnosis"))
     yield {
         "name": _subject(result),
         "status": text.name(status),
@@ -89,6 +89,10 @@ def rollouts(result: Mapping[str, Any]) -> Iterator[Rollout]:
 
 
 def _subject(result: Mapping[str, Any]) -> str:
+    """What was watched: as it was asked for, else what the finding is about, which after a failure is a pod."""
+    asked = numbers.mapping(numbers.mapping(result.get("invocation")).get("module_args"))
+    if asked.get("name") and asked.get("namespace"):
+        return text.name(f"Deployment {asked['namespace']}/{asked['name']}")
     for one in numbers.mappings(result.get("findings")):
         if str(one.get("check", "")).startswith("rollout") and "subject" in one:
             return text.name(one["subject"])
@@ -132,9 +136,12 @@ def _note(pod: Pod, words: str, at: float) -> None:
 
 
 def changes(result: Mapping[str, Any]) -> Iterator[Change]:
-    """What a result of portal.stt.k8s_apply changed, or would change."""
+    """What a result of portal.stt.k8s_apply changed; nothing for one that only tried it out. A failed one says by its
+    diff how far it came."""
+    if not result.get("changed"):
+        return
     diffs = {str(one.get("after_header", "")): one for one in numbers.mappings(result.get("diff"))}
-    for name in numbers.items(result.get("objects_changed")):
+    for name in diffs if result.get("failed") else numbers.items(result.get("objects_changed")):
         one = diffs.get(str(name), {})
         before, after = (str(one.get(key, "")) for key in ("before", "after"))
         paths = list(_paths(_loaded(before), _loaded(after))) if before and after else []

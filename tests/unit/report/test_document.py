@@ -104,7 +104,9 @@ def test_the_operators_card_to_the_mib() -> None:
         "fit": "fits", "left": 4708, "left_now": 9163, "ours": 1500, "name": reports.OURS,
     }  # fmt: skip
     (card,) = after["cards"]
-    assert [(one["name"], one["now"], one["peak"]) for one in card["tenants"] if one["ours"]] == [(reports.OURS, 1482, 1516)]
+    assert [(one["name"], one["now"], one["peak"]) for one in card["tenants"] if one["ours"]] == [
+        (reports.OURS, 1482, 1516)
+    ]
     assert (card["unattributed"], card["budget"] and card["budget"]["ours"]) == (90, 1516)
 
 
@@ -118,7 +120,11 @@ def test_the_operators_card_to_the_mib() -> None:
 def test_an_incident_names_who_would_have_to_shrink(name: str, ours: int, shrink: list[dict[str, Any]]) -> None:
     found = reports.incident(name, ours)
     budget = found["memory"][0]["cards"][0]["budget"]
-    assert (found["verdict"], budget and budget["fit"], budget and budget["shrink"]) == ("refused", "does not fit", shrink)
+    assert (found["verdict"], budget and budget["fit"], budget and budget["shrink"]) == (
+        "refused",
+        "does not fit",
+        shrink,
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,28 @@ def test_a_timeline_is_read_from_the_lines_of_progress() -> None:
     assert found["lines"][1] == {"at": 0.4, "said": "pod portal-stt-7c9b8f6d5-x2x7k: scheduled on node gpu-node-1"}
 
 
+def test_what_failed_before_its_first_line_is_a_rollout_too() -> None:
+    found = Finding("rollout", Status.REFUSED, "pod portal-stt-1-2", "No card.").as_result()
+    given = {"status": "failed", "progress": [], "diagnosis": {"cause": "gpu-insufficient"}, "findings": [found]}
+    asked = {"invocation": {"module_args": {"namespace": "a", "name": "b", "job": None, "api_key": "x"}}}
+    (one,) = rollout.rollouts({**given, **asked})
+    assert (one["name"], one["cause"], one["lines"]) == ("Deployment a/b", "gpu-insufficient", [])
+    (one,) = rollout.rollouts(given)
+    assert one["name"] == "pod portal-stt-1-2"
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({}, ["Deployment portal-stt/portal-stt", "Service portal-stt/portal-stt"]),
+        ({"changed": False}, []),  # it was tried out only
+        ({"failed": True, "diff": reports.APPLIED["diff"][:1]}, ["Deployment portal-stt/portal-stt"]),
+    ],
+)
+def test_what_changed_is_what_was_done(given: dict[str, Any], names: list[str]) -> None:
+    assert [one["name"] for one in rollout.changes({**reports.APPLIED, **given})] == names
+
+
 def test_a_play_that_ended_early_says_so() -> None:
     found = document(reports.run(reports.IMAGE, {}, play="deploy"))
     assert (found["verdict"], [one["message"] for one in found["findings"]]) == (
@@ -165,14 +193,17 @@ def test_what_is_skipped_is_not_there() -> None:
     assert document(reports.run({"skipped": True, **reports.speech()}))["speech"] == []
 
 
+DONE = {"changed": True}
 SECRET = "sk-0123456789abcdef"
 
 
 def test_no_argument_and_no_value_of_an_object_gets_in() -> None:
-    applied = {**reports.APPLIED, "diff": [
-        {"after_header": "Deployment portal-stt/portal-stt", "before": "a: 1\n", "after": f"a: {SECRET}\n"}]}  # fmt: skip
+    diff = {"after_header": "Deployment portal-stt/portal-stt", "before": "a: 1\n", "after": f"a: {SECRET}\n"}
+    applied = {**reports.APPLIED, "diff": [diff]}
     more = {"invocation": {"module_args": {"server_api_key": SECRET}}, "stdout": SECRET, "environment": SECRET}
-    found = document(reports.run(*({**one, **more} for one in (applied, reports.speech(), reports.rollout(), reports.IMAGE))))
+    found = document(
+        reports.run(*({**one, **more} for one in (applied, reports.speech(), reports.rollout(), reports.IMAGE)))
+    )
     assert SECRET not in json.dumps(found)
     assert found["changes"][0]["paths"] == ["a"]
 
@@ -192,7 +223,7 @@ def everywhere(text: str) -> documents.Run:
         {"item": {"model": text}, "clips": [reports.clip(text, text, text, text[::-1])], "first_seconds": 1.0},
         reports.rollout(progress=[f"  0.1 s  pod a-b: {text}", f"  0.2 s  {text}", "  0.3 s  scheduled on node x"],
                         status=text, findings=[found], diagnosis={"cause": text, "what": text}),
-        {"objects_changed": [text], "diff": [{"after_header": text, "before": f"{text}: 1", "after": "a: 2"}]},
+        {**DONE, "objects_changed": [text], "diff": [{"after_header": text, "before": f"{text}: 1", "after": "a: 2"}]},
     ]  # fmt: skip
     return reports.run(*results, cluster=text, play=text, collection=text, ansible=text, earlier={text: results[:1]})
 
@@ -219,8 +250,8 @@ def test_whatever_others_write_is_bounded_and_can_be_seen(text: str) -> None:
         {"status": "complete", "progress": [1, None, "x", " 1 s  "]},
         {"verdicts": [{}], "variants": [{}]},
         {"verdicts": {}, "variants": [1]},
-        {"objects_changed": [1, None], "diff": "x"},
-        {"objects_changed": ["a"], "diff": [{"after_header": "a", "before": "{[", "after": "b: ]"}]},
+        {**DONE, "objects_changed": [1, None], "diff": "x"},
+        {**DONE, "objects_changed": ["a"], "diff": [{"after_header": "a", "before": "{[", "after": "b: ]"}]},
         {"image": "x"},
         {"results": [None, 1, {"results": "x"}]},
     ],
@@ -230,7 +261,9 @@ def test_results_of_any_shape_make_a_report(result: dict[str, Any]) -> None:
 
 
 def test_what_is_too_much_is_left_out_and_said() -> None:
-    many = [Finding("run", Status.OK, f"task {number}", "x", evidence=("y",) * 100).as_result() for number in range(600)]
+    many = [
+        Finding("run", Status.OK, f"task {number}", "x", evidence=("y",) * 100).as_result() for number in range(600)
+    ]
     found = document(reports.run({"findings": many}))
     assert (len(found["findings"]), len(found["findings"][0]["evidence"])) == (500, 61)
     assert found["cut"] == ["100 of 600 findings are left out: the run's own output has them."]

@@ -8,12 +8,15 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from ansible_collections.portal.stt.plugins.module_utils._findings import Finding, Status
 from ansible_collections.portal.stt.plugins.module_utils._report.document import Document, document
 from ansible_collections.portal.stt.plugins.module_utils._report.page import DOCS, page
-from ansible_collections.portal.stt.plugins.module_utils._report.picture import Picture, picture
+from ansible_collections.portal.stt.plugins.module_utils._report.picture import Picture, picture, timeline
+from ansible_collections.portal.stt.plugins.module_utils._report.rollout import rollouts
 
 from tests import reports
 from tests.unit.report.test_document import HOSTILE, everywhere
@@ -51,7 +54,16 @@ def test_the_same_document_makes_the_same_page() -> None:
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
     html = page(reports.whole())
     parsed = Parsed(html)
-    assert {tag for tag, _ in parsed.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "form"} == set()
+    assert {tag for tag, _ in parsed.tags} & {
+        "script",
+        "link",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+        "form",
+    } == set()
     assert {link for link in parsed.links if not link.startswith(("#", f"{DOCS}docs/"))} == set()
     assert "url(http" not in html
     assert "@import" not in html
@@ -140,7 +152,7 @@ def test_outlines_do_not_cover_each_other() -> None:
     assert made.now.lanes == 5  # what is beyond is in the table
     for lane in range(5):
         ends = [(one.start, one.start + one.width) for one in made.now.peaks if one.lane == lane]
-        assert all(begin >= end for (_, end), (begin, _) in zip(ends, ends[1:], strict=False))
+        assert all(begin >= end for (_, end), (begin, _) in pairwise(ends))
 
 
 def test_without_a_size_there_is_a_table_and_no_picture() -> None:
@@ -151,6 +163,46 @@ def test_without_a_size_there_is_a_table_and_no_picture() -> None:
     assert "How much memory the card has is not known" in html
     assert "immich/immich-machine-learning" in html
     assert 'class="bar"' not in html
+
+
+PLACED = " 0.3 s  pod a-b: scheduled on node x"
+JOB = [Finding("rollout", Status.OK, "Job a/seed", "has succeeded.").as_result()]
+
+
+@pytest.mark.parametrize(
+    ("given", "waits"),
+    [
+        pytest.param(
+            {},
+            [("scheduled", "a place on a node", 0.4), ("pulled", "the image", 48.3),
+             ("started", "the container to start", 49.9), ("ready", "the model to be warm", 74.1)],
+            id="all",
+        ),
+        pytest.param(
+            {"progress": [PLACED, " 0.5 s  container started", " 2.0 s  ready"]},
+            [("scheduled", "a place on a node", 0.3), ("started", "the container to start", 0.5),
+             ("ready", "the model to be warm", 2.0)],
+            id="nobody told of the image",
+        ),
+        pytest.param(
+            {"progress": [PLACED], "status": "failed", "seconds": 60.0},
+            [("scheduled", "a place on a node", 0.3), ("stuck", "the image", 60.0)],
+            id="it did not come",
+        ),
+        pytest.param(
+            {"progress": [PLACED, " 0.5 s  container started", " 0.5 s  ready"], "seconds": 9.0, "findings": JOB},
+            [("scheduled", "a place on a node", 0.3), ("started", "the container to start", 0.5),
+             ("ready", "its work", 9.0)],
+            id="a Job works",
+        ),
+    ],
+)  # fmt: skip
+def test_a_timeline_is_what_was_waited_for(given: dict[str, Any], waits: list[tuple[str, str, float]]) -> None:
+    (one,) = rollouts(reports.rollout(**given))
+    drawn = timeline(one["pods"][0], one)
+    assert [(wait.kind, wait.what, wait.end) for wait in drawn] == waits
+    assert [wait.begin for wait in drawn] == [0.0, *(wait.end for wait in drawn[:-1])]
+    assert drawn[-1].start + drawn[-1].width == pytest.approx(100 * drawn[-1].end / one["seconds"])
 
 
 def luminance(colour: str) -> float:

@@ -126,6 +126,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"speaches_replicas": 2},
     {"speaches_service_annotations": {"a": "b"}},
     {"speaches_strategy": "RollingUpdate"},
+    {"speaches_alerts": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}, "speaches_network": {"policy": False}},
 ]
 
 
@@ -198,7 +201,8 @@ def test_the_clip_goes_to_the_server_and_nowhere_else() -> None:
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
     assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
     pods = {"podSelector": {"matchLabels": {"app": "portal-stt"}}}
-    assert policy["egress"] == [{"to": [pods], "ports": [{"port": "http", "protocol": "TCP"}]}]
+    port = container(server())["ports"][0]["containerPort"]
+    assert policy["egress"] == [{"to": [pods], "ports": [{"port": port, "protocol": "TCP"}]}]
     (rule,) = base["NetworkPolicy portal-stt"]["spec"]["ingress"]
     assert rule["from"][1:] == [{"podSelector": {"matchLabels": {"app": "portal-stt-clip"}}}]
     (alone,) = made("base", **CLIP, speaches_network={"namespaces": []})["NetworkPolicy portal-stt"]["spec"]["ingress"]
