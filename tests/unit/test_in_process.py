@@ -193,6 +193,7 @@ def clip(path: Path) -> Path:
 def tasks(address: str, sound: Path) -> dict[str, dict[str, Any]]:
     """Each case with its task."""
     to = {"host": f"http://{address}", "api_key": "token"}
+    exporter = {"url": f"http://{address}", "path": "/gpu"}
     environment = {"K8S_AUTH_HOST": f"http://{address}", "K8S_AUTH_API_KEY": "from-the-environment"}
     card = {"name": "gpu-1", "product": "Tesla-T4", "driver": "470.82.01", "cuda": "11.4"}
     cuda = {"reference": "cuda:12", "tag": "12", "env": {"CUDA_VERSION": "12.4.1", "NVIDIA_REQUIRE_CUDA": "cuda>=12.4"}}
@@ -239,10 +240,10 @@ def tasks(address: str, sound: Path) -> dict[str, dict[str, Any]]:
         "a rollout of nothing": {"portal.stt.k8s_rollout": {**to, "namespace": "n", "name": "none"}},
         "an image": {"portal.stt.oci_image_info": {"image": image, "plain_http": True}},
         "an image that is none": {"portal.stt.oci_image_info": {"image": "A B"}},
-        "who sits in memory": {"portal.stt.gpu_memory_info": {"exporter": {"url": f"http://{address}", "path": "/gpu"}}},
+        "who sits in memory": {"portal.stt.gpu_memory_info": {"exporter": exporter}},
         "who sits in memory, asked of a cluster": {"portal.stt.gpu_memory_info": {**to, "timeout": 5}},
         "who sits in memory, behind a proxy of the environment": {
-            "portal.stt.gpu_memory_info": {"exporter": {"url": f"http://{address}", "path": "/gpu"}},
+            "portal.stt.gpu_memory_info": {"exporter": exporter},
             "environment": {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""},
         },
         "an address that is none": {"portal.stt.gpu_memory_info": {"exporter": {"url": f"http://u:{KEY}@{address}"}}},
