@@ -170,7 +170,11 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         objects=[*found.known.values(), *live],
         plan=found.plan(time.time()),
         todo=[one.todo() for one in changing],
-        **({"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in left_out]} if left_out else {}),
+        **(
+            {"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in left_out]}
+            if left_out
+            else {}
+        ),
     )
 
 

@@ -163,8 +163,7 @@ def test_a_timeline_is_read_from_the_lines_of_progress() -> None:
 def test_what_failed_before_its_first_line_is_a_rollout_too() -> None:
     found = Finding("rollout", Status.REFUSED, "pod portal-stt-1-2", "No card.").as_result()
     given = {"status": "failed", "progress": [], "diagnosis": {"cause": "gpu-insufficient"}, "findings": [found]}
-    asked = {"invocation": {"module_args": {"namespace": "a", "name": "b", "job": None, "api_key": "x"}}}
-    (one,) = rollout.rollouts({**given, **asked})
+    (one,) = rollout.rollouts({**given, "target": "Deployment a/b"})
     assert (one["name"], one["cause"], one["lines"]) == ("Deployment a/b", "gpu-insufficient", [])
     (one,) = rollout.rollouts(given)
     assert one["name"] == "pod portal-stt-1-2"
