@@ -90,6 +90,7 @@ _PARTS: dict[str, Callable[[Settings, Raw], list[Object]]] = {
     "base": _base,
     "seed": _seed,
     "server": _server,
+    "sources": lambda settings, _: rbac.sources(settings),
 }
 
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._findings import STOPS, CollectionError, Finding, Status
+from ._report.document import Run, document
 from ._report.lines import collect, finding_of, summary
+from ._report.page import page
 
 REPORT_BYTES = 64 * 1024
 """AWX keeps it in its database with each job, and a ConfigMap of five has to stay far below 1 MiB."""
@@ -20,12 +22,14 @@ SEATS = 50
 """So many of those who sit in the cards' memory are handed over, the largest."""
 NAME = 253
 KEPT = 5
+KEPT_BYTES = 900_000
+"""A ConfigMap takes 1 MiB."""
 LAST = "verify"
 """The play after which there is nothing left to do."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAY = re.compile(r"[a-z]{1,20}")
-_KEY = re.compile(r"\d{8}T\d{6}Z-[a-z]{1,20}\.json")
+_KEY = re.compile(r"(\d{8}T\d{6}Z-[a-z]{1,20})\.(json|html)")
 _WORST = (Status.REFUSED, Status.UNKNOWN, Status.WARNING, Status.OK)
 
 
@@ -83,14 +87,24 @@ def is_good(given: Mapping[str, Any]) -> bool:
     return given["play"] == LAST and Status(given["verdict"]) not in STOPS
 
 
-def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str) -> dict[str, str]:
-    """The data of the ConfigMap with this report in it: the last five, by the time in their names.
+def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str, cluster: str = "") -> dict[str, str]:
+    """The data of the ConfigMap with this report in it, as data and as a page: the last five, fewer of large ones.
 
-    before: its data until now; what is not one of ours is left out. now: `20261127T014106Z`.
+    before: its data until now; what is not one of ours is left out. now: `20261127T014106Z`. cluster: its host's name.
     """
     ours = {name: str(text) for name, text in before.items() if _KEY.fullmatch(name)}
+    run = Run(cluster, given["play"], now, [{"findings": given["report"]["findings"]}])
     ours[f"{now}-{given['play']}.json"] = json.dumps(given, ensure_ascii=False, indent=1) + "\n"
-    return {name: ours[name] for name in sorted(ours)[-KEPT:]}
+    ours[f"{now}-{given['play']}.html"] = page(document(run))
+    by_run: dict[str, dict[str, str]] = {}
+    for name in sorted(ours, reverse=True):
+        by_run.setdefault(name.rpartition(".")[0], {})[name] = ours[name]
+    found: dict[str, str] = {}
+    for texts in list(by_run.values())[:KEPT]:
+        if found and sum(len(text.encode()) for text in (*found.values(), *texts.values())) > KEPT_BYTES:
+            break
+        found |= texts
+    return dict(sorted(found.items()))
 
 
 def _written(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,9 @@ options:
     choices: [apply, keep]
     default: apply
   optional:
-    description: Kinds that are left out, with a warning, where the API server does not know them.
+    description:
+      - Kinds that are left out, with a warning, where the API server does not know them.
+      - With V(Namespace), what is to be in a namespace that is not there is left out likewise.
     type: list
     elements: str
     default: []

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
   - portal.stt.settings
+  - portal.stt.progress
 options:
   definition:
     description: The Job, with its name and namespace.
@@ -34,17 +35,6 @@ options:
     description: Labels. Other Jobs in the namespace that have them all and have ended are removed afterwards.
     type: dict
     default: {}
-  timeout:
-    description: Seconds after which the Job counts as failed, whatever its state.
-    type: int
-    default: 900
-  progress:
-    description: Whether to print a line for each change while waiting. The lines are in RV(progress) in any case.
-    type: bool
-    default: true
-  progress_to:
-    description: Named pipe that each line is written to as it happens. The action plugin sets it.
-    type: path
 requirements:
   - kubernetes.core collection
 attributes:
@@ -148,18 +138,16 @@ from ..module_utils._findings import SETTINGS, CollectionError, Result, Say, fai
 from ..module_utils._kubernetes.apply import ApplyError
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._rollout.job import JobTask
-from ..module_utils._rollout.reporter import Reporter
+from ..module_utils._rollout.reporter import PROGRESS, Reporter
 
 ARGUMENTS: dict[str, Any] = {
     "argument_spec": {
         **AUTH_ARG_SPEC,
         **SETTINGS,
+        **PROGRESS,
         "definition": {"type": "dict", "required": True},
         "again": {"type": "bool", "default": False},
         "sweep": {"type": "dict", "default": {}},
-        "timeout": {"type": "int", "default": 900},
-        "progress": {"type": "bool", "default": True},
-        "progress_to": {"type": "path"},
     },
 }
 

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
   - portal.stt.settings
+  - portal.stt.progress
 options:
   namespace:
     description: Namespace of the Deployment or Job.
@@ -31,14 +32,6 @@ options:
   job:
     description: Name of the Job.
     type: str
-  timeout:
-    description: Seconds after which the rollout counts as failed, whatever the state.
-    type: int
-    default: 900
-  progress:
-    description: Whether to print a line for each change while waiting. The lines are in RV(progress) in any case.
-    type: bool
-    default: true
   rollback:
     description:
       - Whether to bring back the revision that served before, when there is one and the cause is not outside of the
@@ -51,9 +44,6 @@ options:
         RV(portal.stt.k8s_apply#module:objects). The rollout fails when somebody else changes or replaces it.
     type: dict
     default: {}
-  progress_to:
-    description: Named pipe that each line is written to as it happens. The action plugin sets it.
-    type: path
 requirements:
   - kubernetes.core collection
 attributes:
@@ -187,7 +177,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._findings import SETTINGS, CollectionError, Result, Say, fail, leave, succeed
 from ..module_utils._kubernetes.cluster import connect
-from ..module_utils._rollout.reporter import Reporter
+from ..module_utils._rollout.reporter import PROGRESS, Reporter
 from ..module_utils._rollout.seen import Target
 from ..module_utils._rollout.task import Task
 
@@ -195,14 +185,12 @@ ARGUMENTS: dict[str, Any] = {
     "argument_spec": {
         **AUTH_ARG_SPEC,
         **SETTINGS,
+        **PROGRESS,
         "namespace": {"type": "str", "required": True},
         "name": {"type": "str"},
         "job": {"type": "str"},
-        "timeout": {"type": "int", "default": 900},
-        "progress": {"type": "bool", "default": True},
         "rollback": {"type": "bool", "default": True},
         "declared": {"type": "dict", "default": {}},
-        "progress_to": {"type": "path"},
     },
     "mutually_exclusive": [("name", "job")],
     "required_one_of": [("name", "job")],

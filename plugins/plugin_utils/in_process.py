@@ -21,6 +21,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,7 +122,8 @@ class InProcess(ActionBase):  # type: ignore[misc]
         """The core's result, as the module would return it."""
         assert self.core.run is not None
         with _surroundings(self._environment()):
-            checked = ArgumentSpecValidator(**self.core.arguments).validate(_plain(self._task.args))
+            arguments = deepcopy(self.core.arguments)  # the validator writes into what is a default
+            checked = ArgumentSpecValidator(**arguments).validate(_plain(self._task.args))
             params, secrets = checked.validated_parameters, checked._no_log_values
             if checked.error_messages:
                 result: Result = {"failed": True, "msg": self._objection(checked)}

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.portal.stt.plugins.doc_fragments.settings import ModuleDocFragment
+from ansible_collections.portal.stt.plugins.doc_fragments import progress, settings
 from ansible_collections.portal.stt.plugins.modules import transcription_check
 
 from tests.conftest import ROOT
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 PACKAGE = "ansible_collections.portal.stt.plugins.modules"
-SETTINGS = ModuleDocFragment.DOCUMENTATION
+FRAGMENTS = {f"portal.stt.{one.__name__.rpartition('.')[2]}": one.ModuleDocFragment for one in (progress, settings)}
 PROPERTIES: dict[str, Any] = {"type": "str", "default": None, "required": False, "choices": None, "elements": None}
 
 
@@ -30,10 +30,11 @@ def normal(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def documented_options(documentation: dict[str, Any]) -> dict[str, Any]:
-    """The module's own, and those of our fragment."""
-    fragments = documentation["extends_documentation_fragment"]
-    settings = yaml.safe_load(SETTINGS)["options"] if "portal.stt.settings" in fragments else {}
-    return {**(documentation.get("options") or {}), **settings}
+    """The module's own, and those of our fragments."""
+    options: dict[str, Any] = dict(documentation.get("options") or {})
+    for name in FRAGMENTS.keys() & documentation["extends_documentation_fragment"]:
+        options |= yaml.safe_load(FRAGMENTS[name].DOCUMENTATION)["options"]
+    return options
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ exporter that reads `nvidia-smi --query-compute-apps` with the host's processes 
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -311,7 +310,7 @@ def _target(one: Series) -> tuple[str, str]:
 
 
 def _sound(series: Sequence[Series]) -> tuple[list[Series], list[Doubt]]:
-    good = [one for one in series if math.isfinite(one.value) and 0 <= one.value < _MOST * MIB]
+    good = [one for one in series if 0 <= one.value < (_MOST * MIB if _in_bytes(one.name) else _MOST)]  # NaN is neither
     if len(good) == len(series):
         return good, []
     bad = sorted({one.name for one in series} - {one.name for one in good}) or ["some"]
@@ -338,8 +337,11 @@ def _is(one: Series, names: Names, kind: Kind) -> bool:
 
 def _mib(one: Series, plain_name: str) -> int:
     """By the name: what ends in `bytes` counts bytes, all else MiB. DCGM cuts, so do we."""
-    in_bytes = plain_name.endswith("bytes") or plain_name in _IN_BYTES
-    return int(one.value / MIB if in_bytes else one.value)
+    return int(one.value / MIB if _in_bytes(plain_name) else one.value)
+
+
+def _in_bytes(name: str) -> bool:
+    return name.endswith(("bytes", *_IN_BYTES))
 
 
 # ---- who sits there

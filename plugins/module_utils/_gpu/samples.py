@@ -140,7 +140,7 @@ def refusal(subject: str, status: int, said: Mapping[str, Any]) -> SourceError:
     return SourceError(
         subject,
         f"it refuses the query ({shown}): {words or 'without a word'}.",
-        _ERRORS.get(kind, "Look at its log."),
+        _ERRORS["timeout"] if "too many samples" in words else _ERRORS.get(kind, "Look at its log."),
         status=status,
     )
 

@@ -67,7 +67,7 @@ class Judgement:
     judged: list[Judged] = field(default_factory=list)
     errors: list[CollectionError] = field(default_factory=list)
     left_out: list[Finding] = field(default_factory=list)
-    """Those of a kind that the API server does not know, and need not."""
+    """Those that cannot be, and need not: the API server does not know the kind, or has no such namespace."""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By label, what an earlier judgement knew of those that it found unchanged and that were not asked for again."""
 
@@ -109,13 +109,21 @@ def _digest(manifest: Object) -> str:
     return whole[:4] if manifest["kind"] == "Secret" else whole
 
 
+class _LeftOut(Exception):
+    """An object that cannot be, and need not."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
 class Judge:
     """Asks one cluster about manifests.
 
     take_over: field managers that may lose fields, and objects of our name, to us.
     keep: leave an object of ours that is there as it is, whatever the manifest says.
     planning: nothing will be applied, so that a namespace may be missing that nobody declares here.
-    optional: kinds that the API server may not know.
+    optional: kinds that the API server may not know; with Namespace, namespaces may be missing, and what is in them.
     """
 
     def __init__(
@@ -159,6 +167,8 @@ class Judge:
                 if not error.status:
                     raise  # nobody is there to judge the others
                 result.errors.append(_apply.explain(manifest, error.body, error.message))
+            except _LeftOut as left:
+                result.left_out.append(left.finding)
             except ApplyError as error:
                 result.errors.append(error)
                 if manifest["kind"] == "Namespace":
@@ -187,6 +197,8 @@ class Judge:
             missing = _apply.namespace_missing(error.body)
             if not missing:
                 raise
+            if missing not in self._made and "Namespace" in self._optional:
+                raise _LeftOut(_nowhere(manifest, missing)) from error
             if missing not in self._made and not self._planning:
                 raise
             self._missing.add(missing)
@@ -285,6 +297,12 @@ def _unknown(manifest: Manifest) -> Finding:
         f"the API server knows no {manifest['kind']} in {manifest['apiVersion']}: it is left out.",
         "Install what brings the kind (for a PrometheusRule the Prometheus operator), or do without it ([optional]).",
     )
+
+
+def _nowhere(manifest: Manifest, namespace: str) -> Finding:
+    said = f"there is no namespace {namespace}: it is left out."
+    remedy = "Run again when the namespace is there, or correct its name."
+    return Finding(ApplyError.check, Status.WARNING, label(manifest), said, remedy)
 
 
 _ADMINISTRATOR = "Have an administrator of the cluster run playbooks/rbac.yml, with the same settings."

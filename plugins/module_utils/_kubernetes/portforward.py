@@ -102,6 +102,7 @@ def _opened(cluster: Cluster, namespace: str, pod: str, port: int, subject: str)
 
     kind = getattr(ws_client.WebSocket, "unlimited", ws_client.WebSocket)
     ws_client.WebSocket = _limited(kind, cluster.limits.connect, cluster.limits.silence)
+    ws_client.PortForward = _quiet(getattr(ws_client.PortForward, "loud", ws_client.PortForward))
     try:
         # A client for each: the library changes it while it opens a stream.
         return portforward(
@@ -124,6 +125,20 @@ def _limited(kind: Any, connect: float, silence: float) -> Any:
             self.settimeout(silence)
 
     return Limited
+
+
+@cache
+def _quiet(kind: Any) -> Any:
+    """The library's port-forward; that this end has hung up is no traceback of its thread."""
+
+    class Quiet(kind):  # type: ignore[misc]
+        loud = kind
+
+        def _proxy(self) -> None:
+            with suppress(OSError):
+                super()._proxy()
+
+    return Quiet
 
 
 def _refusal(exc: Any) -> tuple[int, str]:

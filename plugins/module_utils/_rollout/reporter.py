@@ -12,9 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from .._kubernetes.objects import WORDS_LENGTH, text
+
+PROGRESS: dict[str, Any] = {
+    "timeout": {"type": "int", "default": 900},
+    "progress": {"type": "bool", "default": True},
+    "progress_to": {"type": "path"},
+}
+"""The options of a module that reports (the fragment portal.stt.progress)."""
 
 WIDTH = 88
 """Columns of a line; a hundred with the name of an inventory's host before it."""

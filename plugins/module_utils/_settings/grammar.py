@@ -226,8 +226,8 @@ def schedule(text: str) -> Wrong | None:
         return None
     return Wrong(
         "is no schedule.",
-        'Write five fields with one blank between them, as in "*/15 * * * *": minute, hour, day, month, day of the week '
-        "(0 to 6).",
+        'Write five fields with one blank between them, as in "*/15 * * * *": minute, hour, day, month, day of the '
+        "week (0 to 6).",
     )
 
 
@@ -235,7 +235,9 @@ def _cron_field(text: str, bounds: tuple[int, int, str]) -> bool:
     least, most, names = bounds
     known = {name: least + number for number, name in enumerate(names.split())}
     for part in text.split(","):
-        found = re.fullmatch(r"(?:(?P<all>[*?])|(?P<first>\w{1,3})(?:-(?P<last>\w{1,3}))?)(?:/(?P<step>[1-9][0-9]?))?", part)
+        found = re.fullmatch(
+            r"(?:(?P<all>[*?])|(?P<first>\w{1,3})(?:-(?P<last>\w{1,3}))?)(?:/(?P<step>[1-9][0-9]?))?", part
+        )
         if not found:
             return False
         ends = [found["first"], found["last"] or found["first"]] if not found["all"] else []

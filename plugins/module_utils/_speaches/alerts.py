@@ -76,8 +76,8 @@ def _server(settings: Settings) -> Iterator[Rule]:
         f"{available} < {wanted}",
         "critical",
         "The speech-to-text server is not warm.",
-        "{{ $value }} of its pods are warm, for longer than a start may take. Ready means warm: the pod's startup probe "
-        "has a clip turned into text. kubectl get pods and describe tell more, and the verify play.",
+        "{{ $value }} of its pods are warm, for longer than a start may take. Ready means warm: the pod's startup "
+        "probe has a clip turned into text. kubectl get pods and describe tell more, and the verify play.",
         wait=f"{settings.startup_budget}s",
     )
     yield _blind(
@@ -122,11 +122,11 @@ def _tenants(settings: Settings, names: Names) -> Iterator[Rule]:
             f"max_over_time({tenant}[{_RECENT}]) > {one.peak_mib}",
             "warning",
             f"{literal(one.name)} takes more of the card's memory than the {one.peak_mib} MiB counted for it.",
-            "It has taken {{ $value }} MiB. The speech-to-text server may get none for its next batch. Cap it or restart "
-            "it.",
+            "It has taken {{ $value }} MiB. The speech-to-text server may get none for its next batch. Cap it or "
+            "restart it.",
         )
         yield {**rule, "labels": {**rule["labels"], "tenant": literal(one.name)}}
-    others = f'{{{_matcher("server", here["server"])},tenant!={quoted(ours)}}}'
+    others = f"{{{_matcher('server', here['server'])},tenant!={quoted(ours)}}}"
     window = settings.gpu_memory.window
     yield _alert(
         settings,
@@ -209,7 +209,7 @@ def _divided(metric: str) -> str:
 
 def _synthetic(settings: Settings, clip: str) -> Iterator[Rule]:
     own = {"namespace": settings.namespace, "cronjob": clip}
-    jobs = f'{{{_matcher("namespace", settings.namespace)},job_name=~{quoted(f"{clip}-[0-9]+")}'
+    jobs = f"{{{_matcher('namespace', settings.namespace)},job_name=~{quoted(f'{clip}-[0-9]+')}"
     started = f"max by (job_name) (kube_job_status_start_time{jobs}}})"
     failed = f'max by (job_name) (kube_job_failed{jobs},condition="true"}}) == 1'
     good, made = (selected(f"kube_cronjob_{what}", own) for what in ("status_last_successful_time", "created"))

@@ -187,7 +187,7 @@ def _clip_policy(settings: Settings) -> Object:
         egress=[
             {
                 "to": [{"podSelector": {"matchLabels": {"app": settings.app}}}],
-                "ports": [{"port": "http", "protocol": "TCP"}],
+                "ports": [{"port": 8000, "protocol": "TCP"}],
             }
         ],
     )

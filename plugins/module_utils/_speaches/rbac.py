@@ -51,11 +51,16 @@ def account(settings: Settings) -> list[Object]:
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(settings, name, settings.namespace)},
         *_bound(settings, "Role", name, inside(settings), settings.namespace),
         *_bound(settings, "ClusterRole", everywhere, outside(settings), ""),
-        *(
-            one
-            for namespace, rights in sorted(elsewhere(settings).items())
-            for one in _bound(settings, "Role", everywhere, rights, namespace)
-        ),
+    ]
+
+
+def sources(settings: Settings) -> list[Object]:
+    """Roles and bindings in namespaces of others, which need not be there."""
+    name = f"{settings.namespace}-{settings.name}-deployer"
+    return [
+        one
+        for namespace, rights in sorted(elsewhere(settings).items())
+        for one in _bound(settings, "Role", name, rights, namespace)
     ]
 
 

@@ -431,7 +431,9 @@ def _models(name: str, value: Any) -> tuple[Model, ...]:
 
 
 def _neighbours(name: str, value: Any) -> tuple[Neighbour, ...]:
-    return tuple(_nested(Neighbour)(name, {"name": "", "peak_mib": 0, **_mapping(name, one)}) for one in _list(name, value))
+    return tuple(
+        _nested(Neighbour)(name, {"name": "", "peak_mib": 0, **_mapping(name, one)}) for one in _list(name, value)
+    )
 
 
 def _nested(kind: type[T]) -> Callable[[str, Any], T]:
@@ -461,7 +463,17 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     **{
         kind.__name__: _nested(kind)
         for kind in (
-            Alerts, Gpu, GpuMemory, GpuMemoryResource, Hub, Network, Registry, Resources, Source, Synthetic, Verify,
+            Alerts,
+            Gpu,
+            GpuMemory,
+            GpuMemoryResource,
+            Hub,
+            Network,
+            Registry,
+            Resources,
+            Source,
+            Synthetic,
+            Verify,
             Volume,
         )
     },

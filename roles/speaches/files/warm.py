@@ -152,7 +152,9 @@ def _post(model: str, clip: bytes, env: Mapping[str, str], end: float, retry_unt
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
-                why = "busy, stuck, or kept away by a NetworkPolicy" if "WARM_HOST" in env else "still loading, or stuck"
+                why = (
+                    "busy, stuck, or kept away by a NetworkPolicy" if "WARM_HOST" in env else "still loading, or stuck"
+                )
                 raise Cold(f"{model}: no answer {age_s():.0f} s after the start: {why}.") from error
             if not isinstance(reason, ConnectionRefusedError):
                 raise Cold(f"{model}: the server broke the connection off ({reason}): see its log.") from error

@@ -146,12 +146,28 @@ def test_what_is_handed_over_is_not_believed(given: object) -> None:
         handed(given)
 
 
-def test_the_last_five_are_kept() -> None:
+def test_the_last_five_are_kept_as_data_and_as_pages() -> None:
+    hostile = finding(Status.OK, message="<script>alert(1)</script>")
+    given = hand_over("verify", [{"findings": [hostile]}])
     kept: dict[str, str] = {"notes.txt": "mine", "20260101T000000Z-x": "not one of ours"}
     for day in range(10, 17):
-        kept = kept_reports(handed(GOOD), kept, f"202611{day}T014106Z")
-    assert list(kept) == [f"202611{day}T014106Z-verify.json" for day in range(12, 17)]
-    assert json.loads(kept["20261116T014106Z-verify.json"]) == GOOD
+        kept = kept_reports(handed(given), kept, f"202611{day}T014106Z", "homelab")
+    assert list(kept) == [f"202611{day}T014106Z-verify.{kind}" for day in range(12, 17) for kind in ("html", "json")]
+    assert json.loads(kept["20261116T014106Z-verify.json"]) == given
+    page = kept["20261116T014106Z-verify.html"]
+    assert page.startswith("<!DOCTYPE html>")
+    assert "homelab" in page
+    assert "<script>" not in page
+
+
+def test_what_is_kept_fits_into_a_configmap() -> None:
+    given = hand_over("verify", [{"findings": [finding(Status.OK, message=f"{one} {'<' * 900}") for one in range(60)]}])
+    kept: dict[str, str] = {}
+    for day in range(10, 17):
+        kept = kept_reports(handed(given), kept, f"202611{day}T014106Z")
+    assert sum(map(len, kept.values())) < 1_000_000
+    assert "20261116T014106Z-verify.html" in kept
+    assert 2 < len(kept) < 10
 
 
 def deployment(reason: str = "ReplicaSetUpdated", status: str = "True", seen: int = 2) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -43,7 +44,7 @@ GOOD: dict[str, list[Any]] = {
     r"speaches_hub\.ca": ["", PEM, PEM + PEM],
     r"speaches_verify_clips\[\]\.path": [CLIP],
     r"speaches_verify_clips\[\]\.(name|prompt|text)": ["Guten Tag", "a: b", "{a}", "é"],
-    r"speaches_(kubeconfig|context|take_over\[\])": ["", "~/.kube/config", "helm", "a b"],
+    r"speaches_(kubeconfig|context|take_over\[\]|gpu_memory\.\w+\.ca_cert)": ["", "~/.kube/config", "helm", "a b"],
     r"speaches(_hub\.|_)environment\.\*": ["", "info", "8", 8, 0, "{a}", "a: b\nc", "'", '{"a": 1}', "http://u:p@h:1"],
     r"speaches_service_annotations\.\*": ["", "8", "a: b\nc", "é"],
     r"speaches_gpu\.resource": ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "volcano.sh/vgpu-number"],
@@ -60,6 +61,9 @@ GOOD: dict[str, list[Any]] = {
     r"speaches_model(_|s\[\]\.)local": ["", CLIP],
     r"nfs_export_require_mountpoint": ["", "/", "/srv"],
     r"speaches_network\.cidrs\[\]": ["10.0.0.0/8", "::/0", "192.168.1.1/32", "0.0.0.0/0"],
+    r"speaches_gpu_memory\.(metrics|labels)\.\w+\[\]": ["pod", "exported_pod", "DCGM_FI_DEV_FB_USED"],
+    r"speaches_gpu_memory\.\w+\.service": ["", "monitoring/prometheus-server:80", "gpu/dcgm-exporter:metrics"],
+    r"speaches_gpu_memory_resource\.quantity": ["1", "1500", "5k", "1e3", "2Gi"],
     r"speaches_volume\.server": ["10.0.0.1", "nas.lan", "nas.lan.", "[fd00::1]", "fd00::1"],
 }  # fmt: skip
 """Where the expressions of GRAMMAR seldom hit what is accepted, or are only half of it."""
@@ -140,8 +144,10 @@ FOUND: dict[str, Any] = {
     "speaches__declared": {"objects": []},
     "speaches__plan": {"plan": {}},
     "speaches__seed": {"message": ""},
+    "preflight_memory": {"reading": {}},
     "preflight_nodes": {"nodes": []},
     "preflight_image": {"results": []},
+    "verify_memory": {"reading": {}, "history": []},
     "verify__clips": [{"path": CLIP, "text": "a"}],
 }
 """What tasks before have left."""
@@ -213,14 +219,14 @@ def _used(values: dict[str, Any]) -> int:
     for role, entry in [*((name, "main") for name in ROLES_READ), ("nfs_export", "absent")]:
         spec = _loaded(f"{role}/meta/argument_specs.yml")["argument_specs"][entry]["options"]
         own = {name: value for name, value in values.items() if name in spec}
-        assert ArgumentSpecValidator(spec).validate(own).error_messages == [], f"{role} with {own}"
+        assert ArgumentSpecValidator(deepcopy(spec)).validate(own).error_messages == [], f"{role} with {own}"
     for name in ("speaches__given", "speaches__completed"):  # filled in once for all
         variables[name] = _filled(name, variables[name], variables, values)
     for module, arguments in tasks:
         given = _filled(module, dict(arguments), {**variables, "item": ITEMS.get(module)}, values)
         spec = import_module(f"ansible_collections.portal.stt.plugins.modules.{module}").ARGUMENTS
         names = {"argument_spec", "mutually_exclusive", "required_one_of", "required_if"}
-        result = ArgumentSpecValidator(**{name: spec[name] for name in spec.keys() & names}).validate(given)
+        result = ArgumentSpecValidator(**deepcopy({name: spec[name] for name in spec.keys() & names})).validate(given)
         assert result.error_messages == [], f"{module} with {values}"
         if module in CORES:
             CORES[module](result.validated_parameters)
@@ -248,7 +254,7 @@ def _filled(what: str, template: Any, variables: dict[str, Any], values: dict[st
 
 
 def test_without_any_setting_all_tasks_are_looked_at() -> None:
-    assert _used({}) == 23
+    assert _used({}) == 27
 
 
 @pytest.mark.parametrize("name", sorted(RULES))

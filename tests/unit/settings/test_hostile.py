@@ -111,7 +111,8 @@ GRAMMAR = {
     r"speaches_gpu_memory\.\w+\.(token|tenant)": r"[!-~]*",
     r"speaches_gpu_memory\.\w+\.ca_cert": LINE,
     r"speaches_gpu_memory\.metrics\.\w+\[\]": "[a-zA-Z_:][a-zA-Z0-9_:]*",
-    r"speaches_gpu_memory\.labels\.(\*|\w+)\[\]|speaches_alerts\.(rule_labels|cards)\.KEY": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
+    r"speaches_gpu_memory\.labels\.(\*|\w+)\[\]": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
+    r"speaches_alerts\.(rule_labels|cards)\.KEY": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
     r"speaches_gpu_memory\.labels\.KEY": "namespace|pod|container|node|uuid|product",
     r"speaches_alerts\.labels\.KEY": KEY,
     r"speaches_alerts\.labels\.\*": VALUE,
@@ -148,7 +149,8 @@ GRAMMAR = {
     r"nfs_export_directories\[\]\.path": r"[^/\0-\x1f][^\0-\x1f]*",
     r"nfs_export_directories\[\]\.mode": "0[0-7]{3,4}",
     r".*(count|replicas|_seconds|Seconds|requests|concurrency|timeout|owner|group|_mib)": WHOLE,
-    r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|enabled|allow_world|install_server|delete_data)": TRUTH,
+    r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|allow_world|install_server|delete_data)": TRUTH,
+    r"speaches_(alerts|synthetic)\.enabled": TRUTH,
     r".*(max_wer|warm_factor)": NUMBER,
 }
 """What may be accepted, told once more and apart from the rules: place → expression; numbers by their text."""

@@ -64,7 +64,11 @@ def test_what_is_refused_and_how_it_is_said(case: dict[str, Any]) -> None:
         {"speaches_alerts": {"enabled": True, "labels": {"release": "x"}, "memory": [], "cards": {"gpu": "0"}}},
         {"speaches_alerts": {"enabled": True, "rule_labels": {"severity": "{{ x", "Team_1": "a b"}}},
         {"speaches_alerts": {"enabled": True, "memory": ["card"]}, "speaches_model": "a/unheard-of"},
-        {"speaches_alerts": {"enabled": True}, "speaches_gpu_memory": {"ours_mib": 9}, "speaches_model": "a/unheard-of"},
+        {
+            "speaches_alerts": {"enabled": True},
+            "speaches_gpu_memory": {"ours_mib": 9},
+            "speaches_model": "a/unheard-of",
+        },
         {"speaches_synthetic": {"schedule": "0,30 8-18/2 1 jan-DEC mon-fri", "time_zone": "America/Argentina/Salta"}},
         {"speaches_synthetic": {"schedule": "@hourly", "time_zone": "Etc/GMT+1", "timeout": "30"}},
         {"speaches_labels": {"app": "x", "example.com/Team": "A_b.c", "empty": ""}},

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError
 from ansible_collections.portal.stt.plugins.module_utils._speaches import alerts, manifests
 from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import (
     Alerts,
@@ -17,7 +18,6 @@ from ansible_collections.portal.stt.plugins.module_utils._speaches.settings impo
     Model,
     Neighbour,
     Settings,
-    SettingsError,
     Synthetic,
 )
 from hypothesis import HealthCheck, given
@@ -53,7 +53,12 @@ def promtool(*args: str | Path) -> str:
 
 
 def tried(
-    folder: Path, name: str, at: str, series: dict[str, str], alarms: list[dict[str, str]], settings: Settings = SETTINGS
+    folder: Path,
+    name: str,
+    at: str,
+    series: dict[str, str],
+    alarms: list[dict[str, str]],
+    settings: Settings = SETTINGS,
 ) -> None:
     """Whether the alert `name` is what `alarms` say at a time, after these series of one value a minute.
 
@@ -69,7 +74,7 @@ def tried(
                 "eval_time": at,
                 "alertname": f"PortalStt{name}",
                 "exp_alerts": [{"exp_labels": {**common, **{k: v for k, v in one.items() if k[0] != "_"}},
-                                "exp_annotations": annotations(settings, name, one)} for one in alarms],
+                                "exp_annotations": texts_of(settings, name, one)} for one in alarms],
             }
         ],
     }  # fmt: skip
@@ -79,15 +84,12 @@ def tried(
     promtool("test", "rules", folder / "test.yml")
 
 
-def annotations(settings: Settings, name: str, alarm: dict[str, str]) -> dict[str, str]:
+def texts_of(settings: Settings, name: str, alarm: dict[str, str]) -> dict[str, str]:
     """Those of the rule, with the alarm's labels and its value, `_value`, filled in."""
     found = [one for one in rules(settings) if one.get("alert") == f"PortalStt{name}"]
     about, tenant = alarm.get("about"), alarm.get("tenant", "")
     (rule,) = [
-        one
-        for one in found
-        if one["labels"].get("about") == about
-        and one["labels"].get("tenant", tenant) == tenant
+        one for one in found if one["labels"].get("about") == about and one["labels"].get("tenant", tenant) == tenant
     ]
     told = {}
     for key, text in rule["annotations"].items():
@@ -101,7 +103,9 @@ def annotations(settings: Settings, name: str, alarm: dict[str, str]) -> dict[st
 
 
 def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": manifests.prometheus_rule(SETTINGS)["spec"]["groups"]}))
+    (tmp_path / "rules.yml").write_text(
+        yaml.safe_dump({"groups": manifests.prometheus_rule(SETTINGS)["spec"]["groups"]})
+    )
     assert f"SUCCESS: {len(rules())} rules found" in promtool("check", "rules", tmp_path / "rules.yml")
 
 
@@ -119,7 +123,10 @@ NAMES = {
         ({"neighbours": ()}, {"NeighbourOverBudget"}),
         ({"vram_headroom_mib": 0}, {"CardShortOfMemory"}),
         ({"alerts": Alerts(enabled=True, memory=("tenants",))}, {"CardShortOfMemory"}),
-        ({"alerts": Alerts(enabled=True, memory=("card",))}, {"MemoryOverBudget", "NeighbourOverBudget", "NeighbourGrew"}),
+        (
+            {"alerts": Alerts(enabled=True, memory=("card",))},
+            {"MemoryOverBudget", "NeighbourOverBudget", "NeighbourGrew"},
+        ),
         ({"gpu_memory": GpuMemory(), "models": (Model("a/unheard-of"),)}, {"MemoryOverBudget"}),
     ],
     ids=str,
@@ -166,19 +173,26 @@ def test_not_warm(tmp_path: Path, series: dict[str, str], at: str, alarms: list[
 
 def test_another_deployments_pods_are_no_alert(tmp_path: Path) -> None:
     other = '{namespace="portal-stt",deployment="other"}'
-    series = {f"kube_deployment_spec_replicas{other}": "1x20", f"kube_deployment_status_replicas_available{other}": "0x20"}
+    series = {
+        f"kube_deployment_spec_replicas{other}": "1x20",
+        f"kube_deployment_status_replicas_available{other}": "0x20",
+    }
     tried(tmp_path, "NotWarm", "15m", series, [])
 
 
 # ---- memory
 
 
-def process(namespace: str, container: str, pod: str = "a-1", pid: int = 1, *, renamed: bool = False, **more: str) -> str:
+def process(
+    namespace: str, container: str, pod: str = "a-1", pid: int = 1, *, renamed: bool = False, **more: str
+) -> str:
     own = "exported_" if renamed else ""
     labels = {f"{own}namespace": namespace, f"{own}pod": pod, f"{own}container": container, "pid": str(pid), **more}
     if renamed:
         labels |= {"namespace": "nvidia", "pod": "gpu-pod-exporter-x", "container": "exporter"}
-    return f"gpu_pod_memory_used_bytes{{{','.join(f'{name}=%s' % json.dumps(value) for name, value in labels.items())}}}"
+    return (
+        f"gpu_pod_memory_used_bytes{{{','.join(f'{name}=%s' % json.dumps(value) for name, value in labels.items())}}}"
+    )
 
 
 def mib(*values: str) -> str:
@@ -205,7 +219,9 @@ def test_ours_over_its_budget(
 
 def test_processes_of_a_pod_are_added_up_and_pods_are_not(tmp_path: Path) -> None:
     """In a rollout without a gap two pods are there, each on a card of its own."""
-    series = {process("portal-stt", "portal-stt", pod, pid): mib("800x20") for pod, pid in (("a", 1), ("a", 2), ("b", 3))}
+    series = {
+        process("portal-stt", "portal-stt", pod, pid): mib("800x20") for pod, pid in (("a", 1), ("a", 2), ("b", 3))
+    }
     tried(tmp_path, "MemoryOverBudget", "5m", series, [{"tenant": OURS, "pod": "a", "_value": "1600"}])
 
 
@@ -399,7 +415,9 @@ def test_a_hostile_text_stays_within_its_quotes(tmp_path: Path, text: str) -> No
     settings = replace(SETTINGS, alerts=Alerts(enabled=True, rule_labels={"team": text}, cards={"Hostname": text}))
     rule = next(one for one in rules(settings) if one.get("alert") == "PortalSttCardShortOfMemory")
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [rule]}]}))
-    alarm = {"severity": "warning", "namespace": "portal-stt", "server": OURS, "UUID": "GPU-1"} | ({"Hostname": text, "team": text} if text else {})
+    alarm = {"severity": "warning", "namespace": "portal-stt", "server": OURS, "UUID": "GPU-1"} | (
+        {"Hostname": text, "team": text} if text else {}
+    )
     quoted = alerts.quoted(text)
     case = {
         "interval": "1m",
@@ -411,7 +429,12 @@ def test_a_hostile_text_stays_within_its_quotes(tmp_path: Path, text: str) -> No
             {
                 "eval_time": "5m",
                 "alertname": rule["alert"],
-                "exp_alerts": [{"exp_labels": alarm, "exp_annotations": annotations(settings, "CardShortOfMemory", {"_value": "52"})}],
+                "exp_alerts": [
+                    {
+                        "exp_labels": alarm,
+                        "exp_annotations": texts_of(settings, "CardShortOfMemory", {"_value": "52"}),
+                    }
+                ],
             }
         ],
     }
@@ -426,7 +449,7 @@ def test_a_name_that_is_none_is_refused_and_never_written(name: str, other: str)
     memory = GpuMemory(metrics={"seats": (name,), "free": (other,)}, labels={"namespace": (other,), "uuid": (name,)})
     try:
         found = rules(replace(SETTINGS, gpu_memory=memory))
-    except SettingsError:
+    except CollectionError:
         return
     assert all(one.isascii() and one.replace("_", "").replace(":", "").isalnum() for one in (name, other))
     assert found

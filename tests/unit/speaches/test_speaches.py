@@ -126,6 +126,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"speaches_replicas": 2},
     {"speaches_service_annotations": {"a": "b"}},
     {"speaches_strategy": "RollingUpdate"},
+    {"speaches_alerts": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}, "speaches_network": {"policy": False}},
 ]
 
 
@@ -142,7 +145,7 @@ def test_what_is_not_made_any_more_is_removed_and_what_is_made_is_not(
 
     def all_of(variables: dict[str, Any]) -> set[tuple[str, str]]:
         seeds = {("Job", "")} if variables.get("speaches_model_source") != "hub" else set()
-        return named(variables, "base", "secret", "server") | seeds
+        return named(variables, "base", "server") | seeds
 
     gone = named(now, "unwanted", "leftover")
     assert all_of(before) - all_of(now) <= gone
@@ -198,7 +201,8 @@ def test_the_clip_goes_to_the_server_and_nowhere_else() -> None:
     assert policy["podSelector"]["matchLabels"].items() <= labels.items()
     assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
     pods = {"podSelector": {"matchLabels": {"app": "portal-stt"}}}
-    assert policy["egress"] == [{"to": [pods], "ports": [{"port": "http", "protocol": "TCP"}]}]
+    port = container(server())["ports"][0]["containerPort"]
+    assert policy["egress"] == [{"to": [pods], "ports": [{"port": port, "protocol": "TCP"}]}]
     (rule,) = base["NetworkPolicy portal-stt"]["spec"]["ingress"]
     assert rule["from"][1:] == [{"podSelector": {"matchLabels": {"app": "portal-stt-clip"}}}]
     (alone,) = made("base", **CLIP, speaches_network={"namespaces": []})["NetworkPolicy portal-stt"]["spec"]["ingress"]
@@ -597,21 +601,15 @@ def test_the_role_gives_its_variables_and_what_it_found_to_the_filters(tmp_path:
         "check_mode": False,
         "vars": {"role_path": str(ROLE)},
     }
-    registered = {
-        "speaches__image": {"image": {"pinned": IMAGE}},
-        "speaches__deployed": {"resources": SERVING},
-        "speaches_api_key": "sesame",
-        "speaches_hub": {"token": "hf"},
-    }
-    played = settings(tmp_path, "--check", then=[write], **registered)
+    registered = {"speaches__image": {"image": {"pinned": IMAGE}}, "speaches__deployed": {"resources": SERVING}}
+    given: dict[str, Any] = {"speaches_api_key": "sesame", "speaches_hub": {"token": "hf"}}
+    played = settings(tmp_path, "--check", then=[{"ansible.builtin.set_fact": registered}, write], **given)
     assert played.rc == 0, played.output
-    right = objects(
-        {"speaches_api_key": "sesame", "speaches_hub": {"token": "hf"}}, "server", FOUND | {"planning": True}
-    )
+    right = objects(given, "server", FOUND | {"planning": True})
     assert json.loads((tmp_path / "out").read_text()) == right
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    given = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["speaches__given"]
-    own = dict(re.findall(r"'(speaches_\w+)': (\w+),", given))
+    expression = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["speaches__given"]
+    own = dict(re.findall(r"'(speaches_\w+)': (\w+),", expression))
     assert len(own) > 20
     assert own == {name: name for name in own}
     assert set(own) <= set(defaults)

@@ -330,8 +330,14 @@ def test_no_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(told_by_the_manifest(tmp_path), capsys) == (1, "warm: there was no Service yet when this pod started.")
 
 
-def test_a_server_that_does_not_answer_in_time(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    env = told_by_the_manifest(tmp_path) | {"WARM_HOST": "h", "WARM_URL": f"http://{server.address}", "WARM_BUDGET_S": "1"}
+def test_a_server_that_does_not_answer_in_time(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = told_by_the_manifest(tmp_path) | {
+        "WARM_HOST": "h",
+        "WARM_URL": f"http://{server.address}",
+        "WARM_BUDGET_S": "1",
+    }
     server.told = Told([(200, b'{"text": "Hello"}')], delay_s=1.5)
     said = "no answer 0 s after the start: busy, stuck, or kept away by a NetworkPolicy."
     assert run(env, capsys) == (1, f"warm: org/turbo: {said}")
