@@ -207,7 +207,8 @@ class Reading:
             "cards": [
                 {**vars(card), "usable": card.usable.mib if card.usable else None,
                  "usable_by": card.usable.how if card.usable else "",
-                 "usable_is_measured": bool(card.usable and card.usable.measured)}
+                 "usable_is_measured": bool(card.usable and card.usable.measured),
+                 "usable_total": card.usable.total if card.usable else None}
                 for card in self.cards
             ],
             "seats": [{**vars(seat), "pods": list(seat.pods)} for seat in self.seats],
@@ -248,7 +249,8 @@ def _card_of(given: Mapping[str, Any]) -> Card:
     own["shared"] = given.get("shared")
     if given["usable"] is None:
         return Card(**own)
-    return Card(**own, usable=Usable(int(given["usable"]), str(given["usable_by"]), bool(given["usable_is_measured"])))
+    how, total = str(given["usable_by"]), given.get("usable_total")
+    return Card(**own, usable=Usable(int(given["usable"]), how, bool(given["usable_is_measured"]), total))
 
 
 def read(told: Told, names: Names, source: str, *, now: float = 0.0) -> Reading:
