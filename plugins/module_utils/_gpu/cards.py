@@ -44,8 +44,10 @@ LARGEST_SHARE = 447 / 15360
 
 @dataclass(frozen=True)
 class Usable:
-    """What the driver gives away, and how that is known. measured: not reckoned with a reserve of other cards. total: of
-    the card, where that is known."""
+    """What the driver gives away, and how that is known. measured: not reckoned with a reserve of other cards.
+
+    total: of the card, where that is known.
+    """
 
     mib: int
     how: str

@@ -244,12 +244,12 @@ def _seat_of(given: Mapping[str, Any]) -> Seat:
 
 
 def _card_of(given: Mapping[str, Any]) -> Card:
-    own = {key: str(given[key]) for key in ("uuid", "node", "product", "slice")}
+    own: dict[str, Any] = {key: str(given[key]) for key in ("uuid", "node", "product", "slice")}
     own |= {key: _amount(given[key]) for key in ("total", "used", "free", "reserved")}
     own["shared"] = given.get("shared")
     if given["usable"] is None:
         return Card(**own)
-    how, total = str(given["usable_by"]), given.get("usable_total")
+    how, total = str(given["usable_by"]), _amount(given.get("usable_total"))
     return Card(**own, usable=Usable(int(given["usable"]), how, bool(given["usable_is_measured"]), total))
 
 
