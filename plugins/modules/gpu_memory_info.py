@@ -183,6 +183,7 @@ reading:
         usable: 14913
         usable_by: used 4253 + free 10660
         usable_is_measured: true
+        usable_total: 15360
     seats:
       - namespace: immich
         container: immich-machine-learning

@@ -104,6 +104,11 @@ progress:
   sample:
     - "  0.3 s  pod migrate-3-x2x7k: scheduled on node node-1"
     - "  8.9 s  pod migrate-3-x2x7k: container started"
+target:
+  description: The Job.
+  returned: always
+  type: str
+  sample: Job shop/migrate-3
 seconds:
   description: How long it took.
   returned: always
@@ -161,9 +166,15 @@ def run(params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) 
             result = task.plan() if check_mode else task.run(timeout=params["timeout"])
         except CollectionError as error:
             error.result.setdefault("status", "failed")
-            told = {"progress": reporter.lines, "seconds": reporter.seconds}
+            told = {"target": _name(manifest), "progress": reporter.lines, "seconds": reporter.seconds}
             return fail(params, error, task.findings if task else (), changed=bool(task and task.changed), **told)
-        return succeed(params, result.pop("findings"), **result, progress=reporter.lines, seconds=reporter.seconds)
+        told = {"target": _name(manifest), "progress": reporter.lines, "seconds": reporter.seconds}
+        return succeed(params, result.pop("findings"), **result, **told)
+
+
+def _name(manifest: Mapping[str, Any]) -> str:
+    metadata = manifest.get("metadata") or {}
+    return f"Job {metadata.get('namespace')}/{metadata.get('name')}"
 
 
 def main() -> None:

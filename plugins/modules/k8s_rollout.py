@@ -140,6 +140,11 @@ progress:
     - "  0.3 s  pod portal-stt-7c9b8f6d5-x2x7k: scheduled on node gpu-node-1"
     - "  8.9 s  pod portal-stt-7c9b8f6d5-x2x7k: container started"
     - " 21.4 s  pod portal-stt-7c9b8f6d5-x2x7k: ready"
+target:
+  description: What was watched.
+  returned: always
+  type: str
+  sample: Deployment portal-stt/portal-stt
 seconds:
   description: How long the watch took.
   returned: always
@@ -197,6 +202,7 @@ def run(params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) 
     kind, name = ("Job", params["job"]) if params["job"] else ("Deployment", params["name"])
     uid, generation = (params["declared"].get(key) for key in ("uid", "generation"))
     target = Target(kind, params["namespace"], name, str(uid or ""), int(generation or 0))
+    target_name = f"{kind} {target.namespace}/{name}"
     with Reporter(params["progress_to"], show=say if params["progress"] else None) as reporter:
         task = None
         try:
@@ -205,9 +211,10 @@ def run(params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) 
         except CollectionError as error:
             error.result.setdefault("status", "failed")
             done = {"changed": bool(task and task.changed), "rolled_back": bool(task and task.rolled_back)}
-            told = {"progress": reporter.lines, "seconds": reporter.seconds}
+            told = {"target": target_name, "progress": reporter.lines, "seconds": reporter.seconds}
             return fail(params, error, task.findings if task else (), **done, **told)
-        return succeed(params, result.pop("findings"), **result, progress=reporter.lines, seconds=reporter.seconds)
+        told = {"target": target_name, "progress": reporter.lines, "seconds": reporter.seconds}
+        return succeed(params, result.pop("findings"), **result, **told)
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def test_a_card_that_is_full_is_drawn(exporter: HTTPServer) -> None:
     exporter.expect_request("/metrics").respond_with_data(told("2026-08-31"), content_type="text/plain; version=0.0.4")
     url = exporter.url_for("/metrics")
     memory = {"source": "exporter", "exporter": {"url": url}, "ours_mib": 1500}
-    played, found = run("preflight", speaches_gpu_memory=memory)
+    played, found = run("preflight", speaches_gpu_memory=memory, speaches_neighbours=[])
     assert (played.rc, found["play"], found["verdict"]) == (2, "preflight", "refused"), played.output
     (card,) = found["memory"][0]["cards"]
     assert {one["name"]: one["now"] for one in card["tenants"]} == {

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,15 @@ LARGEST_SHARE = 447 / 15360
 
 @dataclass(frozen=True)
 class Usable:
-    """What the driver gives away, and how that is known. measured: not reckoned with a reserve of other cards."""
+    """What the driver gives away, and how that is known. measured: not reckoned with a reserve of other cards.
+
+    total: of the card, where that is known.
+    """
 
     mib: int
     how: str
     measured: bool = True
+    total: int | None = None
 
 
 def usable(
@@ -58,6 +62,13 @@ def usable(
 
     total, used, free, reserved: as an exporter measures them. label: the total that the node's label names, 0 for none.
     """
+    found = _usable(product, total, used, free, reserved, label)
+    return replace(found, total=total or label or None) if found else None
+
+
+def _usable(
+    product: str, total: int | None, used: int | None, free: int | None, reserved: int | None, label: int
+) -> Usable | None:
     if used is not None and free is not None:
         whole, reserve = total or label, reserved if reserved is not None else _reserve(product, total or label)
         if whole and reserve > _ROUNDING and used + free > whole - reserve + _ROUNDING:

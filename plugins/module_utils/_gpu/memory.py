@@ -207,7 +207,8 @@ class Reading:
             "cards": [
                 {**vars(card), "usable": card.usable.mib if card.usable else None,
                  "usable_by": card.usable.how if card.usable else "",
-                 "usable_is_measured": bool(card.usable and card.usable.measured)}
+                 "usable_is_measured": bool(card.usable and card.usable.measured),
+                 "usable_total": card.usable.total if card.usable else None}
                 for card in self.cards
             ],
             "seats": [{**vars(seat), "pods": list(seat.pods)} for seat in self.seats],
@@ -243,13 +244,13 @@ def _seat_of(given: Mapping[str, Any]) -> Seat:
 
 
 def _card_of(given: Mapping[str, Any]) -> Card:
-    usable = given["usable"]
-    return Card(
-        str(given["uuid"]), str(given["node"]), str(given["product"]), str(given["slice"]),
-        _amount(given["total"]), _amount(given["used"]), _amount(given["free"]), _amount(given["reserved"]),
-        Usable(int(usable), str(given["usable_by"]), bool(given["usable_is_measured"])) if usable is not None else None,
-        given.get("shared"),
-    )  # fmt: skip
+    own: dict[str, Any] = {key: str(given[key]) for key in ("uuid", "node", "product", "slice")}
+    own |= {key: _amount(given[key]) for key in ("total", "used", "free", "reserved")}
+    own["shared"] = given.get("shared")
+    if given["usable"] is None:
+        return Card(**own)
+    how, total = str(given["usable_by"]), _amount(given.get("usable_total"))
+    return Card(**own, usable=Usable(int(given["usable"]), how, bool(given["usable_is_measured"]), total))
 
 
 def read(told: Told, names: Names, source: str, *, now: float = 0.0) -> Reading:

@@ -95,7 +95,7 @@ _NONE = Read(uuid="")
 
 def _card(card: Read, reading: Reading, budget: Mapping[str, Any]) -> Card:
     usable = card.usable.mib if card.usable else None
-    total = card.total
+    total = card.total or (card.usable.total if card.usable else None)
     if total is None and usable is not None and card.reserved is not None:
         total = usable + card.reserved
     reserved = max(0, total - usable) if total is not None and usable is not None else card.reserved

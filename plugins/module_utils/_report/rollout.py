@@ -89,10 +89,9 @@ def rollouts(result: Mapping[str, Any]) -> Iterator[Rollout]:
 
 
 def _subject(result: Mapping[str, Any]) -> str:
-    """What was watched: as it was asked for, else what the finding is about, which after a failure is a pod."""
-    asked = numbers.mapping(numbers.mapping(result.get("invocation")).get("module_args"))
-    if asked.get("name") and asked.get("namespace"):
-        return text.name(f"Deployment {asked['namespace']}/{asked['name']}")
+    """What was watched; where that is not told, what the finding is about."""
+    if result.get("target"):
+        return text.name(result["target"])
     for one in numbers.mappings(result.get("findings")):
         if str(one.get("check", "")).startswith("rollout") and "subject" in one:
             return text.name(one["subject"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, get_type_hints, is_typeddict
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding, Status
-from ansible_collections.portal.stt.plugins.module_utils._gpu.memory import Reading
+from ansible_collections.portal.stt.plugins.module_utils._gpu.cards import usable
+from ansible_collections.portal.stt.plugins.module_utils._gpu.memory import Card, Reading
 from ansible_collections.portal.stt.plugins.module_utils._report import document as documents
 from ansible_collections.portal.stt.plugins.module_utils._report import memory, rollout, speech
 from ansible_collections.portal.stt.plugins.module_utils._report.document import document
@@ -110,6 +112,16 @@ def test_the_operators_card_to_the_mib() -> None:
     assert (card["unattributed"], card["budget"] and card["budget"]["ours"]) == (90, 1516)
 
 
+def test_what_only_the_nodes_label_tells_of_a_card() -> None:
+    """An exporter's page tells of tenants; total and reserve come from the label and the table of cards."""
+    read = reports.on_card({"a/a": (100, 100)})
+    card = Card("", "gpu-node-1", "Tesla T4", usable=usable("Tesla-T4", total=None, used=None, free=None, reserved=None,
+                                                            label=15360))  # fmt: skip
+    found = document(reports.run(*reports.memory(replace(read, cards=(card,)), ours_mib=1500)))
+    (shown,) = found["memory"][0]["cards"]
+    assert (shown["total"], shown["reserved"], shown["usable"]) == (15360, 447, 14913)
+
+
 @pytest.mark.parametrize(
     ("name", "ours", "shrink"),
     [
@@ -163,8 +175,7 @@ def test_a_timeline_is_read_from_the_lines_of_progress() -> None:
 def test_what_failed_before_its_first_line_is_a_rollout_too() -> None:
     found = Finding("rollout", Status.REFUSED, "pod portal-stt-1-2", "No card.").as_result()
     given = {"status": "failed", "progress": [], "diagnosis": {"cause": "gpu-insufficient"}, "findings": [found]}
-    asked = {"invocation": {"module_args": {"namespace": "a", "name": "b", "job": None, "api_key": "x"}}}
-    (one,) = rollout.rollouts({**given, **asked})
+    (one,) = rollout.rollouts({**given, "target": "Deployment a/b"})
     assert (one["name"], one["cause"], one["lines"]) == ("Deployment a/b", "gpu-insufficient", [])
     (one,) = rollout.rollouts(given)
     assert one["name"] == "pod portal-stt-1-2"
