@@ -10,7 +10,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs unit awx surveys integration long molecule e2e bench vectors causes build lock lab down clean
+.PHONY: help demo test lint docs unit page awx surveys integration long molecule e2e bench vectors causes build lock lab down clean
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,7 +18,9 @@ help: ## what can be made
 demo: $(STAMP) lab ## from nothing to text from speech, in the lab
 	$(RUN) ansible-playbook -i inventory/lab site.yml
 
-test: lint unit awx ## what every change must pass
+# What needs no lab runs while it starts.
+test: $(STAMP) ## what every change must pass
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit page awx lab
 	@$(MAKE) --no-print-directory integration molecule e2e
 	@$(MAKE) --no-print-directory down
 
@@ -44,6 +46,9 @@ docs: $(STAMP) ## the documentation of modules and roles, of the collection as b
 unit: $(STAMP) ## decisions, without a lab
 	pytest tests/unit
 
+page: $(STAMP) ## the report, in a browser
+	pytest tests/page
+
 awx: $(STAMP) ## AWX as code, against a double of its API
 	pytest tests/awx
 
@@ -67,6 +72,7 @@ bench: $(STAMP) lab ## paired measurements
 	$(RUN) python -m benchmarks.run
 	$(RUN) python -m benchmarks.gpu_nodes
 	$(RUN) python -m benchmarks.rollout
+	$(RUN) python -m benchmarks.memory
 	python -m benchmarks.warm
 
 vectors: $(STAMP) ## NVIDIA's answers against ours: make vectors VECTORS=FILE

@@ -59,6 +59,8 @@ def up(*, with_node: bool = True) -> None:
         images.publish(registry.ADDRESS)
     with step("speech server and hub"):
         processes.start([_speech(), _hub()])
+    with step("card and Prometheus"):
+        prometheus.up()
     if with_node:
         with step("node"):
             node.start()

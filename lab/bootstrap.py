@@ -80,7 +80,9 @@ def environment() -> None:
     say("installing the pinned tools and libraries (half a minute)")
     quiet = ["--quiet", "--disable-pip-version-check"]
     run([str(python), "-m", "pip", "install", *quiet, UV])
-    run([str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(python), "-r", str(REQUIREMENTS)])
+    # Compiled: else each of some hundred ansible-playbooks of the tests would do it where Python may not write.
+    command = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+    run([*command, "-r", str(REQUIREMENTS)])
     found = VENV / "lib" / f"python{version}" / "site-packages" / "portal-stt.pth"
     found.write_text(f"{ROOT}\n{ROOT}/.collections\n")
 

@@ -88,6 +88,11 @@ class AWX:
         """The objects of a kind, by name or identifier."""
         return {str(one.get("identifier") or one["name"]): one for one in self.objects[kind].values()}
 
+    def settle(self) -> None:
+        """What AWX does in the background is done."""
+        for one in [one for one in self.objects["inventories"].values() if "pending_deletion" in one]:
+            self._removed("inventories", one["id"])
+
     def links(self, kind: str, name: str, relation: str) -> list[int]:
         return sorted(self.linked.get((kind, self.named(kind)[name]["id"], relation), []))
 
@@ -121,9 +126,11 @@ class AWX:
                 return _answer(200, self._shown(kind, self.objects[kind][int(number)]))
             case ("PATCH", [number]):
                 return _answer(200, self._changed(kind, int(number), data))
+            case ("DELETE", [number]) if kind == "inventories":
+                return self._removed_in_background(self.objects[kind][int(number)])
             case ("DELETE", [number]):
                 self._removed(kind, int(number))
-                return _answer(202 if kind == "inventories" else 204, {})
+                return _answer(204, {})
             case (method, [number, relation]):
                 return self._related(method, kind, self.objects[kind][int(number)]["id"], relation, data)
         raise KeyError(parts)
@@ -153,9 +160,23 @@ class AWX:
             linked.append(data["id"])
         return _answer(204, {})
 
+    def _removed_in_background(self, inventory: Object) -> Response:
+        """An inventory is there for two more looks, and its name is taken until then."""
+        if inventory.get("pending_deletion"):
+            return _answer(409, {"detail": "Inventory is already pending deletion."})
+        inventory["pending_deletion"] = 2
+        for one in self.objects["job_templates"].values():
+            if one.get("inventory") == inventory["id"]:
+                one["inventory"] = None
+        return _answer(202, {})
+
     def _list(self, objects: Iterable[Object], request: Request) -> Response:
         found = [one for one in objects if all(_fits(one, *asked) for asked in request.args.items())]
         kinds = {name: kind for kind, name in TYPES.items()}
+        for one in [one for one in found if "pending_deletion" in one]:
+            one["pending_deletion"] -= 1
+            if not one["pending_deletion"]:
+                self._removed("inventories", one["id"])
         shown = [self._shown(kinds[one["type"]], one) for one in found]
         return _answer(200, {"count": len(found), "next": None, "results": shown})
 
@@ -348,6 +369,8 @@ def launched(spec: Object, answers: Object) -> Object:
 
 def _fits(one: Object, name: str, value: str) -> bool:
     field, _, how = name.partition("__")
+    if how == "name":
+        return True  # there is one organization
     has = str(one.get(field, ""))
     return has.startswith(value) if how == "startswith" else has == value
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,23 @@ from tests.conftest import ROOT
 
 NAMES = yaml.load((ROOT / "awx/names.yml").read_text().replace("!unsafe ", ""), yaml.SafeLoader)
 TEMPLATES: dict[str, dict[str, Any]] = NAMES["awx_templates"]
+_ABOUT = {
+    "job_id": 7, "job_template_id": 3, "job_template_name": "", "job_launch_type": "manual", "inventory_id": 2,
+    "inventory_name": "portal-stt", "project_revision": "0" * 40, "project_scm_branch": "main", "user_id": 1,
+    "user_name": "admin", "user_email": "", "user_first_name": "", "user_last_name": "", "workflow_job_id": 6,
+    "workflow_job_name": "portal-stt", "parent_job_schedule_name": "portal-stt nightly verify",
+}  # fmt: skip
+"""What AWX tells each job of itself, under `awx_` and `tower_`."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A finished job: status of ansible-runner, output, and what set_stats has left (AWX's artifacts)."""
+    """A finished job: status of ansible-runner, output, what set_stats has left (artifacts), events as JSON."""
 
     status: str
     output: str
     artifacts: dict[str, Any]
+    events: str
 
     @property
     def handed(self) -> dict[str, Any]:
@@ -45,6 +53,20 @@ def checked_out(folder: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Launch:
+    """What one launch has otherwise than the template. ssh_key: of the machine credential. cancel: asked with the job's
+    folder until the job has ended. environment: AWX's setting "Extra Environment Variables" (AWX_TASK_ENV)."""
+
+    timeout: int = 0
+    cancel: Callable[[Path], bool] | None = None
+    job_type: str = ""
+    limit: str = ""
+    verbosity: int = 0
+    ssh_key: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 def launch(
     template: str,
     project: Path,
@@ -52,11 +74,9 @@ def launch(
     inventory: Mapping[str, Any],
     extra: Mapping[str, Any],
     kubeconfig: str,
-    *,
-    timeout: int = 0,
-    cancel: Callable[[Path], bool] | None = None,
+    how: Launch,
 ) -> Job:
-    """One job of a template of awx/names.yml. cancel: asked with the job's folder until the job has ended.
+    """One job of a template of awx/names.yml.
 
     inventory: as `ansible-inventory --list` prints it; AWX hands it over as a program that prints it.
     """
@@ -70,19 +90,47 @@ def launch(
     credential = private / "env" / "tmp_kubeconfig"
     credential.write_text(Path(kubeconfig).read_text())
     credential.chmod(0o600)
-    (private / "env" / "extravars").write_text(
-        json.dumps({"awx_job_template_name": template, "awx_job_id": 7, **extra})
-    )
-    one = TEMPLATES[template]
-    checks = ["--check", "--diff"] if one.get("job_type") == "check" else []
-    (private / "env" / "cmdline").write_text(" ".join(["-u", "root", *checks]))
-    (private / "env" / "settings").write_text(json.dumps({"job_timeout": timeout, "suppress_ansible_output": True}))
+    about = {f"{prefix}_{name}": value for prefix in ("awx", "tower") for name, value in _ABOUT.items()}
+    about |= {"awx_job_template_name": template, "tower_job_template_name": template}
+    (private / "env" / "extravars").write_text(dumped({**about, **extra}))
+    (private / "env" / "cmdline").write_text(" ".join(_arguments(template, how)))
+    # AWX asks every 5 s whether a job is to end; here nobody has so much time.
+    settings = {"job_timeout": how.timeout, "suppress_ansible_output": True, "pexpect_timeout": 0.2}
+    (private / "env" / "settings").write_text(json.dumps(settings))
+    cancel = how.cancel
     run = ansible_runner.run(
-        private_data_dir=str(private), ident="7", playbook=one["playbook"], quiet=True,
-        envvars=_environment(private, credential), cancel_callback=(lambda: cancel(private)) if cancel else None,
+        private_data_dir=str(private), ident="7", playbook=TEMPLATES[template]["playbook"], quiet=True,
+        envvars={**_environment(private, credential), **how.environment}, ssh_key=how.ssh_key or None,
+        cancel_callback=(lambda: cancel(private)) if cancel else None,
     )  # fmt: skip
-    stats = [event["event_data"] for event in run.events if event["event"] == "playbook_on_stats"]
-    return Job(run.status, run.stdout.read(), stats[-1].get("artifact_data") or {} if stats else {})
+    events = list(run.events)
+    stats = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
+    artifacts = stats[-1].get("artifact_data") or {} if stats else {}
+    return Job(run.status, run.stdout.read(), artifacts, json.dumps(events, ensure_ascii=False))
+
+
+def _arguments(template: str, how: Launch) -> list[str]:
+    """As AWX puts them together (jobs.py: build_args)."""
+    job_type = how.job_type or TEMPLATES[template].get("job_type", "run")
+    return [
+        "-u", "root",
+        *(["--check"] if job_type == "check" else []),
+        *(["--diff"] if template == "plan" else []),
+        *([f"-{'v' * how.verbosity}"] if how.verbosity else []),
+        *(["-l", how.limit] if how.limit else []),
+    ]  # fmt: skip
+
+
+class _Unsafe(yaml.SafeDumper):
+    def represent_data(self, data: Any) -> yaml.Node:
+        if isinstance(data, str):
+            return self.represent_scalar("!unsafe", data)
+        return super().represent_data(data)
+
+
+def dumped(extra: Mapping[str, Any]) -> str:
+    """Extra variables as AWX writes them: answers, prompts and artifacts are no templates, keys neither."""
+    return "".join(yaml.dump({name: value}, Dumper=_Unsafe, default_flow_style=False) for name, value in extra.items())
 
 
 def _environment(private: Path, credential: Path) -> dict[str, str]:

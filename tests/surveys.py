@@ -11,6 +11,9 @@ import yaml
 from tests.conftest import ROOT
 
 FILE = ROOT / "awx" / "surveys.yml"
+ANSWER = "answer_"
+"""Before the names of variables. An extra variable hides the inventory's, also an empty one; playbooks/controller.yml
+makes a setting of an answer, and nothing of an empty one."""
 
 _DEPLOY = (
     "speaches_image",
@@ -49,7 +52,8 @@ Lists and dicts, and what is to last, belong to the inventory; secrets to creden
 
 _HEAD = """---
 # Made from the roles' argument specs by `make surveys`; loaded by configure.yml.
-# No question has a default: AWX would send it, and with it override the inventory, also where it is empty.
+# No question has a default: AWX would send it, and with it override the inventory. Nor is a question's variable the
+# setting itself: what is left empty may come as empty, and would override it, too.
 """
 _MARKUP = re.compile(r"\b[A-Z]\(((?:[^()\\]|\\.)*)\)")
 
@@ -75,7 +79,7 @@ def question(variable: str, option: dict[str, Any]) -> dict[str, Any]:
     asked: dict[str, Any] = {
         "question_name": variable,
         "question_description": f"{_plain(said)} Not answered: what the inventory says, or {shown}.",
-        "variable": variable,
+        "variable": f"{ANSWER}{variable}",
         "type": kind,
         "required": False,
     }

@@ -19,7 +19,7 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding
 from ansible_collections.portal.stt.plugins.module_utils._settings import show
 from ansible_collections.portal.stt.plugins.module_utils._settings.check import check, findings, variable
-from ansible_collections.portal.stt.plugins.module_utils._settings.rules import PREFIXES, ROLES
+from ansible_collections.portal.stt.plugins.module_utils._settings.rules import PLAYBOOKS, PREFIXES, ROLES
 from ansible_collections.portal.stt.plugins.module_utils._settings.shapes import Broken
 
 try:  # where a value stands is told only by Ansible's inner parts; without them it is left out
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(ARGUMENTS)
         reader = _Reader(self._templar)
-        read = {name for role in args["roles"] for name in ROLES[role]}
+        read = {*PLAYBOOKS, *(name for role in args["roles"] for name in ROLES[role])}
         task_vars = task_vars or {}
         given = {
             name: reader.read(name, value) if name in read else None

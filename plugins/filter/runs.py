@@ -26,8 +26,8 @@ def handed(given: object) -> dict[str, Any]:
     return {**found, "is_good": _hand_over.is_good(found)}
 
 
-def kept_reports(given: Mapping[str, Any], before: Mapping[str, Any], now: str) -> dict[str, str]:
-    return _hand_over.kept({name: given[name] for name in given if name != "is_good"}, before, now)
+def kept_reports(given: Mapping[str, Any], before: Mapping[str, Any], now: str, cluster: str = "") -> dict[str, str]:
+    return _hand_over.kept({name: given[name] for name in given if name != "is_good"}, before, now, cluster)
 
 
 def deploys_underway(deployments: Sequence[Any], pods: Sequence[Any], jobs: Sequence[Any]) -> list[str]:

@@ -48,10 +48,10 @@ def seed_again(given: Raw, found: Raw) -> bool:
 
 def _base(settings: Settings, found: Raw) -> list[Object]:
     Found.of(found, settings)  # what is there is looked at before anything is written
-    return manifests.base(settings, _scripts(found))
+    return [*manifests.base(settings, _scripts(found)), *_secret(settings)]
 
 
-def _secret(settings: Settings, found: Raw) -> list[Object]:
+def _secret(settings: Settings) -> list[Object]:
     one = manifests.secret(settings)
     return [one] if one else []
 
@@ -67,7 +67,7 @@ def _server(settings: Settings, found: Raw) -> list[Object]:
 def _all(settings: Settings, found: Raw) -> list[Object]:
     """What a run applies, as far as it is known before the seed Job has run."""
     job = _seed(settings, found) if settings.model_source != "hub" else []
-    return [*_base(settings, found), *_secret(settings, found), *job, *_server(settings, found)]
+    return [*_base(settings, found), *job, *_server(settings, found)]
 
 
 def _account(settings: Settings, found: Raw) -> list[Object]:
@@ -88,9 +88,9 @@ _PARTS: dict[str, Callable[[Settings, Raw], list[Object]]] = {
     "standing": _standing,
     "unwanted": lambda settings, _: manifests.unwanted(settings),
     "base": _base,
-    "secret": _secret,
     "seed": _seed,
     "server": _server,
+    "sources": lambda settings, _: rbac.sources(settings),
 }
 
 

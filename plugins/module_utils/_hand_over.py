@@ -12,17 +12,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._findings import STOPS, CollectionError, Finding, Status
-from ._report import collect, finding_of, summary
+from ._report.document import Run, document
+from ._report.lines import collect, finding_of, summary
+from ._report.page import page
 
 REPORT_BYTES = 64 * 1024
 """AWX keeps it in its database with each job, and a ConfigMap of five has to stay far below 1 MiB."""
+SEATS = 50
+"""So many of those who sit in the cards' memory are handed over, the largest."""
+NAME = 253
 KEPT = 5
+KEPT_BYTES = 900_000
+"""A ConfigMap takes 1 MiB."""
 LAST = "verify"
 """The play after which there is nothing left to do."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAY = re.compile(r"[a-z]{1,20}")
-_KEY = re.compile(r"\d{8}T\d{6}Z-[a-z]{1,20}\.json")
+_KEY = re.compile(r"(\d{8}T\d{6}Z-[a-z]{1,20})\.(json|html)")
 _WORST = (Status.REFUSED, Status.UNKNOWN, Status.WARNING, Status.OK)
 
 
@@ -31,21 +38,21 @@ def hand_over(play: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
     results: registered results, an empty one for a task that the play never came to. The verdict is the worst status of
     all findings; it is `refused` where the play did not come to its end, whatever was found until then, or where
-    there are no results at all. digest: of the
-    image, "" where no result has it; seats: None where no result has them. The report is cut to 64 KiB of JSON.
+    there are no results at all. digest: of the image, "" where no result has it. seats: who sits in the cards' memory,
+    the largest first, 50 at most; None where that is not known. The report is cut to 64 KiB of JSON.
     """
     findings = collect(one for one in results if one)
     if not (results and all(results)) and not any(one.status in STOPS for one in findings):
         findings.append(_unfinished(play))
     every = list(_flat(results))
-    seats = next((one["seats"] for one in every if _is_number(one.get("seats"))), None)
+    readings = [one["reading"] for one in every if isinstance(one.get("reading"), Mapping)]
     images = [one["image"] for one in every if isinstance(one.get("image"), Mapping)]
     digest = next((one["digest"] for one in images if _DIGEST.fullmatch(str(one.get("digest", "")))), "")
     return {
         "play": play,
         "verdict": _worst(findings).value,
         "digest": str(digest),
-        "seats": seats,
+        "seats": next((_largest(one["seats"]) for one in readings if one.get("known")), None),
         "report": _report(findings),
     }
 
@@ -55,10 +62,11 @@ def handed(given: object) -> dict[str, Any]:
     try:
         if not isinstance(given, Mapping) or not _PLAY.fullmatch(str(given["play"])):
             raise ValueError
-        findings = [finding_of(one) for one in given["report"]["findings"]]
+        findings = [finding_of(_written(one)) for one in given["report"]["findings"]]
         Status(str(given["verdict"]))
-        if len(json.dumps(given["report"]).encode()) > 2 * REPORT_BYTES:
+        if len(json.dumps(given, default=str).encode()) > 2 * REPORT_BYTES:
             raise ValueError
+        seats = None if given.get("seats") is None else [_seat(one) for one in given["seats"]][:SEATS]
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise CollectionError(
             "portal_stt",
@@ -68,9 +76,9 @@ def handed(given: object) -> dict[str, Any]:
     return {
         "play": str(given["play"]),
         "verdict": str(given["verdict"]),
-        "digest": str(given.get("digest", "")),
-        "seats": given.get("seats") if _is_number(given.get("seats")) else None,
-        "report": {**_report(findings), "summary": str(given["report"].get("summary", ""))},
+        "digest": _text(given.get("digest")),
+        "seats": seats,
+        "report": {**_report(findings), "summary": _text(given["report"].get("summary"))},
     }
 
 
@@ -79,14 +87,40 @@ def is_good(given: Mapping[str, Any]) -> bool:
     return given["play"] == LAST and Status(given["verdict"]) not in STOPS
 
 
-def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str) -> dict[str, str]:
-    """The data of the ConfigMap with this report in it: the last five, by the time in their names.
+def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str, cluster: str = "") -> dict[str, str]:
+    """The data of the ConfigMap with this report in it, as data and as a page: the last five, fewer of large ones.
 
-    before: its data until now; what is not one of ours is left out. now: `20261127T014106Z`.
+    before: its data until now; what is not one of ours is left out. now: `20261127T014106Z`. cluster: its host's name.
     """
     ours = {name: str(text) for name, text in before.items() if _KEY.fullmatch(name)}
+    run = Run(cluster, given["play"], now, [{"findings": given["report"]["findings"]}])
     ours[f"{now}-{given['play']}.json"] = json.dumps(given, ensure_ascii=False, indent=1) + "\n"
-    return {name: ours[name] for name in sorted(ours)[-KEPT:]}
+    ours[f"{now}-{given['play']}.html"] = page(document(run))
+    by_run: dict[str, dict[str, str]] = {}
+    for name in sorted(ours, reverse=True):
+        by_run.setdefault(name.rpartition(".")[0], {})[name] = ours[name]
+    found: dict[str, str] = {}
+    for texts in list(by_run.values())[:KEPT]:
+        if found and sum(len(text.encode()) for text in (*found.values(), *texts.values())) > KEPT_BYTES:
+            break
+        found |= texts
+    return dict(sorted(found.items()))
+
+
+def _written(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding as it was handed over.
+
+    AWX marks all text in extra variables as unsafe, and ansible-core 2.19 and newer reads such text as YAML reads what
+    has no quotes: nothing where it is empty, a number where it looks like one.
+    """
+    return {
+        name: list(map(_text, value)) if isinstance(value, (list, tuple)) else _text(value)
+        for name, value in entry.items()
+    }
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _report(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -105,8 +139,25 @@ def _report(findings: Sequence[Finding]) -> dict[str, Any]:
     return report
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _largest(seats: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of the seats of a reading (gpu_memory_info), in MiB."""
+    ordered = sorted(seats, key=lambda one: -max(one["now"], one["peak"] or 0))
+    return [
+        _seat({"name": f"{one['namespace']}/{one['container']}", "card": one["uuid"], "mib": one["now"],
+               "peak_mib": one["peak"]})
+        for one in ordered[:SEATS]
+    ]  # fmt: skip
+
+
+def _seat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """One that is handed over. Raises KeyError, TypeError or ValueError for what is none."""
+    peak = given["peak_mib"]
+    return {
+        "name": _text(given["name"])[:NAME],
+        "card": _text(given["card"])[:NAME],
+        "mib": int(given["mib"]),
+        "peak_mib": None if peak is None else int(peak),
+    }
 
 
 def _worst(findings: Sequence[Finding]) -> Status:

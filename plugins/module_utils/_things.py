@@ -17,6 +17,7 @@ THINGS: dict[str, str] = {
     # objects of a cluster
     "metadata.name": "metadata.name",
     "namespace.metadata.name": "metadata.namespace",
+    "optional": "optional",
     "take_over": "take_over",
     "volume.metadata.name": "metadata.name",
     # image, nodes and the verdict

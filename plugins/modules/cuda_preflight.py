@@ -138,6 +138,16 @@ advice:
       tag: 0.9.0-rc.3-cuda-12.6.3
       cuda: "12.6"
       verdict: native
+variants:
+  description: The image, then its variants, each with its verdict for each set of nodes, in the order of RV(verdicts).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - reference: ghcr.io/speaches-ai/speaches:0.9.0-rc.3-cuda
+      tag: 0.9.0-rc.3-cuda
+      cuda: "12.9"
+      verdicts: [allowed]
 table:
   description: The verdicts as lines of text, one a set of like nodes.
   returned: always
@@ -168,7 +178,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._cuda.advice import advise, findings, table
+from ..module_utils._cuda.advice import advise, findings, matrix, table
 from ..module_utils._cuda.ctranslate2 import COMPUTE_TYPES
 from ..module_utils._cuda.verdict import MODES, CudaImage, Terms, judge_all, mode_of
 from ..module_utils._findings import SETTINGS, Result, judge, leave
@@ -204,6 +214,7 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
         findings(image, groups, variants, terms, accept_unknown=params["accept_unknown"]),
         verdicts=[group.as_result() for group in groups],
         advice=[one.as_result() for one in advice],
+        variants=matrix(image, variants, groups, terms),
         table=table(groups),
     )
 

@@ -19,7 +19,9 @@ description:
     compute type, with the batches that Speaches always uses.
   - With O(deployed=true), what it really takes is compared with what was reckoned, and every tenant that has grown is
     named; nothing fails then.
-  - What cannot be told is a warning, and never a verdict.
+  - What cannot be told is a warning, and never a verdict. Where nothing was asked, or nothing has answered,
+    M(portal.stt.gpu_memory_info) has said so, and nothing is found.
+  - A card that is not shared has nobody else in it. Of several cards, as many need room as pods are to run.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
   - kubernetes.core.k8s_auth_options
@@ -135,9 +137,14 @@ budgets:
   sample:
     - card: Tesla T4 11111111 in gpu-node-1
       node: gpu-node-1
+      name: portal-stt/portal-stt
       fit: fits
       usable: 14913
       ours: 1500
+      tenants:
+        - name: llama-cpp/llama-swap
+          now: 0
+          peak: 4455
       worst: 10205
       now: 5750
       left: 4708
@@ -210,6 +217,7 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
         params["ours_mib"],
         {one["name"]: one["peak_mib"] for one in params["neighbours"]},
         params["headroom_mib"],
+        params["replicas"],
     )
     try:
         reading = Reading.from_result(params["reading"])
@@ -223,7 +231,7 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
     if params["resource"] and not params["deployed"]:
         nodes, own = selector_text(params["label_selector"]), (params["namespace"], params["app"])
         found += declared(connect(params), params["resource"], params["quantity"], nodes, own, params["replicas"])
-    return judge(params, found, budgets=as_result(plan, reading))
+    return judge(params, found, budgets=as_result(plan, reading, deployed=params["deployed"]))
 
 
 def main() -> None:

@@ -25,9 +25,9 @@ extends_documentation_fragment:
   - portal.stt.settings
 options:
   source:
-    description: Which source is asked. By default each, in this order.
+    description: Which source is asked. By default each, in this order. V(none) asks nothing and says nothing.
     type: str
-    choices: [auto, prometheus, exporter, dcgm]
+    choices: [auto, prometheus, exporter, dcgm, none]
     default: auto
   prometheus: &place
     description: Where it stands. Where none of the sources is named, the cluster's Services are looked through for the
@@ -54,7 +54,8 @@ options:
           - The API server's proxy would take it away, so that a Service is then asked by port-forward.
         type: str
       ca_cert:
-        description: File with the certificate authority of O(prometheus.url), as PEM.
+        description: File with the certificate authority of O(prometheus.url), as PEM; or of the Service, where it is
+          asked by port-forward and O(prometheus.scheme=https). Its certificate is to be for C(NAME.NAMESPACE.svc).
         type: path
       tenant:
         description: Sent as C(X-Scope-OrgID), for Mimir and the like.
@@ -221,7 +222,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.args_common import
 
 from ..module_utils._findings import SETTINGS, Result, leave, succeed
 from ..module_utils._gpu.memory import LABELS, Names, completed
-from ..module_utils._gpu.sources import look, named_places, seconds_of, told
+from ..module_utils._gpu.sources import Looked, Wish, look, named_places, seconds_of, told
 from ..module_utils._kubernetes.cluster import Limits, connect
 
 _TEXTS = {"type": "list", "elements": "str"}
@@ -241,7 +242,7 @@ ARGUMENTS: dict[str, Any] = {
     "argument_spec": {
         **AUTH_ARG_SPEC,
         **SETTINGS,
-        "source": {"type": "str", "choices": ["auto", "prometheus", "exporter", "dcgm"], "default": "auto"},
+        "source": {"type": "str", "choices": ["auto", "prometheus", "exporter", "dcgm", "none"], "default": "auto"},
         "prometheus": PLACE,
         "exporter": PLACE,
         "dcgm": PLACE,
@@ -263,20 +264,14 @@ def run(params: Mapping[str, Any], **_: Any) -> Result:
     """Who sits on the cards, and what is to be said of that."""
     names = Names.of(params["metrics"], params["labels"])
     seconds_of(params["window"])
-    places = named_places(params)
-    looked = look(
-        places,
-        lambda: connect(params, Limits(silence=params["timeout"], whole=2.0 * params["timeout"])),
-        names,
-        params["window"],
-        source=params["source"],
-        seconds=params["timeout"],
-        history=params["history"],
-    )
+    places, limits = named_places(params), Limits(silence=params["timeout"], whole=2.0 * params["timeout"])
+    wish = Wish(names, params["window"], params["source"], params["timeout"], params["history"])
+    is_asked = params["source"] != "none"
+    looked = look(places, lambda: connect(params, limits), wish) if is_asked else Looked()
     reading = completed(looked.reading, params["nodes"])
     kept = [{"name": one.name, "points": [list(point) for point in one.points]} for one in looked.history]
     further = {"history": kept} if params["history"] else {}
-    return succeed(params, told(looked, reading), reading=reading.as_result(), **further)
+    return succeed(params, told(looked, reading) if is_asked else [], reading=reading.as_result(), **further)
 
 
 def main() -> None:

@@ -41,6 +41,13 @@ options:
     type: str
     choices: [apply, keep]
     default: apply
+  optional:
+    description:
+      - Kinds that are left out, with a warning, where the API server does not know them.
+      - With V(Namespace), what is to be in a namespace that is not there is left out likewise.
+    type: list
+    elements: str
+    default: []
   plan:
     description:
       - RV(plan) of an earlier task. What that has found as declared within the last two minutes is not asked for again.
@@ -125,7 +132,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import SETTINGS, Result, judge, leave
+from ..module_utils._findings import SETTINGS, Result, judge, leave, succeed
 from ..module_utils._kubernetes.apply import diff, label, parse
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._kubernetes.judge import Judge, identity
@@ -137,6 +144,7 @@ ARGUMENTS: dict[str, Any] = {
         "definition": {"type": "list", "elements": "raw", "required": True},
         "take_over": {"type": "list", "elements": "str", "default": []},
         "existing": {"type": "str", "choices": ["apply", "keep"], "default": "apply"},
+        "optional": {"type": "list", "elements": "str", "default": []},
         "plan": {"type": "dict", "default": {}},
     },
 }
@@ -145,11 +153,16 @@ ARGUMENTS: dict[str, Any] = {
 def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     """What an apply would change: it is the action plugin that has it done, by `todo`."""
     asker = Judge(
-        connect(params), take_over=params["take_over"], keep=params["existing"] == "keep", planning=check_mode
+        connect(params),
+        take_over=params["take_over"],
+        keep=params["existing"] == "keep",
+        planning=check_mode,
+        optional=params["optional"],
     )
     found = asker.judge(parse(params["definition"]), params["plan"])
     changing = [] if found.errors else [one for one in found.judged if one.changes]
     live = [identity(one.live) for one in found.judged if one.live is not None]
+    left_out = [] if check_mode else succeed(params, found.left_out)["findings"]
     return judge(
         params,
         found.findings(),
@@ -159,6 +172,11 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         objects=[*found.known.values(), *live],
         plan=found.plan(time.time()),
         todo=[one.todo() for one in changing],
+        **(
+            {"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in left_out]}
+            if left_out
+            else {}
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Print what was found, and fail when something was refused
+short_description: Print what was found, keep it as a file, and fail when something was refused
 version_added: 0.1.0
 author: the portal.stt maintainers (@portal-stt)
 description:
@@ -15,6 +15,8 @@ description:
     and fails once, at the end, when a finding is V(refused) or V(unknown). Below each that is not fine stands its line
     in docs/checks.md.
   - A result that failed without findings, or whose host was unreachable, is printed as a refusal with its message.
+  - With O(file) the report is also written, as a page and as data (docs/report.md says what is in it). In check mode
+    none is written. What prevents the writing is told, and changes no verdict.
 extends_documentation_fragment:
   - portal.stt.attributes.read_only
 options:
@@ -23,10 +25,38 @@ options:
     type: str
     required: true
   results:
-    description: Registered results. Skipped ones are passed over.
+    description:
+      - Registered results. Skipped ones are passed over.
+      - For O(file), an empty one stands for a task that was never come to, because the play ended before it.
     type: list
     elements: dict
     required: true
+  show:
+    description: Whether it is printed, and fails. Without, O(file) is all that it does.
+    type: bool
+    default: true
+  file:
+    description: Where and how it is written. Without, no file is.
+    type: dict
+    suboptions:
+      play:
+        description: What the results are of, in one word.
+        type: str
+        required: true
+      directory:
+        description:
+          - The folder that gets one for each host that has reports, with C(report.html) and C(report.json) in it.
+          - Where it is not given, C(reports) beside the inventory; none in a job of AWX, whose files go with it. Empty
+            for no file.
+        type: str
+      earlier:
+        description: Results of earlier plays of this run, by the play's name. They are shown, too, and do not count.
+        type: dict
+        default: {}
+      only_failed:
+        description: Write it only where something is refused or cannot be told.
+        type: bool
+        default: false
 """
 
 EXAMPLES = r"""
@@ -47,9 +77,23 @@ EXAMPLES = r"""
     title: Preflight of both sites
     results: "{{ ['site-a', 'site-b'] | map('extract', hostvars, 'image') | list }}"
   run_once: true
+
+- name: Everything that was found is also a page
+  portal.stt.report:
+    title: Nightly look
+    results:
+      - "{{ image }}"
+    file:
+      play: look
+      directory: /var/lib/reports
 """
 
 RETURN = r"""
+report:
+  description: Path of the page that was written.
+  returned: when one was written
+  type: str
+  sample: /home/me/inventory/reports/homelab/report.html
 findings:
   description: All findings, as data. A failed report has printed them; as data they are in O(results).
   returned: success

@@ -13,6 +13,7 @@ and the same arguments.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -30,6 +31,7 @@ from ansible.module_utils.common.json import Direction, get_module_decoder, get_
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader, test_loader
 from ansible.utils.display import Display
 from ansible_collections.portal.stt.plugins.module_utils._findings import (
     CollectionError,
@@ -40,8 +42,18 @@ from ansible_collections.portal.stt.plugins.module_utils._findings import (
     fail,
 )
 
-KUBERNETES = ("kubernetes", "ansible_collections.kubernetes.core.plugins.module_utils.k8s.client")
+_UTILS = "ansible_collections.portal.stt.plugins.module_utils"
+KUBERNETES = (
+    "kubernetes",
+    "ansible_collections.kubernetes.core.plugins.module_utils.k8s.client",
+    f"{_UTILS}._kubernetes.access",
+    f"{_UTILS}._kubernetes.transport",
+)
 """What a connection to a cluster imports."""
+
+_FILTERS = ("ansible.builtin.default", "portal.stt.speaches_objects")
+_TESTS = ("ansible.builtin.match",)
+"""One of each kind of plugin that the arguments of our tasks need: to find it is to load all of its kind."""
 
 _AUTO = ("", "auto", "auto_legacy", "auto_silent", "auto_legacy_silent")
 _PROFILE = "legacy"  # the form in which AnsiballZ hands arguments to modules
@@ -69,7 +81,22 @@ def core_of(name: str, *imports: str) -> Core:
         module = importlib.import_module(f"ansible_collections.portal.stt.plugins.modules.{name}")
     except ImportError as exc:
         return Core(name, missing=str(exc))
+    _share()
     return Core(name, module.ARGUMENTS, module.run)
+
+
+def _share() -> None:
+    """Loads what the arguments of a task need, too, and keeps the processes of tasks from copying what is loaded.
+
+    A collection of garbage writes into each object that it looks at, and so would copy all memory of this process into
+    each one forked from it; what is frozen it does not look at.
+    """
+    for loader, names in ((filter_loader, _FILTERS), (test_loader, _TESTS)):
+        for name in names:
+            with contextlib.suppress(Exception):  # the task that needs it says what is wrong
+                loader.get(name)
+    get_module_encoder(_PROFILE, Direction.CONTROLLER_TO_MODULE)
+    gc.freeze()
 
 
 class InProcess(ActionBase):  # type: ignore[misc]

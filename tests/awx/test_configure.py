@@ -136,7 +136,7 @@ def test_a_failed_first_sync_is_made_good_by_the_next_run(awx: AWX, configure: C
     assert not any(f"the {name}" in played.output for name in secrets)
     assert not awx.objects["hosts"]
     assert awx.named("inventory_sources")["portal-stt"]["source_path"] == "inventory/awx/hosts"
-    assert json.loads(awx.named("inventories")["portal-stt"]["variables"]) == {
+    assert json.loads(awx.named("inventories")["portal-stt repository"]["variables"]) == {
         "speaches_hub": {
             "endpoint": "https://hub.example.net",
             "token": "{{ lookup('ansible.builtin.env', 'PORTAL_STT_HUB_TOKEN') }}",
@@ -149,6 +149,39 @@ def test_a_failed_first_sync_is_made_good_by_the_next_run(awx: AWX, configure: C
         numbers[f"portal-stt {name}"] for name in ("SSH", "kubeconfig", "hub token", "speech API key")
     )
     assert awx.secrets[numbers["portal-stt SSH"]] == {"ssh_key_data": "the ssh_private_key", **ssh}
+
+
+def hosts(awx: AWX) -> dict[str, list[str]]:
+    names = {one["id"]: name for name, one in awx.named("hosts").items()}
+    return {name: [names[one] for one in awx.links("groups", name, "hosts")] for name in awx.named("groups")}
+
+
+def test_what_is_not_named_any_more_is_gone(awx: AWX, configure: Configure) -> None:
+    """An old host would still be deployed to, and an administrator's kubeconfig still be there."""
+
+    def given(**values: object) -> tuple[str, str]:
+        return "-e", json.dumps(values)
+
+    every = {"kubeconfig": "k", "ssh_private_key": "s", "admin_kubeconfig": "a"}
+    changed(configure("configure", *given(awx_secrets=every)))
+    assert hosts(awx) == {"clusters": ["homelab"], "nfs_servers": ["pve"]}
+    assert {"portal-stt administrator", "portal-stt kubeconfig"} < awx.named("credentials").keys()
+    assert "portal-stt rbac" in awx.named("job_templates")
+
+    secrets = {"kubeconfig": "k", "ssh_private_key": "s"}
+    fewer = given(awx_secrets=secrets, awx_hosts={"clusters": {"site": {}}, "nfs_servers": {}})
+    assert changed(configure("configure", *fewer)) == 5  # host, two hosts, group, template, credential
+    assert hosts(awx) == {"clusters": ["site"], "nfs_servers": []}
+    assert "portal-stt administrator" not in awx.named("credentials")
+    assert "portal-stt rbac" not in awx.named("job_templates")
+
+    # Hosts of the repository in place of AWX's own.
+    changed(configure("configure", *given(awx_secrets=secrets, awx_inventory_file="inventory/awx/hosts")))
+    awx.settle()
+    assert list(awx.named("inventories")) == ["portal-stt repository"]
+    number = awx.named("inventories")["portal-stt repository"]["id"]
+    for kind in ("job_templates", "workflow_job_templates"):
+        assert {one["inventory"] for one in awx.objects[kind].values()} == {number}
 
 
 def test_what_is_missing_is_said_before_anything_is_made(awx: AWX, configure: Configure) -> None:

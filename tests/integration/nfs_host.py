@@ -136,6 +136,11 @@ class NfsHost:
         """The export table as it is served."""
         return parse_table(self.sh("exportfs -s"))
 
+    @property
+    def process(self) -> int:
+        """Whose namespaces a stand-in is."""
+        return int(Path(f"/proc/{self._agent.pid}/task/{self._agent.pid}/children").read_text().split()[0])
+
     def _ask(self, **request: Any) -> Any:
         assert self._agent.stdin
         assert self._agent.stdout
@@ -214,6 +219,23 @@ def stand_in(suite: str) -> Iterator[NfsHost]:
             host.reset()  # no immutable file is left
             assert process.stdin
             process.stdin.close()
+
+
+_SSHD = "/usr/sbin/sshd -i -f /dev/null -o UsePAM=no"
+
+
+def by_ssh(host: NfsHost) -> tuple[dict[str, Any], str]:
+    """How Ansible gets to a stand-in: variables of the host, and a private key. Each connection has an sshd of its own,
+    which needs no network."""
+    host.sh("ssh-keygen -A > /dev/null; mkdir -p /run/sshd /root/.ssh; rm -f /run/key; "
+            "ssh-keygen -q -t ed25519 -N '' -f /run/key; mv /run/key.pub /root/.ssh/authorized_keys")  # fmt: skip
+    through = f"nsenter --target {host.process} --mount --net --pid --root --wd {_SSHD}"
+    return {
+        "ansible_host": "stand-in",
+        "ansible_user": "root",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_common_args": " ".join([*_SSH, f'-o ProxyCommand="{through}"']),
+    }, host.sh("cat /run/key; rm /run/key")
 
 
 def _library() -> bytes:

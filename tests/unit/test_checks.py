@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible_collections.portal.stt.plugins.module_utils._report import place
+from ansible_collections.portal.stt.plugins.module_utils._report.lines import place
 
 ROOT = Path(__file__).parents[2]
 _CHECK = re.compile(r"(cluster|cuda|gpu|host|image|nfs|rollout|run|settings|speech)(\.[a-z0-9_]+)?")

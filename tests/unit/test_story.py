@@ -17,6 +17,7 @@ REFUSED = {
 }
 TASKS = [
     {"ansible.builtin.set_fact": {"one": 1}, "name": "A value is kept"},
+    {"ansible.builtin.set_stats": {"data": {"one": 1}}, "name": "A value is handed over"},
     {"ansible.builtin.assert": {"that": True}, "name": "It is true"},
     {"ansible.builtin.debug": {"msg": "never"}, "name": "It is passed over", "when": False},
     {"ansible.builtin.include_tasks": "more.yml", "name": "More is included"},
@@ -29,7 +30,15 @@ TASKS = [
 def shown(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     (tmp_path / "more.yml").write_text(json.dumps([{"ansible.builtin.command": "true", "name": "Something is done"}]))
     site = tmp_path / "site.yml"
-    site.write_text(yaml.safe_dump([{"hosts": "clusters", "name": "A play", "gather_facts": False, "tasks": TASKS}]))
+    plays = {"A play that only computes": TASKS[:4], "A play": TASKS}
+    site.write_text(
+        yaml.safe_dump(
+            [
+                {"hosts": "clusters", "name": name, "gather_facts": False, "tasks": tasks}
+                for name, tasks in plays.items()
+            ]
+        )
+    )
     played = play(str(site), *request.param)
     assert played.rc == 2, played.output
     return played.output
@@ -53,6 +62,14 @@ def test_a_refusal_is_told_once(shown: str) -> None:
 
 @pytest.mark.parametrize("shown", [("-v",)], indirect=True)
 def test_with_v_everything_shows(shown: str) -> None:
-    for name in ("A value is kept", "It is true", "It is passed over", "More is included", "Something is done"):
+    assert "PLAY [A play that only computes]" in shown
+    for name in (
+        "A value is kept",
+        "A value is handed over",
+        "It is true",
+        "It is passed over",
+        "More is included",
+        "Something is done",
+    ):
         assert f"TASK [{name}]" in shown
     assert "findings:" in shown

@@ -50,6 +50,22 @@ def advise(variants: Iterable[CudaImage], nodes: Sequence[GpuNode], terms: Terms
     return sorted(newest, key=lambda advice: ORDER.index(advice.kind))
 
 
+def matrix(
+    image: CudaImage, variants: Iterable[CudaImage], groups: Sequence[Group], terms: Terms
+) -> list[dict[str, object]]:
+    """The image and its variants, each with its verdict for each group of like nodes, as a module returns it."""
+    every = {one.tag: one for one in (image, *variants)}
+    return [
+        {
+            "reference": one.reference,
+            "tag": one.tag,
+            "cuda": one.cuda,
+            "verdicts": [judge_all(one, group.nodes[:1], terms)[0].verdict.kind.value for group in groups],
+        }
+        for one in every.values()
+    ]
+
+
 def findings(
     image: CudaImage,
     groups: Sequence[Group],

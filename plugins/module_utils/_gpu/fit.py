@@ -15,7 +15,7 @@ from . import appetite
 from .appetite import Need
 from .budget import Budget, Fit, Tenant, budget
 from .growth import growth
-from .memory import Card, Reading, Seat
+from .memory import Card, Reading, Seat, is_alone
 
 _APART = 128  # MiB by which a named number and a measured one may differ without a word
 
@@ -24,7 +24,7 @@ _APART = 128  # MiB by which a named number and a measured one may differ withou
 class Plan:
     """The server that is to run, or runs. mib: what it takes at most as its operator measured, 0 for not measured.
 
-    neighbours: ``namespace/container`` → the most that its operator measured. headroom: MiB to be left.
+    neighbours: ``namespace/container`` → the most that its operator measured. headroom: MiB to be left. replicas: pods.
     """
 
     namespace: str
@@ -34,6 +34,7 @@ class Plan:
     mib: int = 0
     neighbours: Mapping[str, int] | None = None
     headroom: int = 0
+    replicas: int = 1
 
     @property
     def name(self) -> str:
@@ -55,21 +56,33 @@ def need(plan: Plan, reading: Reading) -> Need | None:
 
 
 def before(plan: Plan, reading: Reading) -> list[Finding]:
-    """Whether ours fits: a finding a card."""
+    """Whether ours fits: a finding a card; none where nothing was asked or has answered, as gpu_memory_info has said.
+
+    It is refused only where fewer cards have room than pods are to run; which card a pod gets is not ours to say.
+    """
+    if not reading.source and not plan.neighbours and not is_alone(reading):
+        return []
     wanted, subject = need(plan, reading), f"{plan.name} in GPU memory"
     if wanted is None:
         shown = ", ".join(plan.models) or "its models"
         return [_untold(subject, f"what it takes is not known for {shown} in {plan.compute_type}",
                         "Set [memory.ours] to what you have measured.")]  # fmt: skip
-    if not reading.known and not plan.neighbours:
+    cards = [card for card in reading.cards if card.usable]
+    if not (reading.known or plan.neighbours or is_alone(reading)):
+        facts = [_free_now(wanted, card) for card in cards if card.free is not None]
         return [_untold(subject, "who else sits there is not known",
                         "Let the sources tell it (see gpu.memory), or name the neighbours' measured peaks in "
-                        "[memory.neighbours].")]  # fmt: skip
-    cards = [card for card in reading.cards if card.usable]
+                        "[memory.neighbours].", facts)]  # fmt: skip
     if not cards:
         return [_untold(subject, "how much memory the card has is not known",
                         "Let dcgm-exporter or the node's labels (gpu-feature-discovery) tell it.")]  # fmt: skip
-    return [_judged(plan, wanted, reading, card) for card in cards]
+    found = [_judged(plan, wanted, reading, card) for card in cards]
+    room = sum(one.status is not Status.REFUSED for one in found)
+    return [_softened(one) for one in found] if room >= plan.replicas else found
+
+
+def _free_now(wanted: Need, card: Card) -> str:
+    return f"{card.name}: {card.free} MiB are free now, and {wanted.mib} are wanted where it does not run yet"
 
 
 def _judged(plan: Plan, wanted: Need, reading: Reading, card: Card) -> Finding:
@@ -79,27 +92,49 @@ def _judged(plan: Plan, wanted: Need, reading: Reading, card: Card) -> Finding:
     facts = [
         f"usable: {card.usable.mib} MiB ({card.usable.how})",
         f"ours: {wanted.mib} MiB ({wanted.how})",
-        *(f"{tenant.name}: {tenant.now} MiB now, {tenant.most} at the peak" for tenant in tenants),
-        *([f"of nobody: {reading.unattributed(card)} MiB"] if reading.unattributed(card) else []),
-        *([f"to be left: {plan.headroom} MiB"] if plan.headroom else []),
-        *notes,
+        *_shown(tenants),
+        *([f"of nobody: {nobody} MiB"] if (nobody := _nobody(reading, card)) else []),
+        *([f"to be left: {found.headroom} MiB"] if found.headroom else []),
+        *notes[:_MOST_LINES],
     ]
-    if not reading.known:
+    if card.shared is False:
+        facts.append("the card is not shared: whoever has it, has it alone")
+    elif not reading.known:
         facts.append("who sits there was not measured: only the named neighbours count, as if at their peaks")
     status = {Fit.FITS: Status.OK, Fit.ONLY_NOW: Status.WARNING, Fit.NOT: Status.REFUSED}[found.fit]
     remedy = "" if found.fit is Fit.FITS else _remedy(plan, wanted, found)
     return Finding("gpu.budget", status, f"{plan.name} on {card.name}", _said(found), remedy, tuple(facts))
 
 
+_MOST_LINES = 12
+
+
+def _shown(tenants: Sequence[Tenant]) -> list[str]:
+    """The largest; what is in the sum has to be in the text, too."""
+    lines = [f"{one.name}: {one.now} MiB now, {one.most} at the peak" for one in tenants[:_MOST_LINES]]
+    if rest := tenants[_MOST_LINES:]:
+        now, most = sum(one.now for one in rest), sum(one.most for one in rest)
+        lines.append(f"{len(rest)} more: {now} MiB now, {most} at their peaks")
+    return lines
+
+
+def _nobody(reading: Reading, card: Card) -> int:
+    """What is in use there that no container has; on a card that one pod has alone, all is that pod's."""
+    return 0 if card.shared is False else reading.unattributed(card)
+
+
 def reckon(plan: Plan, wanted: Need, reading: Reading, card: Card) -> Budget:
     """The budget of one card whose usable memory is known."""
     assert card.usable is not None
     tenants, _ = neighbours(plan, reading, card)
-    return budget(card.usable.mib, tenants, wanted.mib, headroom=plan.headroom, unattributed=reading.unattributed(card))
+    headroom = 0 if card.shared is False else plan.headroom  # it is for the growth of others
+    return budget(card.usable.mib, tenants, wanted.mib, headroom=headroom, unattributed=_nobody(reading, card))
 
 
 def neighbours(plan: Plan, reading: Reading, card: Card) -> tuple[list[Tenant], list[str]]:
     """Who else is on the card, the larger of what was measured and what is named; and where these differ."""
+    if card.shared is False:
+        return [], []
     named, notes = dict(plan.neighbours or {}), []
     tenants = []
     for seat in reading.seats if reading.known else ():
@@ -152,20 +187,36 @@ def after(plan: Plan, reading: Reading, history: Iterable[tuple[str, Sequence[tu
     found: list[Finding] = []
     ours = [seat for seat in reading.seats if seat.name == plan.name and seat.now]
     planned = Need(plan.mib, plan.mib, "as is set") if plan.mib else appetite.need(plan.models, plan.compute_type)
-    if not reading.known or not ours:
+    if is_alone(reading) and not (reading.known and ours):
+        pass  # nobody else's use of it matters
+    elif not reading.source:
+        return []
+    elif not reading.known or not ours:
         what = "the sources name no process of it" if reading.known else "what it takes was not measured"
         found.append(_untold(subject, what, "Run verify again after one interval of the exporter."))
     else:
         found.append(_kept(subject, sum(map(_most, ours)), sum(seat.now for seat in ours), planned))
         found += [_judged(plan, Need(most, most, "its own measured peak"), reading, card)
                   for card in reading.cards if card.usable and (most := sum(map(_most, ours)))]  # fmt: skip
-    for name, points in history:
-        if grown := growth(points):
-            found.append(
-                Finding("gpu.growth", Status.WARNING, f"{name} in GPU memory", f"grows: {grown}.",
-                        "See what it keeps: an arena without a limit takes the card at last. Cap it, or let it unload.")
-            )  # fmt: skip
-    return [_softened(one) for one in found]
+    return [_softened(one) for one in found] + _growing(history)
+
+
+_MOST_GROWING = 8
+
+
+def _growing(history: Iterable[tuple[str, Sequence[tuple[float, int]]]]) -> list[Finding]:
+    """Who has grown, those who have most now first."""
+    growing = [(points[-1][1], name, grown) for name, points in history if (grown := growth(points))]
+    growing.sort(key=lambda one: (-one[0], one[1]))
+    remedy = "See what it keeps: an arena without a limit takes the card at last. Cap it, or let it unload."
+    found = [
+        Finding("gpu.growth", Status.WARNING, f"{name} in GPU memory", f"grows: {grown}.", remedy)
+        for _, name, grown in growing[:_MOST_GROWING]
+    ]
+    if rest := [name for _, name, _ in growing[_MOST_GROWING:]]:
+        found.append(Finding("gpu.growth", Status.WARNING, "GPU memory", f"{len(rest)} more grow.", remedy,
+                             (", ".join(rest[:_MOST_LINES]),)))  # fmt: skip
+    return found
 
 
 def _kept(subject: str, most: int, now: int, planned: Need | None) -> Finding:
@@ -188,19 +239,24 @@ def _softened(finding: Finding) -> Finding:
     return Finding(**{**vars(finding), "status": Status.WARNING})
 
 
-def _untold(subject: str, why: str, remedy: str) -> Finding:
-    return Finding("gpu.budget", Status.WARNING, subject, f"whether it fits cannot be told: {why}.", remedy)
+def _untold(subject: str, why: str, remedy: str, facts: Iterable[str] = ()) -> Finding:
+    said = f"whether it fits cannot be told: {why}."
+    return Finding("gpu.budget", Status.WARNING, subject, said, remedy, tuple(facts))
 
 
-def as_result(plan: Plan, reading: Reading) -> list[dict[str, Any]]:
-    """The budget of each card as a module returns it."""
+def as_result(plan: Plan, reading: Reading, *, deployed: bool = False) -> list[dict[str, Any]]:
+    """The budget of each card as a module returns it. deployed: ours counts as it was measured, if it was."""
     wanted, result = need(plan, reading), []
+    if deployed and (most := sum(_most(seat) for seat in reading.seats if seat.name == plan.name and seat.now)):
+        wanted = Need(most, most, "its own measured peak")
     for card in reading.cards:
-        if wanted is None or card.usable is None or not (reading.known or plan.neighbours):
+        can_be_told = reading.known or plan.neighbours or card.shared is False
+        if wanted is None or card.usable is None or not can_be_told:
             continue
-        found = reckon(plan, wanted, reading, card)
+        tenants, found = neighbours(plan, reading, card)[0], reckon(plan, wanted, reading, card)
         result.append({
-            "card": card.name, "node": card.node, "fit": found.fit.value, "usable": found.usable, "ours": found.ours,
+            "card": card.name, "node": card.node, "name": plan.name, "fit": found.fit.value, "usable": found.usable,
+            "ours": found.ours, "tenants": [{"name": one.name, "now": one.now, "peak": one.most} for one in tenants],
             "worst": found.worst, "now": found.now, "left": found.left, "left_now": found.left_now,
             "headroom": found.headroom, "shrink": [vars(one) for one in found.shrink],
         })  # fmt: skip

@@ -51,7 +51,7 @@ class Growth:
 
 
 def growth(points: Sequence[Point]) -> Growth | None:
-    """How it grew over the window; None where it did not. A load from nothing is no growth."""
+    """How it grew over the window; None where it did not. A load from nothing is no growth, nor a repeated one."""
     if len(points) < 3:
         return None
     began, ended = points[0][0], points[-1][0]
@@ -60,9 +60,17 @@ def growth(points: Sequence[Point]) -> Growth | None:
     last = min(mib for at, mib in points if at >= ended - third)
     floors = (first, last) if first and last > first * FLOOR_FACTOR and last - first > FLOOR_MIB else None
     rises = [Step(before, after, at) for (_, before), (at, after) in pairwise(points) if before]
-    largest = max(rises, key=lambda step: step.high - step.low, default=None)
-    step = largest if largest and largest.high - largest.low > STEP_MIB else None
+    large = [step for step in rises if step.high - step.low > STEP_MIB]
+    step = max((one for one in large if not _usual(one, large)), key=lambda one: one.high - one.low, default=None)
     return Growth(began, ended, floors, step) if floors or step else None
+
+
+def _usual(step: Step, large: Sequence[Step]) -> bool:
+    """Whether it rises so from there time and again, as a tenant does that loads a model and lets it go."""
+    return any(
+        other is not step and abs(other.low - step.low) <= FLOOR_MIB and other.high >= 0.9 * step.high
+        for other in large
+    )
 
 
 def moment(at: float) -> str:

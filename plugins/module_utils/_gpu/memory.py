@@ -11,7 +11,6 @@ exporter that reads `nvidia-smi --query-compute-apps` with the host's processes 
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 
 from . import cards
 from .cards import Usable
-from .samples import Series, Told
+from .samples import Series, SourceError, Told
 
 MIB = 1024 * 1024
 TOLERANCE = 64
@@ -78,6 +77,8 @@ _IN_BYTES = ("HostGPUMemoryUsage",)
 _NOBODY = ("", "unknown")
 _KUBERNETES = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _RENAMED = "exported_"
+_METRIC = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]{0,199}")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,12 @@ class Names:
 
     @classmethod
     def of(cls, metrics: Mapping[str, Sequence[str]], labels: Mapping[str, Sequence[str]]) -> Names:
-        """The known ones, of which each that is given is replaced."""
+        """The known ones, of which each that is given is replaced. Raises SourceError for what is no name."""
+        for option, every, right in (("metrics", metrics, _METRIC), ("labels", labels, _LABEL)):
+            for key, names in every.items():
+                if not all(right.fullmatch(name) for name in names or ()):
+                    raise SourceError(f"option {option}.{key}", "it has something that Prometheus takes for no name.",
+                                      "Write letters, digits and underscores.")  # fmt: skip
         given = {Kind(kind): tuple(names) for kind, names in metrics.items() if names}
         return cls({**METRICS, **given}, {**LABELS, **{key: tuple(names) for key, names in labels.items() if names}})
 
@@ -117,7 +123,10 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Card:
-    """A card, or a MIG slice of one; None is not told. node: as its exporter calls it, which may be its pod's name."""
+    """A card, or a MIG slice of one; None is not told. node: as its exporter calls it, which may be its pod's name.
+
+    shared: whether several pods may have it at once.
+    """
 
     uuid: str
     node: str = ""
@@ -128,6 +137,14 @@ class Card:
     free: int | None = None
     reserved: int | None = None
     usable: Usable | None = None
+    shared: bool | None = None
+
+    @property
+    def in_use(self) -> int | None:
+        """What is used, without the reserve where that is counted as used."""
+        if self.used is None or self.free is None or self.usable is None:
+            return self.used
+        return max(0, min(self.used, self.usable.mib - self.free))
 
     @property
     def name(self) -> str:
@@ -178,7 +195,7 @@ class Reading:
         """MiB in use on the card that belong to no seat: contexts, the host's processes, pods without a name yet."""
         seats = sum(seat.now for seat in self.seats if seat.uuid in ("", card.uuid))
         nameless = sum(amount for _, amount in self.nobody)
-        return max(0, card.used - seats) if card.used is not None and self.known else nameless
+        return max(0, card.in_use - seats) if card.in_use is not None and self.known else nameless
 
     def as_result(self) -> dict[str, Any]:
         """The reading as a module returns it."""
@@ -204,19 +221,31 @@ class Reading:
         """The reading of a module's result. Raises TypeError, ValueError or KeyError for what is none."""
         return cls(
             tuple(_card_of(one) for one in given["cards"]),
-            tuple(Seat(**{**one, "pods": tuple(one["pods"])}) for one in given["seats"]),
+            tuple(_seat_of(one) for one in given["seats"]),
             tuple((str(one["process"]), int(one["mib"])) for one in given["nobody"]),
             bool(given["known"]),
             tuple(Doubt(**one) for one in given["doubts"]),
             str(given["source"]),
             float(given["at"]),
             int(given["step"]),
-            given.get("peak_of_all"),
+            _amount(given.get("peak_of_all")),
         )
 
 
+def _amount(given: Any) -> int | None:
+    return None if given is None else int(given)
+
+
+def _seat_of(given: Mapping[str, Any]) -> Seat:
+    pods = tuple(map(str, given["pods"]))
+    return Seat(str(given["namespace"]), str(given["container"]), pods, int(given["now"]), _amount(given["peak"]),
+                str(given["uuid"]))  # fmt: skip
+
+
 def _card_of(given: Mapping[str, Any]) -> Card:
-    own = {key: given[key] for key in ("uuid", "node", "product", "slice", "total", "used", "free", "reserved")}
+    own = {key: str(given[key]) for key in ("uuid", "node", "product", "slice")}
+    own |= {key: _amount(given[key]) for key in ("total", "used", "free", "reserved")}
+    own["shared"] = given.get("shared")
     if given["usable"] is None:
         return Card(**own)
     return Card(**own, usable=Usable(int(given["usable"]), str(given["usable_by"]), bool(given["usable_is_measured"])))
@@ -257,7 +286,7 @@ def _current(series: Sequence[Series], step: int) -> tuple[list[Series], list[Do
         newest[_target(one)] = max(newest[_target(one)], one.at)
     last = max(newest.values(), default=0.0)
     patience = max(2.5 * step, 60)
-    gone = {target for target, at in newest.items() if last - at > patience}
+    gone = sorted(target for target, at in newest.items() if last - at > patience)
     doubts = [
         Doubt(
             "vanished", "source",
@@ -265,10 +294,15 @@ def _current(series: Sequence[Series], step: int) -> tuple[list[Series], list[Do
             f"{last - newest[target]:.0f} s, while others are measured.",
             "Look at that target in Prometheus (Status, Targets), and at the exporter's pod there.",
         )
-        for target in sorted(gone)
+        for target in gone[:_TARGETS]
     ]  # fmt: skip
+    if len(gone) > _TARGETS:
+        doubts.append(Doubt("vanished", "source", f"nor from {len(gone) - _TARGETS} more of its targets."))
     kept = [one for one in series if _target(one) not in gone and newest[_target(one)] - one.at <= 0.5 * step]
     return kept, doubts
+
+
+_TARGETS = 3
 
 
 def _target(one: Series) -> tuple[str, str]:
@@ -276,7 +310,7 @@ def _target(one: Series) -> tuple[str, str]:
 
 
 def _sound(series: Sequence[Series]) -> tuple[list[Series], list[Doubt]]:
-    good = [one for one in series if math.isfinite(one.value) and 0 <= one.value < _MOST * MIB]
+    good = [one for one in series if 0 <= one.value < (_MOST * MIB if _in_bytes(one.name) else _MOST)]  # NaN is neither
     if len(good) == len(series):
         return good, []
     bad = sorted({one.name for one in series} - {one.name for one in good}) or ["some"]
@@ -303,8 +337,11 @@ def _is(one: Series, names: Names, kind: Kind) -> bool:
 
 def _mib(one: Series, plain_name: str) -> int:
     """By the name: what ends in `bytes` counts bytes, all else MiB. DCGM cuts, so do we."""
-    in_bytes = plain_name.endswith("bytes") or plain_name in _IN_BYTES
-    return int(one.value / MIB if in_bytes else one.value)
+    return int(one.value / MIB if _in_bytes(plain_name) else one.value)
+
+
+def _in_bytes(name: str) -> bool:
+    return name.endswith(("bytes", *_IN_BYTES))
 
 
 # ---- who sits there
@@ -380,12 +417,17 @@ def _owned(series: Iterable[Series], names: Names, metric: str) -> Iterator[_Pro
         process = one.labels.get("process_name") or one.labels.get("container_id", "")
         number = next((one.labels[key] for key in ("pid", "vdevice_index", "vdeviceid") if key in one.labels), "")
         uuid, mib = uuid_of(labels["uuid"]), _mib(one, metric)
-        if namespace in _NOBODY or not all(map(_KUBERNETES.fullmatch, (namespace, container))):
+        if not is_tenant(namespace, container):
             where = f"{labels['node']} {one.labels.get('instance', '')}"
             yield _Process("", "", "", uuid, ("", process, number, uuid, where), process, mib)
         else:
             key = (namespace, container, pod, number, process, uuid)
             yield _Process(namespace, container, pod, uuid, key, process, mib)
+
+
+def is_tenant(namespace: str, container: str) -> bool:
+    """Whether these name a container of a pod."""
+    return namespace not in _NOBODY and all(map(_KUBERNETES.fullmatch, (namespace, container)))
 
 
 def _tenants(series: Iterable[Series], names: Names) -> Iterator[tuple[dict[str, str], Series]]:
@@ -510,18 +552,26 @@ class _Taken:
 
 
 def _taken(given: Sequence[tuple[dict[str, str], Series, int]]) -> _Taken:
-    """The card's use: its own series where it has one, else the largest that a pod's name stands at. Never the sum."""
-    of_card: int | None = None
-    pods: dict[tuple[str, str, str], int] = {}
+    """The card's use: its own series where it has one, else the largest that a pod's name stands at. Never the sum.
+
+    Whether pods stand beside the card's own series is asked of each exporter by itself: of two on one node, one may
+    name pods and the other none.
+    """
+    of_cards: dict[tuple[str, str], int] = {}
+    by_target: dict[tuple[str, str], dict[tuple[str, str, str], int]] = defaultdict(dict)
     for labels, one, mib in given:
-        pod = labels["pod"] or one.labels.get("pod_uid", "")
+        target, pod = _target(one), labels["pod"] or one.labels.get("pod_uid", "")
         if pod:
-            key = (labels["namespace"], labels["container"], pod)
+            pods, key = by_target[target], (labels["namespace"], labels["container"], pod)
             pods[key] = max(pods.get(key, 0), mib)
         else:
-            of_card = max(of_card or 0, mib)
-    used = of_card if of_card is not None else max(pods.values(), default=None)
-    return _Taken(used, of_card, pods)
+            of_cards[target] = max(of_cards.get(target, 0), mib)
+    for target in by_target.keys() & of_cards.keys():
+        return _Taken(of_cards[target], of_cards[target], by_target[target])
+    every = {key: mib for pods in by_target.values() for key, mib in pods.items()}
+    of_card = max(of_cards.values(), default=None)
+    used = of_card if of_card is not None else max(every.values(), default=None)
+    return _Taken(used, None if every else of_card, every)
 
 
 def _by_card(guests: Sequence[_Guests], found: Sequence[Card]) -> tuple[list[Seat], bool, list[Doubt]]:
@@ -644,25 +694,58 @@ def merged(first: Reading, second: Reading) -> Reading:
 
 
 def completed(reading: Reading, nodes: Sequence[Mapping[str, Any]]) -> Reading:
-    """With what the nodes' labels tell: a card's name and total. nodes: of portal.stt.gpu_node_info."""
-    offering = [one for one in nodes if one.get("memory_mib") or one.get("product")]
+    """With what the nodes tell: a card's name and total, and whether it is shared. nodes: of portal.stt.gpu_node_info.
+
+    Cards of other nodes are left out, where their exporter names the nodes as the cluster does.
+    """
+    offering = {str(one.get("name", "")): one for one in nodes if one.get("memory_mib") or one.get("product")}
     found = list(reading.cards)
-    if not found and len(offering) == 1 and offering[0].get("gpus", 1) <= 1:
-        found = [Card("", str(offering[0].get("name", "")), str(offering[0].get("product") or ""))]
-    only = offering[0] if len(offering) == 1 else None
-    filled = []
-    for card in found:
-        node = next((one for one in offering if one.get("name") == card.node), only)
-        if node is None or card.slice:
-            filled.append(card)
-            continue
-        product = card.product or str(node.get("product") or "")
-        usable = cards.usable(
-            product, total=card.total, used=card.used, free=card.free, reserved=card.reserved,
-            label=int(node.get("memory_mib") or 0),
-        )  # fmt: skip
-        filled.append(replace(card, node=str(node["name"]), product=product, usable=usable))
-    return replace(reading, cards=tuple(filled))
+    if any(card.node in offering for card in found):
+        found = [card for card in found if card.node in offering]
+    only = next(iter(offering.values())) if len(offering) == 1 else None
+    if not found and only and only.get("gpus", 1) <= 1:
+        found = [Card("", str(only.get("name", "")), str(only.get("product") or ""))]
+    filled = tuple(_filled(card, offering.get(card.node, only)) for card in found)
+    doubts, known = reading.doubts, reading.known
+    if is_alone(replace(reading, cards=filled)):
+        doubts = tuple(doubt for doubt in doubts if doubt.kind != "one pod")  # the pod that has the card
+    if len(offering) > 1 and any(doubt.kind == "no history" for doubt in doubts):
+        doubts, known = (*doubts, _one_node(len(offering))), False
+    return replace(reading, cards=filled, doubts=doubts, known=known)
+
+
+def is_alone(reading: Reading) -> bool:
+    """Whether no card is shared: who gets one has it alone, and nobody else's use of it matters."""
+    return bool(reading.cards) and all(card.shared is False for card in reading.cards)
+
+
+def _filled(card: Card, node: Mapping[str, Any] | None) -> Card:
+    if node is None:
+        return card
+    shared = _shared(node)
+    if card.slice:
+        return replace(card, node=str(node["name"]), shared=shared)
+    product = card.product or str(node.get("product") or "")
+    usable = cards.usable(
+        product, total=card.total, used=card.used, free=card.free, reserved=card.reserved,
+        label=int(node.get("memory_mib") or 0),
+    )  # fmt: skip
+    return replace(card, node=str(node["name"]), product=product, usable=usable, shared=shared)
+
+
+def _shared(node: Mapping[str, Any]) -> bool | None:
+    """Whether pods share a card there; a MIG slice is a card in this."""
+    sharing, replicas = node.get("sharing"), int(node.get("replicas") or 0)
+    if sharing in ("time-slicing", "mps") or replicas > 1:
+        return True
+    return False if sharing or replicas == 1 else None
+
+
+def _one_node(count: int) -> Doubt:
+    return Doubt(
+        "one node", "seats", f"a page tells of the one node that it comes from, and {count} have GPUs.",
+        "Name a Prometheus that asks all of them.",
+    )  # fmt: skip
 
 
 Tenants = Mapping[tuple[str, str, str], int]

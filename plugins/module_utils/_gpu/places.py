@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from .._findings import CollectionError
 from .._kubernetes.cluster import Cluster, ClusterError
@@ -18,19 +20,23 @@ from .._text import plain
 from .samples import ANSWER_BYTES, SourceError, refusal
 
 if TYPE_CHECKING:
+    from urllib3 import PoolManager
+
     from .._kubernetes.transport import Guard
 
 Ask = Callable[[str, Mapping[str, str]], bytes]
 """The body at a path, below where the source stands, with a query. Raises SourceError."""
 
 CONNECT_SECONDS = 5.0
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a source stands: a Service's port, or an address. prefix: of all its paths. ca_cert: a file.
 
-    With a token a Service is asked by port-forward: the API server's proxy takes the Authorization header away.
+    With a token a Service is asked by port-forward: the API server's proxy takes the Authorization header away. Then,
+    too, ca_cert is the authority of its certificate, which is to be for NAME.NAMESPACE.svc.
     """
 
     namespace: str = ""
@@ -63,8 +69,10 @@ class Place:
                 "it is not NAMESPACE/NAME:PORT.",
                 "Write it as monitoring/prometheus-server:80.",
             )
-        if said.get("url") and urlsplit(str(said["url"])).scheme not in ("http", "https"):
-            raise SourceError(f"option {option}.url", "it is not an address.", "Write it as https://192.168.1.10:9090.")
+        if said.get("url"):
+            _check_url(option, str(said["url"]))
+        if not _PATH.fullmatch(str(said.get("path", ""))) or ".." in str(said.get("path", "")):
+            raise SourceError(f"option {option}.path", "it is no path of a server.", "Write it as /prometheus.")
         token = str(said.get("token", ""))
         if not re.fullmatch(r"[!-~]*", token) or not re.fullmatch(r"[ -~]*", str(said.get("tenant", ""))):
             raise SourceError(
@@ -81,11 +89,32 @@ class Place:
         return cls(**where, prefix=str(said.get("path", path)).rstrip("/"), token=token)
 
     @property
+    def host(self) -> str:
+        """What the certificate of a Service is for."""
+        return f"{self.service}.{self.namespace}.svc"
+
+    @property
     def headers(self) -> dict[str, str]:
         sent = {"Accept": "application/json, text/plain;q=0.9", "User-Agent": "portal.stt"}
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
         return sent | ({"X-Scope-OrgID": self.tenant} if self.tenant else {})
+
+
+def _check_url(option: str, url: str) -> None:
+    """Raises SourceError, which does not show it: there may be a password in it."""
+    try:
+        parts = urlsplit(url)
+        right = (
+            parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and re.fullmatch("[!-~]+", url)
+        )
+    except ValueError:
+        right = False
+    if not right or parts.query or parts.fragment:
+        raise SourceError(f"option {option}.url", "it is not an address.", "Write it as https://192.168.1.10:9090.")
+    if parts.username is not None:
+        raise SourceError(f"option {option}.url", "it has a user's name or password in it, which is not sent.",
+                          f"Take it out, and give a token in {option}.token.")  # fmt: skip
 
 
 def way(place: Place, cluster: Callable[[], Cluster], seconds: float) -> Ask:
@@ -127,12 +156,14 @@ _PROXY = {
 def _by_port_forward(place: Place, cluster: Cluster, seconds: float) -> Ask:
     from .._kubernetes import portforward
 
+    tls = (_trust(place), place.host) if place.scheme == "https" else None
+
     def ask(path: str, query: Mapping[str, str]) -> bytes:
         target = f"{place.prefix}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
             pod, port = portforward.endpoints(cluster, place.namespace, place.service, place.port)[0]
             status, body = portforward.request(
-                cluster, place.namespace, pod, port, "GET", target, None, place.headers, seconds
+                cluster, place.namespace, pod, port, "GET", target, None, place.headers, seconds, tls
             )
         except ClusterError as exc:
             remedy = exc.remedy or "Give the account the right to pods/portforward there, or name the source's url."
@@ -142,13 +173,37 @@ def _by_port_forward(place: Place, cluster: Cluster, seconds: float) -> Ask:
     return ask
 
 
+def _trust(place: Place) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=place.ca_cert or None)
+    except (OSError, ValueError) as exc:
+        said = getattr(exc, "strerror", None) or "it has no certificate"
+        raise SourceError(
+            place.subject, f"ca_cert cannot be used: {plain(said)}.", "Name a file with certificates as PEM."
+        ) from exc
+
+
+def _pool(place: Place) -> PoolManager:
+    """Through the environment's proxy where there is one, as the other ways of the collection."""
+    from urllib3 import PoolManager, ProxyManager
+
+    from .._kubernetes.transport import limited
+
+    parts = urlsplit(place.url)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    options: dict[str, Any] = {"num_pools": 1, "retries": False}
+    if parts.scheme == "https":
+        options["ssl_context"] = _trust(place)
+    return limited(ProxyManager(proxy, **options) if proxy else PoolManager(**options))
+
+
 def _directly(place: Place, seconds: float) -> Ask:
     """Redirects are not followed: the token is for this host alone."""
-    from urllib3 import PoolManager, Timeout
+    from urllib3 import Timeout
 
-    from .._kubernetes.transport import Guard, limited, why
+    from .._kubernetes.transport import Guard, why
 
-    pool = limited(PoolManager(num_pools=1, retries=False, ca_certs=place.ca_cert or None))
+    pool = _pool(place)
 
     def ask(path: str, query: Mapping[str, str]) -> bytes:
         url = f"{place.url.rstrip('/')}{place.prefix}{path}" + (f"?{urlencode(query)}" if query else "")

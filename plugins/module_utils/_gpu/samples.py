@@ -10,7 +10,6 @@ Formats: Prometheus exposition format; Prometheus, web/api/v1/api.go (``status``
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ POINTS = 2_000_000
 LABEL_LENGTH = 253
 
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]{0,199}")
+_LAST = 253402300800.0  # the year 10000, which no calendar here has
 
 
 class SourceError(CollectionError):
@@ -123,9 +123,14 @@ def answer(body: bytes, subject: str, wanted: Callable[[str], bool] = lambda nam
     if len(result) > SERIES:
         raise _too_many(subject)
     series = [one for one in _of_api(result, kind, subject) if wanted(one.name)]
-    warnings = said.get("warnings")
-    shown = tuple(plain(one) for one in warnings[:5]) if isinstance(warnings, list) else ()
-    return Told(tuple(series), frozenset(one.name for one in series), shown)
+    return Told(tuple(series), frozenset(one.name for one in series), _warnings(said))
+
+
+def _warnings(said: Mapping[str, Any]) -> tuple[str, ...]:
+    """What an answer says beside its data; VictoriaMetrics says it with a field of its own."""
+    given = said.get("warnings")
+    warnings = [plain(one) for one in given[:5]] if isinstance(given, list) else []
+    return tuple([*warnings, "its answer is partial"] if said.get("isPartial") is True else warnings)
 
 
 def refusal(subject: str, status: int, said: Mapping[str, Any]) -> SourceError:
@@ -135,7 +140,7 @@ def refusal(subject: str, status: int, said: Mapping[str, Any]) -> SourceError:
     return SourceError(
         subject,
         f"it refuses the query ({shown}): {words or 'without a word'}.",
-        _ERRORS.get(kind, "Look at its log."),
+        _ERRORS["timeout"] if "too many samples" in words else _ERRORS.get(kind, "Look at its log."),
         status=status,
     )
 
@@ -177,7 +182,9 @@ def _of_api(result: Iterable[Any], kind: str, subject: str) -> Iterable[Series]:
         if len(points) < len(given):
             raise SourceError(subject, "its answer holds something that is no sample.", _NOT_THE_API)
         if points:
-            yield Series(plain(metric.get("__name__", ""), 200), _labels(metric), points)
+            name = str(metric.get("__name__", ""))
+            if not name or _NAME.fullmatch(name):  # it goes into the next query
+                yield Series(name, _labels(metric), points)
 
 
 def _point(given: Any) -> tuple[float, float] | None:
@@ -185,9 +192,9 @@ def _point(given: Any) -> tuple[float, float] | None:
     try:
         at, value = given
         found = float(at), float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found[0]) else None
+    return found if 0 <= found[0] < _LAST else None
 
 
 def _broken(text: str, subject: str, parse: Callable[[str], Iterable[Any]], exc: Exception) -> SourceError:

@@ -66,12 +66,14 @@ class Judgement:
 
     judged: list[Judged] = field(default_factory=list)
     errors: list[CollectionError] = field(default_factory=list)
+    left_out: list[Finding] = field(default_factory=list)
+    """Those that cannot be, and need not: the API server does not know the kind, or has no such namespace."""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By label, what an earlier judgement knew of those that it found unchanged and that were not asked for again."""
 
     def findings(self) -> list[Finding]:
         """What is to be reported: an error each, or one line that all is well; warnings in any case."""
-        warnings = [warning for one in self.judged for warning in one.warnings]
+        warnings = [*self.left_out, *(warning for one in self.judged for warning in one.warnings)]
         if self.errors:
             return [*warnings, *(error.finding for error in self.errors)]
         changing = [label(one.manifest) for one in self.judged if one.changes]
@@ -107,12 +109,21 @@ def _digest(manifest: Object) -> str:
     return whole[:4] if manifest["kind"] == "Secret" else whole
 
 
+class _LeftOut(Exception):
+    """An object that cannot be, and need not."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
 class Judge:
     """Asks one cluster about manifests.
 
     take_over: field managers that may lose fields, and objects of our name, to us.
     keep: leave an object of ours that is there as it is, whatever the manifest says.
     planning: nothing will be applied, so that a namespace may be missing that nobody declares here.
+    optional: kinds that the API server may not know; with Namespace, namespaces may be missing, and what is in them.
     """
 
     def __init__(
@@ -122,10 +133,11 @@ class Judge:
         take_over: Collection[str] = (),
         keep: bool = False,
         planning: bool = False,
+        optional: Collection[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._cluster, self._take_over, self._keep = cluster, take_over, keep
-        self._planning, self._clock = planning, clock
+        self._planning, self._optional, self._clock = planning, optional, clock
         self._paths = Paths(cluster)
         self._missing: set[str] = set()
 
@@ -142,6 +154,9 @@ class Judge:
         for manifest in given:
             if manifest["metadata"].get("namespace") in barred:
                 continue
+            if manifest["kind"] in self._optional and not self._paths.knows(manifest):
+                result.left_out.append(_unknown(manifest))
+                continue
             known = fresh.get(label(manifest))
             if known and known.get("digest") == _digest(manifest):
                 result.known[label(manifest)] = dict(known)
@@ -152,6 +167,8 @@ class Judge:
                 if not error.status:
                     raise  # nobody is there to judge the others
                 result.errors.append(_apply.explain(manifest, error.body, error.message))
+            except _LeftOut as left:
+                result.left_out.append(left.finding)
             except ApplyError as error:
                 result.errors.append(error)
                 if manifest["kind"] == "Namespace":
@@ -180,6 +197,8 @@ class Judge:
             missing = _apply.namespace_missing(error.body)
             if not missing:
                 raise
+            if missing not in self._made and "Namespace" in self._optional:
+                raise _LeftOut(_nowhere(manifest, missing)) from error
             if missing not in self._made and not self._planning:
                 raise
             self._missing.add(missing)
@@ -268,6 +287,22 @@ def may(cluster: Cluster, paths: Paths, verb: str, manifest: Object) -> bool:
     headers = {"Content-Type": "application/json"}
     answer = json.loads(cluster.request("POST", path, body=json.dumps(review).encode(), headers=headers))
     return bool(answer["status"]["allowed"])
+
+
+def _unknown(manifest: Manifest) -> Finding:
+    return Finding(
+        "cluster.kind",
+        Status.WARNING,
+        label(manifest),
+        f"the API server knows no {manifest['kind']} in {manifest['apiVersion']}: it is left out.",
+        "Install what brings the kind (for a PrometheusRule the Prometheus operator), or do without it ([optional]).",
+    )
+
+
+def _nowhere(manifest: Manifest, namespace: str) -> Finding:
+    said = f"there is no namespace {namespace}: it is left out."
+    remedy = "Run again when the namespace is there, or correct its name."
+    return Finding(ApplyError.check, Status.WARNING, label(manifest), said, remedy)
 
 
 _ADMINISTRATOR = "Have an administrator of the cluster run playbooks/rbac.yml, with the same settings."

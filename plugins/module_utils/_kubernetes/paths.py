@@ -22,6 +22,7 @@ _BUILT_IN = {
     ("v1", "Service"): ("services", True),
     ("v1", "ServiceAccount"): ("serviceaccounts", True),
     ("apps/v1", "Deployment"): ("deployments", True),
+    ("batch/v1", "CronJob"): ("cronjobs", True),
     ("batch/v1", "Job"): ("jobs", True),
     ("networking.k8s.io/v1", "NetworkPolicy"): ("networkpolicies", True),
     ("policy/v1", "PodDisruptionBudget"): ("poddisruptionbudgets", True),
@@ -63,6 +64,16 @@ class Paths:
                 status=404,
             )
         return self._known[version, kind]
+
+    def knows(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether the API server knows its kind. Raises ClusterError."""
+        try:
+            self.resource(manifest)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
 
     def collection(self, manifest: Mapping[str, Any], namespace: str | None = None) -> str:
         """Where all of its kind are, in the manifest's namespace or another. Raises ClusterError."""

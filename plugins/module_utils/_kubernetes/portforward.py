@@ -11,6 +11,7 @@ NetworkPolicy applies.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -58,8 +59,10 @@ def request(
     body: bytes | None,
     headers: Mapping[str, str],
     timeout: float,
+    tls: tuple[ssl.SSLContext, str] | None = None,
 ) -> tuple[int, bytes]:
-    """Status and body of the pod's answer. timeout: seconds without a byte. Raises ClusterError."""
+    """Status and body of the pod's answer. timeout: seconds without a byte. tls: where the pod speaks it, whom to trust
+    and the name in its certificate. Raises ClusterError."""
     from .transport import Guard
 
     subject = f"pod {namespace}/{pod}"
@@ -71,6 +74,9 @@ def request(
             connection.sock.setblocking(True)
             connection.sock.settimeout(timeout)
             guard.hold(connection.sock)
+            if tls:
+                plain_socket = getattr(connection.sock, "_socket", connection.sock)  # the library wraps it
+                connection.sock = tls[0].wrap_socket(plain_socket, server_hostname=tls[1])
             connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
             content = answer.read(cluster.limits.answer + 1)
@@ -96,6 +102,7 @@ def _opened(cluster: Cluster, namespace: str, pod: str, port: int, subject: str)
 
     kind = getattr(ws_client.WebSocket, "unlimited", ws_client.WebSocket)
     ws_client.WebSocket = _limited(kind, cluster.limits.connect, cluster.limits.silence)
+    ws_client.PortForward = _quiet(getattr(ws_client.PortForward, "loud", ws_client.PortForward))
     try:
         # A client for each: the library changes it while it opens a stream.
         return portforward(
@@ -118,6 +125,20 @@ def _limited(kind: Any, connect: float, silence: float) -> Any:
             self.settimeout(silence)
 
     return Limited
+
+
+@cache
+def _quiet(kind: Any) -> Any:
+    """The library's port-forward; that this end has hung up is no traceback of its thread."""
+
+    class Quiet(kind):  # type: ignore[misc]
+        loud = kind
+
+        def _proxy(self) -> None:
+            with suppress(OSError):
+                super()._proxy()
+
+    return Quiet
 
 
 def _refusal(exc: Any) -> tuple[int, str]:

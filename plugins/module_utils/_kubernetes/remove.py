@@ -12,6 +12,7 @@ claim holds it cannot be kept any more.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ PAUSE_SECONDS = 0.5
 
 EMPTIED = ("Secret", "ConfigMap")
 """Kinds that an account with few rights cannot make, and so does not delete, but empty."""
+
+_BROUGHT = re.compile(r"^(?!.*\.k8s\.io/).*\..*/")
+"""An API group that a CustomResourceDefinition brings: Kubernetes' own are called `apps` or `policy`, or end so."""
 
 _HELD = {
     "kubernetes.io/pvc-protection": "a pod still uses it",
@@ -108,6 +112,8 @@ class Remover:
             self._await([one for one in sent if not one.empties], end, removal)
 
     def _there(self, wanted: Manifest) -> list[tuple[str, Object]]:
+        if _BROUGHT.search(wanted["apiVersion"]) and not self._paths.knows(wanted):
+            return []  # its objects went with the definition
         if wanted["metadata"].get("name"):
             path = self._paths.object(wanted)
             live = self._cluster.find(path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from .._kubernetes.objects import Deployment, Object, deployment
 from .diagnosis import NEVER, Diagnosis, diagnose, unknown
 from .remarks import Key, Line, Remark, age, awaits, remarks, started
 from .rule import Rule, at
@@ -172,8 +173,18 @@ def complete(seen: Seen) -> bool:
     if seen.job:
         return "Complete" in seen.job.conditions and seen.job.conditions["Complete"].status == "True"
     wanted = seen.deployment
-    if wanted is None or wanted.observed < wanted.generation or seen.current is None:
+    if wanted is None or not _counts(wanted) or seen.current is None:
         return False
-    counts = wanted.updated == wanted.replicas == wanted.available == wanted.wanted
     ready = sum(1 for pod in seen.pods if pod.ready and not pod.deleting)
-    return counts and ready >= wanted.wanted and not any(not pod.finished for pod in seen.old_pods)
+    return ready >= wanted.wanted and not any(not pod.finished for pod in seen.old_pods)
+
+
+def settled(raw: Object) -> bool:
+    """Whether a Deployment as read says of itself that it is complete."""
+    return _counts(deployment(raw))
+
+
+def _counts(wanted: Deployment) -> bool:
+    return (
+        wanted.observed >= wanted.generation and wanted.updated == wanted.replicas == wanted.available == wanted.wanted
+    )

@@ -126,9 +126,11 @@ class JobTask:
         if there is None:
             self._made = self._changed = True
             self._apply(dry_run=False)
-        result = self._task.run(timeout=timeout, rollback=False)
-        if not result["message"]:
-            self._taken()
+        result = self._task.over(there) if there is not None else None
+        if result is None:
+            result = self._task.run(timeout=timeout, rollback=False)
+            if not result["message"]:
+                self._taken()
         for job in self._others():
             self._delete(job)
         return self._with_diff(result)

@@ -99,6 +99,14 @@ class Task:
         )
         return {**self._result("planned", would), "message": _annotations(there or {}).get(RESULT, "")}
 
+    def over(self, job: Object) -> dict[str, Any] | None:
+        """The result of a Job that has succeeded and says what of; None where there is something to wait for."""
+        conditions = observed.entries(job, "status", "conditions")
+        succeeded = any(one.get("type") == "Complete" and one.get("status") == "True" for one in conditions)
+        if not succeeded or RESULT not in _annotations(job):
+            return None
+        return {**self._result("complete", "has succeeded."), "message": _annotations(job)[RESULT]}
+
     def run(self, *, timeout: float, rollback: bool) -> dict[str, Any]:
         """The result of a rollout that is complete. Raises RolloutError after one that has failed, ClusterError."""
         self._patience.begin(timeout)

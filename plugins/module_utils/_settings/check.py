@@ -13,10 +13,11 @@ from typing import Any
 
 from .._exports.export import Export, check_intent, client_of
 from .._findings import Finding, Status
+from .._gpu.appetite import need
 from .._here import here
 from .._kubernetes.quantities import parse_quantity
 from . import show
-from .rules import KEPT, PREFIXES, ROLES
+from .rules import KEPT, PLAYBOOKS, PREFIXES, ROLES
 from .shapes import Look, Problem, closest, visit
 
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
@@ -37,7 +38,7 @@ def check(
     it, and has its default. texts, is_file: see :class:`Look`. outside: those of `given` that an operator has set.
     """
     look = Look(is_file, texts or {})
-    rules = {name: shape for role in roles for name, shape in ROLES[role].items()}
+    rules = dict(PLAYBOOKS) | {name: shape for role in roles for name, shape in ROLES[role].items()}
     for name, shape in rules.items():
         if name in given and not _follows(name, given):
             visit(look, name, given[name], shape)
@@ -52,7 +53,7 @@ def check(
 
 def unread(names: Iterable[str], outside: Collection[str] = ()) -> Iterator[Problem]:
     """The names under our prefixes that no role reads; outside: those that only the roles themselves may set."""
-    every = {name for rules in ROLES.values() for name in rules}
+    every = {name for rules in (*ROLES.values(), PLAYBOOKS) for name in rules}
     for name in sorted(one for one in names if isinstance(one, str) and one.startswith(PREFIXES)):
         internal = any(name.startswith(f"{prefix}_") for prefix in PREFIXES)
         if name in every or ((name in KEPT or internal) and name not in outside):
@@ -141,9 +142,10 @@ def _labels(sound: Mapping[str, Any]) -> Iterator[Problem]:
     if not app:
         remedy = "Give it app: NAME; the server's pods are selected by it."
         yield Problem("speaches_labels", "has no label app.", remedy, "settings.together")
-    elif app == f"{sound.get('speaches_name', 'portal-stt')}-seed":
-        message = f"is {app}, the label of the seed Job's pods, which would get the server's calls."
-        yield Problem("speaches_labels.app", message, "Choose another one.", "settings.together")
+    for part, whose in (("seed", "the seed Job's pods"), ("clip", "the CronJob's pods")):
+        if app == f"{sound.get('speaches_name', 'portal-stt')}-{part}":
+            message = f"is {app}, the label of {whose}, which would get the server's calls."
+            yield Problem("speaches_labels.app", message, "Choose another one.", "settings.together")
 
 
 def _pull_secret(sound: Mapping[str, Any]) -> Iterator[Problem]:
@@ -167,7 +169,7 @@ def _mountpoint(sound: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _world(sound: Mapping[str, Any]) -> Iterator[Problem]:
-    if str(sound.get("nfs_export_allow_world", False)).lower() in ("true", "yes", "on", "1", "t", "y"):
+    if _true(sound.get("nfs_export_allow_world", False)):
         return
     for index, one in enumerate(sound.get("nfs_export_clients", ())):
         export = Export("x", "/srv", (client_of(one["host"], ("ro",)),))
@@ -181,7 +183,7 @@ def _world(sound: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _deletion(sound: Mapping[str, Any]) -> Iterator[Problem]:
-    if str(sound.get("nfs_export_delete_data", False)).lower() not in ("true", "yes", "on", "1", "t", "y"):
+    if not _true(sound.get("nfs_export_delete_data", False)):
         return
     path = show.plain(sound.get("nfs_export_path", "/srv/nfs-ssd/portal-stt"))
     named = sound.get("nfs_export_delete_path", "")
@@ -195,11 +197,33 @@ def _deletion(sound: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _budget(sound: Mapping[str, Any]) -> Iterator[Problem]:
+    """An alert without its number would be missing, and nobody would know."""
+    asked, memory = sound.get("speaches_alerts", {}), sound.get("speaches_gpu_memory", {})
+    if not _true(asked.get("enabled", False)) or "tenants" not in asked.get("memory", ("tenants",)):
+        return
+    compute = sound.get("speaches_environment", {}).get("WHISPER__COMPUTE_TYPE", "int8")
+    if int(memory.get("ours_mib") or 0) or need((one["model"] for one in models(sound)), str(compute)):
+        return
+    yield Problem(
+        "speaches_gpu_memory.ours_mib",
+        "is not set, and what the server may take is not known for its models: its alert would never come.",
+        "Set it to what the server takes at most (the verify play measures it), or leave tenants out of "
+        "speaches_alerts.memory.",
+        "settings.together",
+    )
+
+
+def _true(value: object) -> bool:
+    return str(value).lower() in ("true", "yes", "on", "1", "t", "y")
+
+
 _MODELS = {"speaches_model", "speaches_model_revision", "speaches_model_local", "speaches_models"}
 _TOGETHER: tuple[tuple[Callable[[Mapping[str, Any]], Iterable[Problem]], set[str]], ...] = (
     (_local_copies, _MODELS | {"speaches_model_source"}),
     (_memory, _MODELS | {"speaches_resources"}),
     (_labels, {"speaches_labels", "speaches_name"}),
+    (_budget, _MODELS | {"speaches_alerts", "speaches_environment", "speaches_gpu_memory"}),
     (_pull_secret, {"speaches_registry", "speaches_name"}),
     (_mountpoint, {"nfs_export_path", "nfs_export_require_mountpoint"}),
     (_world, {"nfs_export_clients", "nfs_export_allow_world"}),

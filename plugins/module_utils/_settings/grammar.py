@@ -194,6 +194,66 @@ def window(text: str) -> Wrong | None:
     return None
 
 
+def metric(text: str) -> Wrong | None:
+    """A metric's name."""
+    if re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}", text):
+        return None
+    return Wrong("is no name of a metric.", "Write it as in DCGM_FI_DEV_FB_FREE: letters, digits, _ and colons.")
+
+
+def metric_label(text: str) -> Wrong | None:
+    """The name of a metric's label, or of an alert's."""
+    if re.fullmatch(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,99}", text):
+        return None
+    return Wrong("is no name that a metric's label can have.", "Use letters, digits and _, and no __ at the beginning.")
+
+
+_MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_FIELDS: tuple[tuple[int, int, str], ...] = (
+    (0, 59, ""),
+    (0, 23, ""),
+    (1, 31, ""),
+    (1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
+    (0, 6, "sun mon tue wed thu fri sat"),
+)
+"""Least, most and names of a schedule's fields, as Kubernetes reads them (robfig/cron, ParseStandard)."""
+
+
+def schedule(text: str) -> Wrong | None:
+    """When a CronJob runs."""
+    fields = text.split(" ")
+    if text in _MACROS or (len(fields) == 5 and all(map(_cron_field, fields, _FIELDS))):
+        return None
+    return Wrong(
+        "is no schedule.",
+        'Write five fields with one blank between them, as in "*/15 * * * *": minute, hour, day, month, day of the '
+        "week (0 to 6).",
+    )
+
+
+def _cron_field(text: str, bounds: tuple[int, int, str]) -> bool:
+    least, most, names = bounds
+    known = {name: least + number for number, name in enumerate(names.split())}
+    for part in text.split(","):
+        found = re.fullmatch(
+            r"(?:(?P<all>[*?])|(?P<first>\w{1,3})(?:-(?P<last>\w{1,3}))?)(?:/(?P<step>[1-9][0-9]?))?", part
+        )
+        if not found:
+            return False
+        ends = [found["first"], found["last"] or found["first"]] if not found["all"] else []
+        numbers = [known.get(one.lower(), int(one) if re.fullmatch("[0-9]+", one) else -1) for one in ends]
+        if numbers and not least <= numbers[0] <= numbers[1] <= most:
+            return False
+    return True
+
+
+def time_zone(text: str) -> Wrong | None:
+    """A name of the time zone database. Whether there is one of this name, the API server says."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(/[A-Za-z0-9_+-]{1,30}){0,2}", text) and text.lower() != "local":
+        return None
+    return Wrong("is no name of a time zone.", "Write it as in Etc/UTC or Europe/Sofia.")
+
+
 def url_path(text: str) -> Wrong | None:
     """What stands before the paths of a server."""
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]{0,200}", text):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._kubernetes.ownership import MARKS
 from . import grammar
 from .grammar import Wrong
 from .shapes import Choice, Dictionary, File, Items, Keys, Number, OneOrMore, Scalar, Shape, Text, Truth, Whole
@@ -18,7 +19,7 @@ NO_KEY = 'For a server without a key write "".'
 
 _SET_BY_ROLE = "Remove it: the role sets it itself."
 _SECRET = "Use {0}, which is kept in a Secret."
-_WARM = dict.fromkeys(("WARM_MODELS", "WARM_CLIP", "WARM_BUDGET_S", "WARM_RUN_S"), _SET_BY_ROLE)
+_WARM = dict.fromkeys(("WARM_MODELS", "WARM_CLIP", "WARM_BUDGET_S", "WARM_RUN_S", "WARM_HOST"), _SET_BY_ROLE)
 _BOTH = {
     **_WARM,
     "API_KEY": _SECRET.format("speaches_api_key"),
@@ -101,7 +102,10 @@ _source = Keys(
         "tenant": Text(grammar.header, empty=True, null=_none),
     }
 )
-_names = Items(Text(grammar.line))
+_metrics = Items(Text(grammar.metric))
+_metric_labels = Items(Text(grammar.metric_label))
+_ALERT_RESERVED = dict.fromkeys(("alertname", "namespace", "server", "tenant", "about"), _SET_BY_ROLE)
+_MARKS_RESERVED = dict.fromkeys(MARKS, _SET_BY_ROLE)
 
 SPEACHES: Mapping[str, Shape] = {
     "speaches_namespace": Text(grammar.namespace),
@@ -173,12 +177,12 @@ SPEACHES: Mapping[str, Shape] = {
     ),
     "speaches_gpu_memory": Keys(
         {
-            "source": Choice(("auto", "prometheus", "exporter", "dcgm")),
+            "source": Choice(("auto", "prometheus", "exporter", "dcgm", "none")),
             "prometheus": _source,
             "exporter": _source,
             "dcgm": _source,
-            "metrics": Keys(dict.fromkeys(("seats", "used", "free", "total", "reserved"), _names)),
-            "labels": Keys(dict.fromkeys(("namespace", "pod", "container", "node", "uuid", "product"), _names)),
+            "metrics": Keys(dict.fromkeys(("seats", "used", "free", "total", "reserved"), _metrics)),
+            "labels": Keys(dict.fromkeys(("namespace", "pod", "container", "node", "uuid", "product"), _metric_labels)),
             "window": Text(grammar.window),
             "ours_mib": Whole(0),
         }
@@ -207,6 +211,23 @@ SPEACHES: Mapping[str, Shape] = {
             "policy": Truth(),
             "namespaces": Items(Text(grammar.label)),
             "cidrs": Items(Text(grammar.network)),
+        }
+    ),
+    "speaches_alerts": Keys(
+        {
+            "enabled": Truth(),
+            "labels": Dictionary(grammar.qualified, _label_text, {**_LABEL_RESERVED, **_MARKS_RESERVED}),
+            "rule_labels": Dictionary(grammar.metric_label, Text(grammar.line), _ALERT_RESERVED, most=4096),
+            "memory": Items(Choice(("tenants", "card"))),
+            "cards": Dictionary(grammar.metric_label, Text(grammar.line), most=4096),
+        }
+    ),
+    "speaches_synthetic": Keys(
+        {
+            "enabled": Truth(),
+            "schedule": Text(grammar.schedule),
+            "time_zone": Text(grammar.time_zone),
+            "timeout": Whole(10, 3600),
         }
     ),
     "speaches_verify": Keys(
@@ -286,6 +307,11 @@ ROLES: Mapping[str, Mapping[str, Shape]] = {
     "verify": SPEACHES,  # it has none of its own
 }
 """Role → the variables that it reads."""
+
+PLAYBOOKS: Mapping[str, Shape] = {
+    "portal_stt_report_dir": Text(grammar.file_path, empty=True, null='Write "" for no report, or remove the line.'),
+}
+"""What the playbooks read, whichever roles they use."""
 
 PREFIXES = ("nfs_export_", "portal_stt_", "preflight_", "speaches_")
 KEPT = frozenset(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .._kubernetes.ownership import MANAGER
-from . import models
+from . import alerts, models
 from .models import Copy, Found
 from .settings import CA, SCRIPTS, Settings
 
@@ -23,6 +23,14 @@ Object = dict[str, Any]
 
 STARTUP_RUN_S = 20
 """The warm probe's script counts on runs that fail after this many seconds."""
+
+CLIP_STARTS_S = 60
+"""How long a pod that sends the clip may take to start: its image is there."""
+
+CLIP_WAITS_S = 10
+"""For so long it tries anew where nobody listens."""
+
+RULES = "monitoring.coreos.com/v1"
 
 # Pod Security `restricted`; the image's user is `ubuntu`, 1000 by number. No fsGroup: with a CSI driver the kubelet
 # would change owner and mode of every file on the export.
@@ -132,10 +140,11 @@ def config_map(settings: Settings, scripts: Scripts) -> Object:
 
 
 def network_policies(settings: Settings) -> list[Object]:
-    """The server's and the seed Job's; none where none are wanted."""
+    """The server's, the seed Job's and the clip's; none where none are wanted."""
     if not settings.network.policy:
         return []
-    return [_server_policy(settings), *([_seed_policy(settings)] if settings.model_source != "hub" else [])]
+    seed = [_seed_policy(settings)] if settings.model_source != "hub" else []
+    return [_server_policy(settings), *seed, *([_clip_policy(settings)] if settings.synthetic.enabled else [])]
 
 
 def _server_policy(settings: Settings) -> Object:
@@ -145,6 +154,7 @@ def _server_policy(settings: Settings) -> Object:
         for name in settings.network.namespaces
     ]
     callers += [{"ipBlock": {"cidr": cidr}} for cidr in settings.network.cidrs]
+    callers += [{"podSelector": {"matchLabels": {"app": _clip(settings)}}}] if settings.synthetic.enabled else []
     return _policy(
         settings,
         settings.name,
@@ -163,6 +173,23 @@ def _seed_policy(settings: Settings) -> Object:
         policyTypes=["Ingress", "Egress"],
         ingress=[],
         egress=[{}] if settings.model_source == "seeded" else [],
+    )
+
+
+def _clip_policy(settings: Settings) -> Object:
+    """To the server, and nowhere else: not even to a name server, which it does without."""
+    return _policy(
+        settings,
+        _clip(settings),
+        selector={"app": _clip(settings)},
+        policyTypes=["Ingress", "Egress"],
+        ingress=[],
+        egress=[
+            {
+                "to": [{"podSelector": {"matchLabels": {"app": settings.app}}}],
+                "ports": [{"port": 8000, "protocol": "TCP"}],
+            }
+        ],
     )
 
 
@@ -198,7 +225,11 @@ def secret(settings: Settings) -> Object | None:
 def unwanted(settings: Settings) -> list[Object]:
     """What another run may have made that these settings do without: named only, and what may go at once."""
     policies = {one["metadata"]["name"] for one in network_policies(settings)}
-    return [one for one in _policy_names(settings) if one["metadata"]["name"] not in policies]
+    return [
+        *(one for one in _policy_names(settings) if one["metadata"]["name"] not in policies),
+        *([] if settings.synthetic.enabled else [_named(settings, "batch/v1", "CronJob", _clip(settings))]),
+        *([] if settings.alerts.enabled else [_named(settings, RULES, "PrometheusRule", settings.name)]),
+    ]
 
 
 def leftover(settings: Settings) -> list[Object]:
@@ -219,6 +250,8 @@ def absent(settings: Settings) -> list[Object]:
     """
     volume = persistent_volume(settings)
     return [
+        _named(settings, RULES, "PrometheusRule", settings.name),
+        _named(settings, "batch/v1", "CronJob", _clip(settings)),
         _seed_jobs(settings),
         _named(settings, "apps/v1", "Deployment", settings.name),
         _named(settings, "v1", "Service", settings.name),
@@ -251,7 +284,7 @@ def _seed_jobs(settings: Settings) -> Object:
 
 
 def _policy_names(settings: Settings) -> list[Object]:
-    names = (settings.name, _seed(settings))
+    names = (settings.name, _seed(settings), _clip(settings))
     return [_named(settings, "networking.k8s.io/v1", "NetworkPolicy", name) for name in names]
 
 
@@ -279,13 +312,6 @@ def seed_labels(settings: Settings) -> dict[str, str]:
 
 def _seed_job(settings: Settings, found: Found, copies: Sequence[Copy]) -> Object:
     labels = {"app": _seed(settings), **seed_labels(settings)}
-    near_the_server = {
-        "weight": 100,
-        "podAffinityTerm": {
-            "topologyKey": "kubernetes.io/hostname",
-            "labelSelector": {"matchLabels": {"app": settings.app}},
-        },
-    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -298,7 +324,7 @@ def _seed_job(settings: Settings, found: Found, copies: Sequence[Copy]) -> Objec
                     "restartPolicy": "Never",
                     # On the node of the server, so that its image is there before the old pod goes; without a GPU.
                     **_pod(settings),
-                    "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [near_the_server]}},
+                    "affinity": _near_the_server(settings),
                     "containers": [_seed_container(settings, found, copies)],
                     "volumes": _volumes(settings),
                 },
@@ -354,6 +380,8 @@ def server(settings: Settings, found: Found) -> list[Object]:
         service(settings),
         *([pod_disruption_budget(settings)] if settings.replicas > 1 else []),
         deployment(settings, found),
+        *([clip(settings, found)] if settings.synthetic.enabled else []),
+        *([prometheus_rule(settings)] if settings.alerts.enabled else []),
     ]
 
 
@@ -540,6 +568,90 @@ def _revision_volumes(settings: Settings, found: Found) -> list[Object]:
     ]
 
 
+# ---- what tells when it does not work any more
+
+
+def clip(settings: Settings, found: Found) -> Object:
+    """The CronJob that sends the warm probe's clip, through the Service. How it went, kube-state-metrics tells."""
+    labels = {"app": _clip(settings), "app.kubernetes.io/component": "clip", "app.kubernetes.io/part-of": settings.name}
+    asked = settings.synthetic
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": _metadata(settings, _clip(settings)),
+        "spec": {
+            "schedule": asked.schedule,
+            "timeZone": asked.time_zone,
+            "concurrencyPolicy": "Forbid",
+            # Without one, Kubernetes gives up a CronJob for good that was late a hundred times.
+            "startingDeadlineSeconds": 300,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,  # the alert counts them
+            "jobTemplate": {
+                "metadata": {"labels": dict(labels)},
+                "spec": {
+                    "backoffLimit": 0,
+                    "activeDeadlineSeconds": asked.timeout + CLIP_STARTS_S,
+                    "template": {
+                        "metadata": {"labels": dict(labels)},
+                        "spec": {
+                            "restartPolicy": "Never",
+                            **_pod(settings),
+                            # The Service's address comes with them, so that no name server need be asked.
+                            "enableServiceLinks": True,
+                            # Where the image is. It takes no GPU.
+                            "affinity": _near_the_server(settings),
+                            "terminationGracePeriodSeconds": 5,
+                            "containers": [_clip_container(settings, found)],
+                            "volumes": [_scripts_volume(settings)],
+                        },
+                    },
+                },
+            },
+        },
+    }
+
+
+def _clip_container(settings: Settings, found: Found) -> Object:
+    told = {
+        "NVIDIA_VISIBLE_DEVICES": "void",
+        "WARM_BUDGET_S": str(settings.synthetic.timeout),
+        "WARM_CLIP": f"{SCRIPTS}/warm.wav",
+        "WARM_HOST": f"$({_service_host(settings)})",
+        "WARM_LANGUAGE": settings.server_environment().get("WARM_LANGUAGE", ""),
+        "WARM_MODELS": json.dumps([one.model for one in settings.models]),
+        "WARM_RUN_S": str(CLIP_WAITS_S),
+    }
+    key = [_from_secret(settings, "API_KEY", "api-key")] if settings.api_key else []
+    return {
+        "name": "clip",
+        "image": _image(settings, found),
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", f"{SCRIPTS}/warm.py"],
+        "env": [*(_value(name, value) for name, value in told.items()), *key],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+        "securityContext": deepcopy(_CONTAINER_SECURITY),
+        "volumeMounts": [{"name": "scripts", "mountPath": SCRIPTS, "readOnly": True}],
+    }
+
+
+def _service_host(settings: Settings) -> str:
+    """The variable with the address of the server's Service (Kubernetes pkg/kubelet/envvars)."""
+    return f"{settings.name.upper().replace('-', '_')}_SERVICE_HOST"
+
+
+def prometheus_rule(settings: Settings) -> Object:
+    """The alerts, for a Prometheus operator. Raises SettingsError for a metric or label whose name is none."""
+    metadata = _metadata(settings, settings.name)
+    metadata["labels"] = {**settings.labels, **settings.alerts.labels, **marks(settings)}
+    return {
+        "apiVersion": RULES,
+        "kind": "PrometheusRule",
+        "metadata": metadata,
+        "spec": {"groups": alerts.groups(settings, _clip(settings))},
+    }
+
+
 # ---- what they share
 
 
@@ -563,13 +675,29 @@ def _pod(settings: Settings) -> Object:
     return pod
 
 
+def _near_the_server(settings: Settings) -> Object:
+    """On its node, where that can be: the image is there."""
+    near = {
+        "weight": 100,
+        "podAffinityTerm": {
+            "topologyKey": "kubernetes.io/hostname",
+            "labelSelector": {"matchLabels": {"app": settings.app}},
+        },
+    }
+    return {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [near]}}
+
+
 def _volumes(settings: Settings, *more: Object) -> list[Object]:
     return [
         {"name": "models", "persistentVolumeClaim": {"claimName": settings.volume.name}},
         *more,
-        {"name": "scripts", "configMap": {"name": _scripts(settings)}},
+        _scripts_volume(settings),
         {"name": "tmp", "emptyDir": {}},
     ]
+
+
+def _scripts_volume(settings: Settings) -> Object:
+    return {"name": "scripts", "configMap": {"name": _scripts(settings)}}
 
 
 def _image(settings: Settings, found: Found) -> str:
@@ -598,6 +726,10 @@ def _scripts(settings: Settings) -> str:
 
 def _seed(settings: Settings) -> str:
     return f"{settings.name}-seed"
+
+
+def _clip(settings: Settings) -> str:
+    return f"{settings.name}-clip"
 
 
 def _value(name: str, value: str) -> Object:

@@ -11,11 +11,12 @@ it by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .manifests import fillable, marks
+from .manifests import RULES, fillable, marks
 from .settings import Settings, SettingsError
 
 Object = dict[str, Any]
@@ -47,9 +48,19 @@ def account(settings: Settings) -> list[Object]:
     name = f"{settings.name}-deployer"
     everywhere = f"{settings.namespace}-{name}"
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(settings, name)},
-        *_bound(settings, "Role", name, inside(settings)),
-        *_bound(settings, "ClusterRole", everywhere, outside(settings)),
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(settings, name, settings.namespace)},
+        *_bound(settings, "Role", name, inside(settings), settings.namespace),
+        *_bound(settings, "ClusterRole", everywhere, outside(settings), ""),
+    ]
+
+
+def sources(settings: Settings) -> list[Object]:
+    """Roles and bindings in namespaces of others, which need not be there."""
+    name = f"{settings.namespace}-{settings.name}-deployer"
+    return [
+        one
+        for namespace, rights in sorted(elsewhere(settings).items())
+        for one in _bound(settings, "Role", name, rights, namespace)
     ]
 
 
@@ -57,7 +68,7 @@ def inside(settings: Settings) -> list[Right]:
     """The rights in the namespace."""
     name, volume = _given("speaches_name", settings.name), _given("speaches_volume.name", settings.volume.name)
     secret, *texts = (one["metadata"]["name"] for one in fillable(settings))
-    policies = (name, f"{name}-seed")
+    policies = (name, f"{name}-seed", f"{name}-clip")
     change = ("get", "patch", "delete")
     pull = (settings.registry.pull_secret,) if settings.registry.pull_secret else ()
     return [
@@ -79,6 +90,7 @@ def inside(settings: Settings) -> list[Right]:
         Right("deploy, teardown", "networking.k8s.io", ("networkpolicies",), change, policies),
         Right("deploy declares", "policy", ("poddisruptionbudgets",), ("create",)),
         Right("deploy, teardown", "policy", ("poddisruptionbudgets",), change, (name,)),
+        *_optional(settings, name),
         Right("deploy fills, teardown empties", "", ("configmaps",), ("get", "patch"), tuple(texts)),
         Right("deploy fills, teardown empties", "", ("secrets",), ("get", "patch"), (secret,)),
         *([Right("preflight and deploy ask the registry", "", ("secrets",), ("get",), pull)] if pull else []),
@@ -90,6 +102,43 @@ def inside(settings: Settings) -> list[Right]:
         Right("verify, through the proxy", "", ("services/proxy",), ("get", "create"), (f"{name}:http",)),
         Right("verify, with an API key or past a NetworkPolicy", "", ("pods/portforward",), ("get", "create")),
     ]
+
+
+def _optional(settings: Settings, name: str) -> Iterator[Right]:
+    """For what is made only where it is asked for, and removed where it is not."""
+    kinds = (
+        ("batch", "cronjobs", f"{name}-clip", settings.synthetic.enabled),
+        (RULES.partition("/")[0], "prometheusrules", name, settings.alerts.enabled),
+    )
+    for group, resource, own, asked in kinds:
+        yield Right("deploy without it, teardown", group, (resource,), ("get", "delete"), (own,))
+        if asked:
+            yield Right("deploy declares", group, (resource,), ("create",))
+            yield Right("deploy", group, (resource,), ("patch",), (own,))
+
+
+def elsewhere(settings: Settings) -> dict[str, list[Right]]:
+    """The rights in namespaces of others, by namespace: to ask what measures the card's memory, where it is named.
+
+    With a token it is asked by port-forward, which RBAC ties to pods and not to a Service: that right is not given.
+    """
+    memory, found = settings.gpu_memory, dict[str, list[Right]]()
+    for source in (memory.prometheus, memory.exporter, memory.dcgm):
+        place = _SERVICE.fullmatch(source.service)
+        if place and not source.url and not source.token:
+            secure = "https:" if source.scheme == "https" else ""
+            right = Right(
+                "preflight and verify ask who is in the card's memory",
+                "",
+                ("services/proxy",),
+                ("get",),
+                (f"{secure}{place['name']}:{place['port']}",),
+            )
+            found.setdefault(place["namespace"], []).append(right)
+    return found
+
+
+_SERVICE = re.compile(r"(?P<namespace>[a-z0-9-]{1,63})/(?P<name>[a-z0-9-]{1,63}):(?P<port>[a-z0-9-]{1,15})")
 
 
 def outside(settings: Settings) -> list[Right]:
@@ -121,14 +170,14 @@ def _given(variable: str, name: str) -> str:
     return name
 
 
-def _metadata(settings: Settings, name: str, *, everywhere: bool = False) -> Object:
-    place = {} if everywhere else {"namespace": settings.namespace}
-    return {"name": name, **place, "labels": marks(settings)}
+def _metadata(settings: Settings, name: str, namespace: str) -> Object:
+    """namespace: empty for the whole cluster."""
+    return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": marks(settings)}
 
 
-def _bound(settings: Settings, kind: str, name: str, rights: Sequence[Right]) -> list[Object]:
+def _bound(settings: Settings, kind: str, name: str, rights: Sequence[Right], namespace: str) -> list[Object]:
     """A role and the binding of the account to it."""
-    metadata = _metadata(settings, name, everywhere=kind == "ClusterRole")
+    metadata = _metadata(settings, name, namespace)
     who = {"kind": "ServiceAccount", "name": f"{settings.name}-deployer", "namespace": settings.namespace}
     return [
         {"apiVersion": f"{_GROUP}/v1", "kind": kind, "metadata": metadata, "rules": [one.rule() for one in rights]},

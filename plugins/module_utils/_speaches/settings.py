@@ -98,6 +98,61 @@ class GpuMemoryResource:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The Service of what measures the card's memory, as NAMESPACE/NAME:PORT, and what it speaks. url: in its place."""
+
+    service: str = ""
+    scheme: str = "http"
+    url: str = ""
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """What measures the card's memory, and by which names. ours_mib: what the server takes at most, 0 if not measured.
+
+    Not all that portal.stt.gpu_memory_info is given: what the account's rights and the alerts are made from.
+    """
+
+    prometheus: Source = Source()
+    exporter: Source = Source()
+    dcgm: Source = Source()
+    metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    window: str = "7d"
+    ours_mib: int = 0
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Who else is on the card, as NAMESPACE/CONTAINER, and the most that it takes."""
+
+    name: str
+    peak_mib: int
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """The PrometheusRule. labels: its own; rule_labels: of the alerts; cards: labels of the cards that are meant."""
+
+    enabled: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    rule_labels: Mapping[str, str] = field(default_factory=dict)
+    memory: tuple[str, ...] = ("tenants", "card")
+    cards: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """The CronJob that sends the clip. timeout: seconds."""
+
+    enabled: bool = False
+    schedule: str = "*/15 * * * *"
+    time_zone: str = "Etc/UTC"
+    timeout: int = 120
+
+
+@dataclass(frozen=True)
 class Resources:
     """Requests and limits of the server, as quantities. The memory of `of` counts the models."""
 
@@ -186,7 +241,10 @@ class Settings:
     hub: Hub = Hub()
     volume: Volume = Volume()
     gpu: Gpu = Gpu()
+    gpu_memory: GpuMemory = GpuMemory()
     gpu_memory_resource: GpuMemoryResource = GpuMemoryResource()
+    neighbours: tuple[Neighbour, ...] = ()
+    vram_headroom_mib: int = 1024
     replicas: int = 1
     strategy: str = "Recreate"
     resources: Resources = Resources()
@@ -195,6 +253,8 @@ class Settings:
     startup_seconds: int = 600
     service_annotations: Mapping[str, str] = field(default_factory=dict)
     network: Network = Network()
+    alerts: Alerts = Alerts()
+    synthetic: Synthetic = Synthetic()
     rollout_seconds: int = 900
     verify: Verify = Verify()
 
@@ -263,12 +323,12 @@ class Settings:
     def completed(self) -> dict[str, Any]:
         """Everything as plain data; `environment` is the server's, without what comes from the Secret."""
         plain: dict[str, Any] = _plain(asdict(self))
+        del plain["gpu_memory"]  # its tokens are for who asks there
         return {
             **plain,
             "environment": self.server_environment(),
             "startup_budget": self.startup_budget,
             "rollout_budget": self.rollout_budget,
-            "has_secrets": bool(self.secrets()),
         }
 
 
@@ -370,6 +430,12 @@ def _models(name: str, value: Any) -> tuple[Model, ...]:
     return tuple(_nested(Model)(name, {"model": "", **_mapping(name, one)}) for one in _list(name, value))
 
 
+def _neighbours(name: str, value: Any) -> tuple[Neighbour, ...]:
+    return tuple(
+        _nested(Neighbour)(name, {"name": "", "peak_mib": 0, **_mapping(name, one)}) for one in _list(name, value)
+    )
+
+
 def _nested(kind: type[T]) -> Callable[[str, Any], T]:
     """Reads a dict of the operator's as a dataclass; a key that is not given, or null, keeps its default."""
     return lambda name, value: kind(
@@ -391,11 +457,25 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "tuple[str, ...]": _texts,
     "tuple[Toleration, ...]": _tolerations,
     "tuple[Model, ...]": _models,
+    "tuple[Neighbour, ...]": _neighbours,
     "Mapping[str, str]": _text_map,
     "Mapping[str, tuple[str, ...]]": _mirrors,
     **{
         kind.__name__: _nested(kind)
-        for kind in (Registry, Hub, Volume, Gpu, GpuMemoryResource, Resources, Network, Verify)
+        for kind in (
+            Alerts,
+            Gpu,
+            GpuMemory,
+            GpuMemoryResource,
+            Hub,
+            Network,
+            Registry,
+            Resources,
+            Source,
+            Synthetic,
+            Verify,
+            Volume,
+        )
     },
 }
 """How a field is read, by the text of its type."""

@@ -4,12 +4,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Startup probe: passes when every model has turned a clip of speech into text, so that Ready means warm.
 
+With WARM_HOST it is no probe, but a caller that goes through the Service as others do: the CronJob runs it so.
+
 Runs in the server's container with its Python (standard library only). Says one line: what was heard, or why
 not; the kubelet puts that line into the pod's events. Any text will do: a model that was tuned for another
 language hears something else in the clip, and whether the text is right is the verify play's question.
 
 Environment: WARM_MODELS (JSON list of model ids), WARM_CLIP (WAV file with speech), WARM_LANGUAGE (of the clip;
-default: the server detects it), WARM_URL (default http://127.0.0.1:8000), WARM_BUDGET_S (from the container's
+default: the server detects it), WARM_HOST (address of the Service; default: this container's own server),
+WARM_URL (default http://WARM_HOST:8000), WARM_BUDGET_S (from the container's
 start until it is warm; default 600), WARM_RUN_S (how long a run that fails lasts; default 20), API_KEY.
 
 How the budget adds up. The kubelet runs one probe of a container at a time and kills the container after
@@ -96,6 +99,14 @@ def age_s() -> float:
     return max(0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK"))
 
 
+def address(env: Mapping[str, str]) -> str:
+    """Where the server listens, as http://HOST:PORT; raises Cold when the Service has no address."""
+    host = env.get("WARM_HOST", "127.0.0.1")
+    if host.startswith("$("):  # what the kubelet leaves of a variable that is not there
+        raise Cold("there was no Service yet when this pod started.")
+    return env.get("WARM_URL", f"http://[{host}]:8000" if ":" in host else f"http://{host}:8000")
+
+
 def transcribe(model: str, clip: bytes, env: Mapping[str, str], end: float, retry_until: float) -> str:
     """What the model heard and how long it took; raises Cold.
 
@@ -120,7 +131,7 @@ def _post(model: str, clip: bytes, env: Mapping[str, str], end: float, retry_unt
     head = b'Content-Disposition: form-data; name="file"; filename="clip.wav"\r\nContent-Type: audio/wav\r\n\r\n'
     body = b"".join(b"--%b\r\n%b\r\n" % (mark.encode(), part) for part in [*parts, head + clip])
     request = urllib.request.Request(
-        env.get("WARM_URL", "http://127.0.0.1:8000") + "/v1/audio/transcriptions",
+        address(env) + "/v1/audio/transcriptions",
         body + b"--%b--\r\n" % mark.encode(),
         {"Content-Type": f"multipart/form-data; boundary={mark}"},
     )
@@ -141,9 +152,14 @@ def _post(model: str, clip: bytes, env: Mapping[str, str], end: float, retry_unt
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
-                raise Cold(f"{model}: no answer {age_s():.0f} s after the start: still loading, or stuck.") from error
+                why = (
+                    "busy, stuck, or kept away by a NetworkPolicy" if "WARM_HOST" in env else "still loading, or stuck"
+                )
+                raise Cold(f"{model}: no answer {age_s():.0f} s after the start: {why}.") from error
             if not isinstance(reason, ConnectionRefusedError):
                 raise Cold(f"{model}: the server broke the connection off ({reason}): see its log.") from error
+            if time.monotonic() >= retry_until and "WARM_HOST" in env:
+                raise Cold("no server is ready behind the Service: see its pods.") from error
             if time.monotonic() >= retry_until:
                 raise Cold(f"the server does not listen yet, {age_s():.0f} s after its start.") from error
             time.sleep(0.25)

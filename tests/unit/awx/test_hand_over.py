@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
 from ansible_collections.portal.stt.plugins.filter.runs import handed, kept_reports
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding, Status
+from ansible_collections.portal.stt.plugins.module_utils._gpu.memory import Reading, Seat
 from ansible_collections.portal.stt.plugins.module_utils._hand_over import REPORT_BYTES, hand_over
 from ansible_collections.portal.stt.plugins.module_utils._rollout.underway import underway
+
+from tests.jobs import dumped
 
 DIGEST = f"sha256:{'ab' * 32}"
 
@@ -20,6 +25,17 @@ def finding(status: Status, check: str = "cuda", message: str = "is so.") -> dic
 
 
 FINE, KNOWN, UNTOLD, REFUSED = map(finding, (Status.OK, Status.WARNING, Status.UNKNOWN, Status.REFUSED))
+READING = Reading(
+    seats=(
+        Seat("immich", "machine-learning", ("ml-7d9f-x2x",), 512, 2048, "GPU-1"),
+        Seat("llama-cpp", "llama-swap", ("llama-1", "llama-2"), 4096),
+    ),
+    known=True,
+).as_result()
+SEATS = [
+    {"name": "llama-cpp/llama-swap", "card": "", "mib": 4096, "peak_mib": None},
+    {"name": "immich/machine-learning", "card": "GPU-1", "mib": 512, "peak_mib": 2048},
+]
 ENDED = Finding("run", Status.REFUSED, "deploy", "did not come to its end.", "See the job's own output.").as_result()
 
 
@@ -29,11 +45,12 @@ ENDED = Finding("run", Status.REFUSED, "deploy", "did not come to its end.", "Se
         pytest.param([], "refused", "", None, "1 refused", [ENDED], id="nothing done"),
         pytest.param([{"findings": []}], "ok", "", None, "nothing was looked at", [], id="nothing found"),
         pytest.param(
-            [{"findings": [FINE], "results": [{"image": {"digest": DIGEST}}]}, {"findings": [KNOWN], "seats": 3}],
-            "warning", DIGEST, 3, "1 fine, 1 to know", [KNOWN, FINE], id="digest and seats",
+            [{"findings": [FINE], "results": [{"image": {"digest": DIGEST}}]},
+             {"findings": [KNOWN], "reading": READING}],
+            "warning", DIGEST, SEATS, "1 fine, 1 to know", [KNOWN, FINE], id="digest and seats",
         ),
         pytest.param(
-            [{"findings": [FINE, UNTOLD], "image": {"digest": "latest"}, "seats": True}],
+            [{"findings": [FINE, UNTOLD], "image": {"digest": "latest"}, "reading": READING | {"known": False}}],
             "unknown", "", None, "1 fine, 1 cannot tell", [UNTOLD, FINE], id="no digest, no seats",
         ),
         pytest.param(
@@ -47,11 +64,24 @@ ENDED = Finding("run", Status.REFUSED, "deploy", "did not come to its end.", "Se
     ],
 )  # fmt: skip
 def test_hand_over(
-    results: list[dict[str, Any]], verdict: str, digest: str, seats: int | None, summary: str, findings: list[object]
+    results: list[dict[str, Any]], verdict: str, digest: str, seats: object, summary: str, findings: list[object]
 ) -> None:
     report = {"summary": summary, "findings": findings, "cut": ""}
-    expected = {"play": "deploy", "verdict": verdict, "digest": digest, "seats": seats, "report": report}
+    expected: dict[str, object] = {
+        "play": "deploy",
+        "verdict": verdict,
+        "digest": digest,
+        "seats": seats,
+        "report": report,
+    }
     assert hand_over("deploy", results) == expected
+
+
+def test_seats_are_bounded() -> None:
+    many = tuple(Seat("n" * 1000, "c", (), number) for number in range(5000))
+    seats = hand_over("verify", [{"findings": [], "reading": Reading(seats=many, known=True).as_result()}])["seats"]
+    assert [one["mib"] for one in seats] == list(range(4999, 4949, -1))
+    assert len(json.dumps(seats)) < REPORT_BYTES / 2
 
 
 def test_a_report_is_cut_with_a_word_and_what_is_refused_stays() -> None:
@@ -84,6 +114,16 @@ def test_a_workflow_is_good_when_its_last_play_is(play: str, result: dict[str, A
 GOOD = hand_over("verify", [{"findings": [FINE]}])
 
 
+def test_what_goes_through_awx_comes_back(tmp_path: Path) -> None:
+    """AWX writes artifacts with !unsafe, which ansible-core 2.19 and newer reads as YAML without quotes: "" as null."""
+    plain = Finding("a", Status.OK, "12", "is so.", "", ("", "7", "2026-11-27")).as_result()
+    given = hand_over("verify", [{"findings": [plain, KNOWN], "reading": READING}])
+    (tmp_path / "extravars").write_text(dumped({"portal_stt": given}))
+    read = DataLoader().load_from_file(str(tmp_path / "extravars"))["portal_stt"]
+    assert read["digest"] is None  # else this shows nothing
+    assert handed(read) == {**given, "is_good": True}
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -93,6 +133,8 @@ GOOD = hand_over("verify", [{"findings": [FINE]}])
         {**GOOD, "play": "../verify"},
         {**GOOD, "verdict": "splendid"},
         {**GOOD, "report": "fine"},
+        {**GOOD, "seats": 3},
+        {**GOOD, "seats": [{"name": "a/b", "card": "", "mib": "all", "peak_mib": None}]},
         {**GOOD, "report": {"findings": [{"check": "a"}]}},
         {**GOOD, "report": {"findings": [finding(Status.OK, message="x" * 1_000_000)]}},
     ],
@@ -104,12 +146,28 @@ def test_what_is_handed_over_is_not_believed(given: object) -> None:
         handed(given)
 
 
-def test_the_last_five_are_kept() -> None:
+def test_the_last_five_are_kept_as_data_and_as_pages() -> None:
+    hostile = finding(Status.OK, message="<script>alert(1)</script>")
+    given = hand_over("verify", [{"findings": [hostile]}])
     kept: dict[str, str] = {"notes.txt": "mine", "20260101T000000Z-x": "not one of ours"}
     for day in range(10, 17):
-        kept = kept_reports(handed(GOOD), kept, f"202611{day}T014106Z")
-    assert list(kept) == [f"202611{day}T014106Z-verify.json" for day in range(12, 17)]
-    assert json.loads(kept["20261116T014106Z-verify.json"]) == GOOD
+        kept = kept_reports(handed(given), kept, f"202611{day}T014106Z", "homelab")
+    assert list(kept) == [f"202611{day}T014106Z-verify.{kind}" for day in range(12, 17) for kind in ("html", "json")]
+    assert json.loads(kept["20261116T014106Z-verify.json"]) == given
+    page = kept["20261116T014106Z-verify.html"]
+    assert page.startswith("<!DOCTYPE html>")
+    assert "homelab" in page
+    assert "<script>" not in page
+
+
+def test_what_is_kept_fits_into_a_configmap() -> None:
+    given = hand_over("verify", [{"findings": [finding(Status.OK, message=f"{one} {'<' * 900}") for one in range(60)]}])
+    kept: dict[str, str] = {}
+    for day in range(10, 17):
+        kept = kept_reports(handed(given), kept, f"202611{day}T014106Z")
+    assert sum(map(len, kept.values())) < 1_000_000
+    assert "20261116T014106Z-verify.html" in kept
+    assert 2 < len(kept) < 10
 
 
 def deployment(reason: str = "ReplicaSetUpdated", status: str = "True", seen: int = 2) -> dict[str, Any]:

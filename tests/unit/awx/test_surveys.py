@@ -46,15 +46,15 @@ def test_answers_are_settings_as_awx_sends_them(name: str) -> None:
     """Choices as text, numbers as numbers."""
     given = {"text": "a/b", "integer": 900}
     answers = {
-        one["variable"]: one["choices"][0] if one["type"] == "multiplechoice" else given[one["type"]]
+        one["question_name"]: one["choices"][0] if one["type"] == "multiplechoice" else given[one["type"]]
         for one in SURVEYS[name]["spec"]
     }
     places = {"nfs_export_delete_path": "/srv/nfs-ssd/portal-stt", "speaches_verify_url": "http://127.0.0.1:8000",
               "speaches_model_revision": "0" * 40, "preflight_probe_namespace": "default"}  # fmt: skip
     answers |= {variable: places[variable] for variable in places.keys() & answers.keys()}
-    sent = launched(SURVEYS[name], answers)
-    assert sent == answers
-    assert [str(problem) for problem in check(sorted(ROLES), sent)] == []
+    sent = launched(SURVEYS[name], {f"{surveys.ANSWER}{variable}": value for variable, value in answers.items()})
+    assert {variable.removeprefix(surveys.ANSWER): value for variable, value in sent.items()} == answers
+    assert [str(problem) for problem in check(sorted(ROLES), answers)] == []
 
 
 @pytest.mark.parametrize("variable", ["speaches_api_key", "speaches_hub", "speaches_verify_clips"])

@@ -60,7 +60,7 @@ def prometheus(httpserver: HTTPServer, queries: list[str]) -> Callable[[str], st
                 points = [[NOW - age, str(2150 * MIB)] for age in (130, 10)]
                 return answered("matrix", {"metric": SEAT, "values": points})
             peak = {"metric": {"namespace": "immich", "container": "ml"}, "value": [NOW, str(10700 * MIB)]}
-            all_of_them = {"metric": {}, "value": [NOW, str(11000 * MIB)]}
+            all_of_them = {"metric": {"of": "all"}, "value": [NOW, str(11000 * MIB)]}
             return answered("vector", peak, all_of_them, {"metric": {"of": "now"}, "value": [NOW, "1"]})
 
         for path in ("query", "query_range"):
@@ -79,9 +79,10 @@ def test_prometheus_is_asked_three_times_at_most(prometheus: Callable[[str], str
     assert result["history"] == [{"name": "immich/ml", "points": [[NOW - 60, 2150], [NOW, 12044]]}]
     grouped = "sum by (namespace, container) (gpu_pod_memory_used_bytes)"
     assert queries[1:] == [
-        f"max_over_time(({grouped})[7d:120s]) or max_over_time((sum(gpu_pod_memory_used_bytes))[7d:120s])"
+        f"max_over_time(({grouped})[7d:120s])"
+        ' or label_replace(max_over_time((sum(gpu_pod_memory_used_bytes))[7d:120s]), "of", "all", "", "")'
         ' or label_replace(count(gpu_pod_memory_used_bytes), "of", "now", "", "")',
-        grouped,
+        f"max_over_time(({grouped})[605s:120s])",  # no peak is lost between two points
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply import ApplyError
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, ClusterError
 from ansible_collections.portal.stt.plugins.module_utils._rollout import job as _job
+from ansible_collections.portal.stt.plugins.module_utils._rollout import task as _task
 from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError
 from ansible_collections.portal.stt.plugins.module_utils._rollout.job import JobTask, awaited
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
@@ -89,14 +90,10 @@ class StandInCluster:
         return b"{}"
 
 
-class StandInTask:
+class StandInTask(_task.Task):
     """The watch: the Job succeeds, and says what `message` is."""
 
     message = "said"
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        self.changed = False
-        self.findings: list[Any] = []
 
     def plan(self) -> dict[str, Any]:
         return {"status": "planned", "message": "kept"}
@@ -185,6 +182,16 @@ def test_a_job_that_says_nothing_is_marked_as_seen(
     cluster = StandInCluster(job(status=DONE, annotations=annotations))
     task(cluster).run(timeout=60)
     assert cluster.asked == asked
+
+
+def test_a_job_whose_result_is_known_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(StandInTask, "run")
+    monkeypatch.setattr(_task.Task, "run", None)
+    cluster = StandInCluster(job(status=DONE, annotations={"portal-stt/result": "kept"}), job("seed-0", DONE))
+    result = task(cluster).run(timeout=60)
+    assert cluster.asked == ["try seed-1", "DELETE seed-0"]
+    assert (result["status"], result["message"], result["changed"]) == ("complete", "kept", True)
+    assert [str(one) for one in result["findings"]] == ["Job n/seed-1: has succeeded."]
 
 
 def test_a_job_of_somebody_else_is_left() -> None:

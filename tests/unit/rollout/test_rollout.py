@@ -313,7 +313,7 @@ def test_a_watch_ends_when_somebody_else_changes_what_was_declared(monkeypatch: 
         def stop(self) -> None: ...
 
     monkeypatch.setattr(_follow, "Watches", Told)
-    follower = _follow.Follower(cast(Any, None), target, lambda *_: None)
+    follower = _follow.Follower(Recorded({}), target, lambda *_: None)
     with pytest.raises(_follow.RolloutError) as error:
         follower.run(deployment(1, "img:1"), 10)
     assert str(error.value) == (
@@ -652,6 +652,57 @@ def test_a_pod_that_was_replaced_is_not_judged(monkeypatch: pytest.MonkeyPatch) 
         deployment, 10
     )
     assert (outcome.verdict, outcome.diagnosis) == (Verdict.COMPLETE, None)
+
+
+@pytest.mark.parametrize(
+    ("ready", "observed_generation", "asked", "at_once"),
+    [
+        pytest.param("True", 1, ["pods", "replicasets"], True, id="it serves"),
+        pytest.param("False", 1, ["pods", "replicasets"], False, id="its pod does not serve any more"),
+        pytest.param("True", 0, [], False, id="its controller has not seen it yet"),
+    ],
+)
+def test_what_is_complete_already_is_not_watched(
+    monkeypatch: pytest.MonkeyPatch, ready: str, observed_generation: int, asked: list[str], at_once: bool
+) -> None:
+    template = {"metadata": {"labels": {"app": "stt"}}, "spec": {"containers": [{"name": "stt", "image": "img:1"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "stt"}}, "template": template}
+    counts = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "observedGeneration": observed_generation}
+    deployment = {"metadata": {"name": "stt", "uid": "d", "generation": 1}, "spec": spec, "status": counts}
+    revision = {"metadata": {"name": "stt-1", "uid": "r", "ownerReferences": [{"uid": "d", "controller": True}]}}
+    serving = {
+        "metadata": {"name": "stt-1-a", "uid": "p", "ownerReferences": [{"uid": "r", "controller": True}]},
+        "spec": template["spec"],
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]},
+    }
+    kinds = {"pods": serving, "replicasets": {**revision, "spec": {"template": template}}}
+    listed, said = list[str](), list[tuple[str, str]]()
+
+    class Watched(Exception):
+        """The watches begin."""
+
+    class Asked(Recorded):
+        def get(self, path: str, query: Any = None) -> dict[str, Any]:
+            assert query == {"labelSelector": "app=stt"}
+            listed.append(path.rpartition("/")[2])
+            return {"items": [kinds[listed[-1]]]}
+
+    def watches(_: Any) -> None:
+        raise Watched
+
+    monkeypatch.setattr(_follow, "Watches", watches)
+    follower = _follow.Follower(
+        Asked({}), Target("Deployment", "n", "stt"), lambda line, pod="": said.append((line, pod))
+    )
+    if at_once:
+        outcome = follower.run(deployment, 10)
+        assert (outcome.verdict, [one.name for one in outcome.last.pods]) == (Verdict.COMPLETE, ["stt-1-a"])
+        assert said == [("ready", "stt-1-a")]
+    else:
+        with pytest.raises(Watched):
+            follower.run(deployment, 10)
+        assert said == []
+    assert listed == asked
 
 
 def test_patience_begins_when_the_old_pod_has_gone() -> None:

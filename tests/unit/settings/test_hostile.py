@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._settings import shapes
 from ansible_collections.portal.stt.plugins.module_utils._settings.check import check, findings, variable
-from ansible_collections.portal.stt.plugins.module_utils._settings.rules import ROLES
+from ansible_collections.portal.stt.plugins.module_utils._settings.rules import PLAYBOOKS, ROLES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("PORTAL_STT_EXAMPLES", "2000"))
 ROLES_READ = ("nfs_export", "preflight", "speaches")
-RULES = {name: shape for role in ROLES_READ for name, shape in ROLES[role].items()}
+RULES = {**PLAYBOOKS, **{name: shape for role in ROLES_READ for name, shape in ROLES[role].items()}}
 SECRET = "zQsesameQz"
 
 TEXTS = [
@@ -103,13 +103,23 @@ GRAMMAR = {
     r"nfs_export_require_mountpoint": f"({PATH}|/)?",
     r"speaches_volume\.size|speaches_resources\..*": QUANTITY,
     r"speaches_volume\.mount_options\[\]|nfs_export_clients\[\]\.options\[\]": r"[A-Za-z_]+(=[A-Za-z0-9_./:@%+-]+)?",
-    r"speaches_gpu_memory\.source": "auto|prometheus|exporter|dcgm",
+    r"speaches_gpu_memory\.source": "auto|prometheus|exporter|dcgm|none",
     r"speaches_gpu_memory\.\w+\.service": r"([a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+)?",
     r"speaches_gpu_memory\.\w+\.scheme": "https?",
     r"speaches_gpu_memory\.\w+\.url": URL,
     r"speaches_gpu_memory\.\w+\.path": r"(/[A-Za-z0-9._~/-]*)?",
     r"speaches_gpu_memory\.\w+\.(token|tenant)": r"[!-~]*",
-    r"speaches_gpu_memory\.(\w+\.ca_cert|metrics\.\w+\[\]|labels\.(\*\[\]|KEY))": LINE,
+    r"speaches_gpu_memory\.\w+\.ca_cert": LINE,
+    r"speaches_gpu_memory\.metrics\.\w+\[\]": "[a-zA-Z_:][a-zA-Z0-9_:]*",
+    r"speaches_gpu_memory\.labels\.(\*|\w+)\[\]": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
+    r"speaches_alerts\.(rule_labels|cards)\.KEY": "(?!__)[a-zA-Z_][a-zA-Z0-9_]*",
+    r"speaches_gpu_memory\.labels\.KEY": "namespace|pod|container|node|uuid|product",
+    r"speaches_alerts\.labels\.KEY": KEY,
+    r"speaches_alerts\.labels\.\*": VALUE,
+    r"speaches_alerts\.(rule_labels|cards)\.\*": LINE,
+    r"speaches_alerts\.memory\[\]": "tenants|card",
+    r"speaches_synthetic\.schedule": r"@[a-z]+|[0-9A-Za-z*?/,-]+( [0-9A-Za-z*?/,-]+){4}",
+    r"speaches_synthetic\.time_zone": r"[A-Za-z][A-Za-z0-9_+/-]*",
     r"speaches_gpu_memory\.window": "[1-9][0-9]*[smhdw]",
     r"speaches_gpu_memory_resource\.name": r"([a-z0-9][-a-z0-9.]*/[-A-Za-z0-9_.]+)?",
     r"speaches_gpu_memory_resource\.quantity": QUANTITY,
@@ -128,6 +138,7 @@ GRAMMAR = {
     r"speaches_verify_clips\[\]\.language": "[A-Za-z]{2,3}",
     r"speaches_verify_clips\[\]\.response_format": "json|text|verbose_json|srt|vtt",
     r"speaches_verify_clips\[\]\.(path|name|prompt)|speaches_(context|kubeconfig|take_over\[\])": LINE,
+    r"portal_stt_report_dir": LINE,
     r"speaches_image_pin": "digest|tag",
     r"speaches_model_source": "seeded|local|hub",
     r"speaches_strategy": "Recreate|RollingUpdate",
@@ -139,6 +150,7 @@ GRAMMAR = {
     r"nfs_export_directories\[\]\.mode": "0[0-7]{3,4}",
     r".*(count|replicas|_seconds|Seconds|requests|concurrency|timeout|owner|group|_mib)": WHOLE,
     r".*(plain_http|policy|require_warm|_progress|_rollback|_unknown|allow_world|install_server|delete_data)": TRUTH,
+    r"speaches_(alerts|synthetic)\.enabled": TRUTH,
     r".*(max_wer|warm_factor)": NUMBER,
 }
 """What may be accepted, told once more and apart from the rules: place → expression; numbers by their text."""
@@ -147,7 +159,7 @@ GRAMMAR = {
 def leaves(at: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Each leaf with its place; keys that the operator chooses are leaves, too."""
     if isinstance(value, dict):
-        chosen = re.search(r"(labels|node_selector|mirrors|environment|annotations)$", at)
+        chosen = re.search(r"(labels|cards|node_selector|mirrors|environment|annotations)$", at)
         for key, one in value.items():
             if chosen:
                 yield f"{at}.KEY", key

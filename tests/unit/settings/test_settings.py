@@ -61,6 +61,16 @@ def test_what_is_refused_and_how_it_is_said(case: dict[str, Any]) -> None:
         {"speaches_network": {"policy": "False", "namespaces": [], "cidrs": ["10.0.0.0/8", "fd00::/8", "0.0.0.0/0"]}},
         {"speaches_verify": {"max_wer": "0.5", "warm_factor": 3, "require_warm": False}},
         {"speaches_verify_clips": [{"path": "~/clips/a.wav", "text": "ябълка", "language": "bg", "max_wer": 0}]},
+        {"speaches_alerts": {"enabled": True, "labels": {"release": "x"}, "memory": [], "cards": {"gpu": "0"}}},
+        {"speaches_alerts": {"enabled": True, "rule_labels": {"severity": "{{ x", "Team_1": "a b"}}},
+        {"speaches_alerts": {"enabled": True, "memory": ["card"]}, "speaches_model": "a/unheard-of"},
+        {
+            "speaches_alerts": {"enabled": True},
+            "speaches_gpu_memory": {"ours_mib": 9},
+            "speaches_model": "a/unheard-of",
+        },
+        {"speaches_synthetic": {"schedule": "0,30 8-18/2 1 jan-DEC mon-fri", "time_zone": "America/Argentina/Salta"}},
+        {"speaches_synthetic": {"schedule": "@hourly", "time_zone": "Etc/GMT+1", "timeout": "30"}},
         {"speaches_labels": {"app": "x", "example.com/Team": "A_b.c", "empty": ""}},
         {"speaches_service_annotations": {"Example.com/x": "any\ntext: {}"}},
         {"nfs_export_clients": [{"host": "*"}], "nfs_export_allow_world": True},
@@ -183,6 +193,20 @@ def test_what_is_no_quantity(text: str) -> None:
         parse_quantity(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "* * * *", "* * * * * *", "*  * * * *", "* * * * 7", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *",
+        "* * * * sat-sun", "5-1 * * * *", "*/0 * * * *", "*-5 * * * *", "1- * * * *", "a * * * *", "* * * jan-foo *",
+        "@every 1m", "@reboot", "TZ=UTC * * * * *", "* * * * *\n", "\u0661 * * * *", "1,,2 * * * *", "-1 * * * *",
+    ],
+)  # fmt: skip
+def test_what_is_no_schedule(text: str) -> None:
+    wrong = grammar.schedule(text)
+    assert wrong is not None
+    assert wrong.message == "is no schedule."
+
+
 def specs(role: str) -> dict[str, Any]:
     """The role's options, of all its entry points."""
     path = ROOT / "roles" / role / "meta" / "argument_specs.yml"
@@ -206,11 +230,11 @@ TYPES: dict[type, tuple[str, ...]] = {
 def differences(at: str, shape: Any, spec: dict[str, Any]) -> list[str]:
     """Where a rule and the argument spec of the same variable say different things."""
     found = [] if spec["type"] in TYPES[type(shape)] else [f"{at}: {spec['type']}"]
-    if list(getattr(shape, "names", ())) != spec.get("choices", []):
+    inner = shape.item if isinstance(shape, shapes.Items) else shape
+    if list(getattr(inner, "names", ())) != spec.get("choices", []):
         found.append(f"{at}: choices")
     if spec.get("no_log") and not shape.secret:
         found.append(f"{at}: secret")
-    inner = shape.item if isinstance(shape, shapes.Items) else shape
     fields = getattr(inner, "fields", {})
     options = spec.get("options", {})
     if set(fields) != set(options):

@@ -101,6 +101,9 @@ RAW: dict[str, Any] = {
     "speaches_api_key": "a",
     "speaches_service_annotations": {"a": "a"},
     "speaches_network": {"namespaces": ["a"], "cidrs": ["a"]},
+    "speaches_neighbours": [{"name": "a", "peak_mib": 1}],
+    "speaches_alerts": {"enabled": True, "labels": {"a": "a"}, "rule_labels": {"a": "a"}, "cards": {"a": "a"}},
+    "speaches_synthetic": {"enabled": True, "schedule": "a", "time_zone": "a"},
     "speaches_replicas": 2,
 }
 """Every leaf that is text, with all optional parts there. The names of maps are leaves, too."""

@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import (
+    Alerts,
     Gpu,
+    GpuMemory,
     GpuMemoryResource,
     Hub,
     Model,
+    Neighbour,
     Network,
     Registry,
     Resources,
     Settings,
     SettingsError,
+    Source,
+    Synthetic,
     Verify,
     Volume,
     is_secret,
@@ -35,6 +40,8 @@ NESTED: dict[str, Any] = {
     "gpu_memory_resource": GpuMemoryResource,
     "resources": Resources,
     "network": Network,
+    "alerts": Alerts,
+    "synthetic": Synthetic,
     "verify": Verify,
 }
 PER_MODEL = {"memory", "memory_limit"}
@@ -76,6 +83,15 @@ def test_defaults_are_those_of_the_role() -> None:
         ({"speaches_volume": {"path": "/a"}, "nfs_export_path": "/b"}, {"volume": Volume(path="/a")}),
         ({"nfs_export_path": "/b"}, {"volume": Volume(path="/b")}),
         ({"nfs_export_path": ""}, {}),
+        ({"speaches_neighbours": [{"name": "a/b", "peak_mib": "5"}]}, {"neighbours": (Neighbour("a/b", 5),)}),
+        (
+            {"speaches_gpu_memory": {"dcgm": {"service": "a/b:1", "tenant": "x"}, "metrics": {"free": ["m"]}}},
+            {"gpu_memory": GpuMemory(dcgm=Source("a/b:1"), metrics={"free": ("m",)})},
+        ),
+        (
+            {"speaches_alerts": {"enabled": "yes", "memory": ["card"]}, "speaches_synthetic": {"timeout": "30"}},
+            {"alerts": Alerts(enabled=True, memory=("card",)), "synthetic": Synthetic(timeout=30)},
+        ),
         ({"speaches_name": "x"}, {"name": "x", "labels": {"app": "x", "tier": "2-gpu"}}),
         (
             {"speaches_models": [{"model": "a"}, {"model": "b", "revision": None}]},
@@ -153,3 +169,8 @@ def test_what_carries_a_credential(name: str, value: str, right: bool) -> None:
 def test_secrets_are_not_in_a_representation() -> None:
     hub = Hub(token="sesame", environment={"A": "sesame"})
     assert "sesame" not in repr(Settings(api_key="sesame", hub=hub, environment={"B": "sesame"}))
+
+
+def test_what_is_shown_of_the_settings_has_no_token() -> None:
+    given = {"speaches_gpu_memory": {"prometheus": {"service": "a/b:1", "token": "sesame"}}}
+    assert "sesame" not in f"{Settings.of(given)!r}{Settings.of(given).completed()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def from_secret(manifest: dict[str, Any]) -> dict[str, str]:
 
 def secret(**variables: Any) -> dict[str, str]:
     """What is in the Secret."""
-    (one,) = objects(variables, "secret")
+    (one,) = [each for each in objects(variables, "base", FOUND) if each["kind"] == "Secret"]
     return {key: base64.b64decode(value).decode() for key, value in one["data"].items()}
 
 
@@ -84,6 +85,18 @@ def secret(**variables: Any) -> dict[str, str]:
             ["Service", "PodDisruptionBudget", "Deployment"],
         ),
         ({"speaches_api_key": "x"}, ["portal-stt", "portal-stt-seed"], ["Secret"], ["Service", "Deployment"]),
+        (
+            {"speaches_alerts": {"enabled": True}},
+            ["portal-stt", "portal-stt-seed"],
+            [],
+            ["Service", "Deployment", "PrometheusRule"],
+        ),
+        (
+            {"speaches_synthetic": {"enabled": True}},
+            ["portal-stt", "portal-stt-seed", "portal-stt-clip"],
+            [],
+            ["Service", "Deployment", "CronJob"],
+        ),
     ],
 )
 def test_what_there_is(variables: dict[str, Any], base: list[str], secrets: list[str], around: list[str]) -> None:
@@ -94,10 +107,10 @@ def test_what_there_is(variables: dict[str, Any], base: list[str], secrets: list
         "PersistentVolumeClaim",
         "ConfigMap",
         *["NetworkPolicy"] * len(base),
+        *secrets,
     ]
-    assert [one["metadata"]["name"] for one in objects(variables, "base", FOUND)[4:]] == base
-    assert [one["kind"] for one in objects(variables, "secret")] == secrets
-    assert completed(variables)["has_secrets"] is bool(secrets)
+    policies = objects(variables, "base", FOUND)[4 : 4 + len(base)]
+    assert [one["metadata"]["name"] for one in policies] == base
     assert [one["kind"] for one in objects(variables, "server", FOUND)] == around
 
 
@@ -113,6 +126,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"speaches_replicas": 2},
     {"speaches_service_annotations": {"a": "b"}},
     {"speaches_strategy": "RollingUpdate"},
+    {"speaches_alerts": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}},
+    {"speaches_synthetic": {"enabled": True}, "speaches_network": {"policy": False}},
 ]
 
 
@@ -129,7 +145,7 @@ def test_what_is_not_made_any_more_is_removed_and_what_is_made_is_not(
 
     def all_of(variables: dict[str, Any]) -> set[tuple[str, str]]:
         seeds = {("Job", "")} if variables.get("speaches_model_source") != "hub" else set()
-        return named(variables, "base", "secret", "server") | seeds
+        return named(variables, "base", "server") | seeds
 
     gone = named(now, "unwanted", "leftover")
     assert all_of(before) - all_of(now) <= gone
@@ -167,6 +183,115 @@ def test_nobody_may_call_where_nobody_is_named() -> None:
     assert made("base", speaches_network={"namespaces": []})["NetworkPolicy portal-stt"]["spec"]["ingress"] == []
 
 
+# ---- what tells when it does not work any more
+
+CLIP: dict[str, Any] = {"speaches_synthetic": {"enabled": True}}
+
+
+def clip_job(**variables: Any) -> dict[str, Any]:
+    """What the CronJob makes, as a Job."""
+    spec = made("server", **CLIP, **variables)["CronJob portal-stt-clip"]["spec"]
+    return dict(spec["jobTemplate"])
+
+
+def test_the_clip_goes_to_the_server_and_nowhere_else() -> None:
+    base = made("base", **CLIP)
+    policy = base["NetworkPolicy portal-stt-clip"]["spec"]
+    labels = clip_job()["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
+    pods = {"podSelector": {"matchLabels": {"app": "portal-stt"}}}
+    port = container(server())["ports"][0]["containerPort"]
+    assert policy["egress"] == [{"to": [pods], "ports": [{"port": port, "protocol": "TCP"}]}]
+    (rule,) = base["NetworkPolicy portal-stt"]["spec"]["ingress"]
+    assert rule["from"][1:] == [{"podSelector": {"matchLabels": {"app": "portal-stt-clip"}}}]
+    (alone,) = made("base", **CLIP, speaches_network={"namespaces": []})["NetworkPolicy portal-stt"]["spec"]["ingress"]
+    assert alone["from"] == rule["from"][1:]
+    assert "NetworkPolicy portal-stt-clip" not in made("base", **CLIP, speaches_network={"policy": False})
+
+
+def test_nothing_selects_the_pods_that_send_the_clip() -> None:
+    labels = clip_job()["spec"]["template"]["metadata"]["labels"]
+    everything = {**made("server", **CLIP, speaches_replicas=2), **made("base", **CLIP)}
+    for name, one in everything.items():
+        spec = one.get("spec", {})
+        selector = spec.get("podSelector", spec.get("selector"))
+        if selector and not name.endswith("-clip"):
+            assert not selector.get("matchLabels", selector).items() <= labels.items(), name
+
+
+def test_the_clip_takes_no_gpu_and_has_an_end() -> None:
+    cron = made("server", **CLIP)["CronJob portal-stt-clip"]["spec"]
+    assert (cron["concurrencyPolicy"], cron["schedule"], cron["timeZone"]) == ("Forbid", "*/15 * * * *", "Etc/UTC")
+    assert (cron["successfulJobsHistoryLimit"], cron["failedJobsHistoryLimit"]) == (1, 3)
+    job = clip_job(speaches_gpu={"runtime_class": "nvidia"}, speaches_gpu_memory_resource={"name": "example.org/mem"})
+    assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (0, 180)
+    pod = job["spec"]["template"]["spec"]
+    assert not {"runtimeClassName", "priorityClassName"} & pod.keys()
+    assert container(job)["resources"] == {
+        "requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"},
+    }  # fmt: skip
+    assert environment(job)["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert [one["name"] for one in pod["volumes"]] == ["scripts"]
+
+
+def test_the_clip_has_the_servers_key_image_and_models() -> None:
+    job = clip_job(
+        speaches_api_key="sesame",
+        speaches_models=[{"model": MODEL}, {"model": OTHER}],
+        speaches_environment={"WARM_LANGUAGE": "bg"},
+        speaches_registry={"pull_secret": "pull"},
+    )
+    assert from_secret(job) == {"API_KEY": "api-key"}
+    assert "sesame" not in json.dumps(job)
+    told = environment(job)
+    assert (json.loads(told["WARM_MODELS"]), told["WARM_LANGUAGE"]) == ([MODEL, OTHER], "bg")
+    assert container(job)["image"] == IMAGE
+    assert job["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_the_longest_name_makes_a_cronjob_that_kubernetes_takes() -> None:
+    """It appends eleven characters for its Jobs, and refuses a name of more than 52."""
+    cron = made("server", **CLIP, speaches_name="x" * 47)[f"CronJob {'x' * 47}-clip"]
+    assert len(cron["metadata"]["name"]) == 52
+
+
+def test_the_variable_of_the_service_is_that_of_the_kubelet() -> None:
+    job = made("server", **CLIP, speaches_name="my-stt-2")["CronJob my-stt-2-clip"]["spec"]["jobTemplate"]
+    assert environment(job)["WARM_HOST"] == "$(MY_STT_2_SERVICE_HOST)"
+    assert job["spec"]["template"]["spec"]["enableServiceLinks"] is True
+
+
+def test_the_rule_has_the_labels_by_which_prometheus_chooses() -> None:
+    labels = {"release": "kube-prometheus-stack", "tier": "monitoring"}
+    rule = made("server", speaches_alerts={"enabled": True, "labels": labels})["PrometheusRule portal-stt"]
+    assert rule["apiVersion"] == "monitoring.coreos.com/v1"
+    assert rule["metadata"]["labels"] == {
+        "app": "portal-stt",
+        **labels,
+        "app.kubernetes.io/managed-by": "portal-stt",
+        "app.kubernetes.io/part-of": "portal-stt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("variables", "kept"),
+    [
+        ({}, set()),
+        (CLIP, {("CronJob", "portal-stt-clip"), ("NetworkPolicy", "portal-stt-clip")}),
+        ({"speaches_alerts": {"enabled": True}}, {("PrometheusRule", "portal-stt")}),
+    ],
+)
+def test_what_is_switched_off_goes(variables: dict[str, Any], kept: set[tuple[str, str]]) -> None:
+    every = {("CronJob", "portal-stt-clip"), ("NetworkPolicy", "portal-stt-clip"), ("PrometheusRule", "portal-stt")}
+
+    def named(part: str) -> set[tuple[str, str]]:
+        return {(one["kind"], one["metadata"].get("name", "")) for one in objects(variables, part, FOUND)}
+
+    assert named("unwanted") & every == every - kept
+    assert every <= named("absent")
+
+
 def test_two_servers_stand_apart_and_go_one_by_one() -> None:
     spec = server(speaches_replicas=2, speaches_strategy="RollingUpdate")["spec"]
     assert spec["replicas"] == 2
@@ -194,9 +319,10 @@ def test_nothing_selects_the_pods_of_the_seed_job() -> None:
 
 
 def test_pods_are_restricted_and_take_nothing_from_the_cluster() -> None:
-    for manifest in (server(), made("seed")["Job"]):
+    for manifest in (server(), made("seed")["Job"], clip_job()):
         pod = manifest["spec"]["template"]["spec"]
-        assert (pod["enableServiceLinks"], pod["automountServiceAccountToken"]) == (False, False)
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is (container(manifest)["name"] == "clip")
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert container(manifest)["securityContext"] == {
@@ -475,22 +601,17 @@ def test_the_role_gives_its_variables_and_what_it_found_to_the_filters(tmp_path:
         "check_mode": False,
         "vars": {"role_path": str(ROLE)},
     }
-    registered = {
-        "speaches__image": {"image": {"pinned": IMAGE}},
-        "speaches__deployed": {"resources": SERVING},
-        "speaches_api_key": "sesame",
-        "speaches_hub": {"token": "hf"},
-    }
-    played = settings(tmp_path, "--check", then=[write], **registered)
+    registered = {"speaches__image": {"image": {"pinned": IMAGE}}, "speaches__deployed": {"resources": SERVING}}
+    given: dict[str, Any] = {"speaches_api_key": "sesame", "speaches_hub": {"token": "hf"}}
+    played = settings(tmp_path, "--check", then=[{"ansible.builtin.set_fact": registered}, write], **given)
     assert played.rc == 0, played.output
-    right = objects(
-        {"speaches_api_key": "sesame", "speaches_hub": {"token": "hf"}}, "server", FOUND | {"planning": True}
-    )
+    right = objects(given, "server", FOUND | {"planning": True})
     assert json.loads((tmp_path / "out").read_text()) == right
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    given = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["speaches__given"]
-    own = {name: value for name, value in given.items() if name.startswith("speaches_")}
-    assert own == {name: f"{{{{ {name} }}}}" for name in own}
+    expression = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["speaches__given"]
+    own = dict(re.findall(r"'(speaches_\w+)': (\w+),", expression))
+    assert len(own) > 20
+    assert own == {name: name for name in own}
     assert set(own) <= set(defaults)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.portal.stt.plugins.filter.speaches import objects
 from werkzeug import Request, Response
 
+from tests.conftest import ROOT
 from tests.servers import web
 from tests.unit.speaches.test_seed import load
 
@@ -259,3 +262,82 @@ def test_a_probe_set_up_wrongly(
     env: dict[str, str], capsys: pytest.CaptureFixture[str], change: dict[str, str], line: str
 ) -> None:
     assert run(env | change, capsys) == (1, f"warm: the probe is set up wrongly: {line}")
+
+
+# ---- run by the CronJob, through the Service
+
+
+def told_by_the_manifest(tmp_path: Path, **variables: Any) -> dict[str, str]:
+    """The environment of the CronJob's container as the kubelet fills it in, with the clip where it is here."""
+    found = {"role": str(ROOT / "roles" / "speaches"), "image": f"r.invalid/i@sha256:{'0' * 64}", "deployed": []}
+    given = {"speaches_synthetic": {"enabled": True}, "speaches_models": [{"model": "org/turbo"}], **variables}
+    (manifest,) = [one for one in objects(given, "server", found) if one["kind"] == "CronJob"]
+    (container,) = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python3", "/opt/portal-stt/warm.py"]
+    env = {one["name"]: one.get("value", "sesame") for one in container["env"]}
+    assert env["WARM_HOST"] == "$(PORTAL_STT_SERVICE_HOST)"
+    (tmp_path / "clip.wav").write_bytes(CLIP)
+    return env | {"WARM_CLIP": str(tmp_path / "clip.wav"), "WARM_RUN_S": "0"}
+
+
+SERVICE = "127.91.8.16"
+"""An address of this machine that nobody else listens at."""
+
+
+def test_the_clip_goes_through_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To its address and port, with the key."""
+    env = told_by_the_manifest(tmp_path, speaches_api_key="sesame") | {"WARM_HOST": SERVICE}
+    told = Told([(200, b'{"text": "Hello"}')])
+    with web(told.answer, host=SERVICE, port=8000):
+        assert run(env, capsys) == (0, 'warm: ok: org/turbo heard "Hello" in N s')
+    assert told.keys == ["Bearer sesame"]
+    assert told.got == [{"model": b"org/turbo", "response_format": b"json", "language": b"en", "file": CLIP}]
+
+
+def test_the_clip_runs_as_a_program_of_its_own(tmp_path: Path) -> None:
+    """As the container runs it: with this environment alone."""
+    env = told_by_the_manifest(tmp_path) | {"WARM_HOST": SERVICE}
+    told = Told([(200, b'{"text": "Hello"}'), (200, b'{"text": ""}')])
+    script = ROOT / "roles" / "speaches" / "files" / "warm.py"
+    codes = []
+    with web(told.answer, host=SERVICE, port=8000):
+        for _ in range(2):
+            # the age of this machine's first process is no container's
+            env["WARM_BUDGET_S"] = "1e9"
+            codes.append(subprocess.run([sys.executable, script], env=env, capture_output=True, check=False).returncode)
+    assert codes == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("env", "address"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"WARM_HOST": "10.96.7.7"}, "http://10.96.7.7:8000"),
+        ({"WARM_HOST": "fd00::7"}, "http://[fd00::7]:8000"),
+    ],
+)
+def test_where_the_server_listens(env: dict[str, str], address: str) -> None:
+    assert warm.address(env) == address
+
+
+def test_no_server_behind_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    env = told_by_the_manifest(tmp_path) | {"WARM_HOST": "127.0.0.1", "WARM_URL": f"http://127.0.0.1:{free_port()}"}
+    assert run(env, capsys) == (1, "warm: no server is ready behind the Service: see its pods.")
+
+
+def test_no_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The kubelet leaves a variable as it stands that is not there."""
+    assert run(told_by_the_manifest(tmp_path), capsys) == (1, "warm: there was no Service yet when this pod started.")
+
+
+def test_a_server_that_does_not_answer_in_time(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = told_by_the_manifest(tmp_path) | {
+        "WARM_HOST": "h",
+        "WARM_URL": f"http://{server.address}",
+        "WARM_BUDGET_S": "1",
+    }
+    server.told = Told([(200, b'{"text": "Hello"}')], delay_s=1.5)
+    said = "no answer 0 s after the start: busy, stuck, or kept away by a NetworkPolicy."
+    assert run(env, capsys) == (1, f"warm: org/turbo: {said}")

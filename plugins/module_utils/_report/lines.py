@@ -10,9 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._findings import STOPS, Finding, Status
+from .._findings import STOPS, Finding, Status
 
-_SIGNS = {Status.OK: "√", Status.WARNING: "‼", Status.UNKNOWN: "?", Status.REFUSED: "×"}
+SIGNS = {Status.OK: "√", Status.WARNING: "‼", Status.UNKNOWN: "?", Status.REFUSED: "×"}
+WORDS = {
+    Status.OK: "fine",
+    Status.WARNING: "to know",
+    Status.UNKNOWN: "cannot tell",
+    Status.REFUSED: "refused",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ def collect(results: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """The findings of all results, in order, each once; a failure without findings becomes one itself."""
     found: dict[Finding, None] = {}
     for result in results:
-        if result.get("skipped"):
+        if not isinstance(result, Mapping) or result.get("skipped"):
             continue
         if "findings" in result:
             for entry in result["findings"]:
@@ -45,7 +51,7 @@ def render(title: str, findings: Iterable[Finding]) -> list[Line]:
     width = max((len(finding.check) for finding in findings), default=0)
     lines = [Line(title), Line("-" * len(title))]
     for finding in findings:
-        head = f"{_SIGNS[finding.status]} {finding.check:<{width}}  {finding.subject}: {finding.message}"
+        head = f"{SIGNS[finding.status]} {finding.check:<{width}}  {finding.subject}: {finding.message}"
         lines.append(Line(head, finding.status))
         indent = " " * (width + 4)
         lines += [Line(f"{indent}{fact}") for fact in finding.evidence]
@@ -71,13 +77,7 @@ def verdict(title: str, findings: Iterable[Finding]) -> tuple[bool, str]:
 def summary(findings: Iterable[Finding]) -> str:
     """How many there are of each kind, in one line."""
     findings = list(findings)
-    words = {
-        Status.OK: "fine",
-        Status.WARNING: "to know",
-        Status.UNKNOWN: "cannot tell",
-        Status.REFUSED: "refused",
-    }
-    counts = [f"{sum(finding.status is status for finding in findings)} {word}" for status, word in words.items()]
+    counts = [f"{sum(finding.status is status for finding in findings)} {word}" for status, word in WORDS.items()]
     return ", ".join(count for count in counts if not count.startswith("0 ")) or "nothing was looked at"
 
 

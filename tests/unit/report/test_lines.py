@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Finding, Status, fail
-from ansible_collections.portal.stt.plugins.module_utils._report import collect, render, verdict
+from ansible_collections.portal.stt.plugins.module_utils._report.lines import collect, render, verdict
 
 FINE = Finding("image.digest", Status.OK, "registry/repo:1", "is sha256:aa.")
 COVERED = Finding("nfs.covered", Status.WARNING, "/srv/a on pve", "is exported to everybody already.", "Narrow it.")
