@@ -163,7 +163,7 @@ def run(params: Mapping[str, Any], *, check_mode: bool, say: Say | None = None) 
                     "definition", "is not a Job with a name and a namespace.", "Give it kind: Job, and both."
                 )
             task = JobTask(connect(params), manifest, reporter, again=params["again"], sweep=params["sweep"])
-            result = task.plan() if check_mode else task.run(timeout=params["timeout"])
+            result = task.plan(timeout=params["timeout"]) if check_mode else task.run(timeout=params["timeout"])
         except CollectionError as error:
             error.result.setdefault("status", "failed")
             told = {"target": _name(manifest), "progress": reporter.lines, "seconds": reporter.seconds}

@@ -310,6 +310,8 @@ class Cluster:
         if not isinstance(answer.get("kind"), str):
             raise self._strange(path, "it is no Kubernetes object")
         if _is_collection(path):
+            if not answer["kind"].endswith("List"):
+                raise self._strange(path, "it is no list of Kubernetes objects")
             items = answer.get("items") or []
             if not isinstance(items, list) or not all(map(_is_object, items)):
                 raise self._strange(path, "its items are no Kubernetes objects")

@@ -126,15 +126,17 @@ def follow(
 def insist(
     send: Callable[[], Answer],
     *,
+    seconds: float = INSIST_SECONDS,
     wait: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Answer:
     """What `send` returns; it is called again while the API server does not answer, or asks for patience.
 
+    seconds: for so long, and at least once.
     It may have been heard without an answer: what it asks for must be the same when it is asked for twice.
     wait, clock: injected, so that tests need no time. Raises ClusterError.
     """
-    end, pause = clock() + INSIST_SECONDS, FIRST_WAIT
+    end, pause = clock() + min(seconds, INSIST_SECONDS), FIRST_WAIT
     while True:
         try:
             return send()

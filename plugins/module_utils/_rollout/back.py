@@ -139,7 +139,7 @@ def stuck(job: Object, now: datetime) -> bool:
 
 def job_manifest(job: Object) -> dict[str, Any]:
     """What to apply, once a Job is deleted, to have it anew: its own definition without the controller's parts."""
-    meta, spec = job["metadata"], dict(job["spec"])
+    meta, spec = job["metadata"], dict(below(job, "spec"))
     spec.pop("selector", None)
     template = dict(spec["template"])
     labels = (template.get("metadata") or {}).get("labels") or {}

@@ -18,13 +18,13 @@ from typing import Any
 from .._findings import Finding, Status
 from .._kubernetes import apply as _apply
 from .._kubernetes.cluster import Cluster, ClusterError, label_selector
-from .._kubernetes.objects import Object
-from .._kubernetes.watch import Answer, insist
+from .._kubernetes.objects import Object, below, entries, moment, text
+from .._kubernetes.watch import INSIST_SECONDS, Answer
 from .back import MANAGER
 from .follow import RolloutError
 from .reporter import Reporter
 from .seen import Target
-from .task import DELETE_SECONDS, RESULT, Task
+from .task import RESULT, Patience, Task, insist_on
 
 AWAITED = timedelta(seconds=60)
 """How long after its end a Job is left to the run that waits for it, where that has not taken its result yet."""
@@ -32,18 +32,21 @@ AWAITED = timedelta(seconds=60)
 
 def ended(job: Object) -> datetime | None:
     """When a Job came to its end, with a time zone; None: it has not, or still stops a pod."""
-    status = job.get("status") or {}
-    times = [
-        one.get("lastTransitionTime") or job["metadata"]["creationTimestamp"]
-        for one in status.get("conditions") or ()
-        if one["type"] in ("Complete", "Failed") and one["status"] == "True"
-    ]
-    return datetime.fromisoformat(times[0]) if times and not status.get("active") else None
+    times = [one.get("lastTransitionTime") for one in _met(job, "Complete", "Failed")]
+    if not times or below(job, "status").get("active"):
+        return None
+    made = below(job, "metadata").get("creationTimestamp")
+    return moment(text(times[0])) or moment(text(made)) or datetime.min.replace(tzinfo=UTC)
 
 
 def has_succeeded(job: Object) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Complete" and one["status"] == "True" for one in conditions)
+    return bool(_met(job, "Complete"))
+
+
+def _met(job: Object, *kinds: str) -> list[Object]:
+    """Its conditions of these types that are true."""
+    conditions = entries(job, "status", "conditions")
+    return [one for one in conditions if text(one.get("type")) in kinds and one.get("status") == "True"]
 
 
 def awaited(job: Object, now: datetime) -> bool:
@@ -83,7 +86,8 @@ class JobTask:
         self._target = Target("Job", metadata["namespace"], metadata["name"])
         self._task = Task(cluster, self._target, reporter, wait=wait)
         self._cluster, self._manifest, self._reporter = cluster, manifest, reporter
-        self._again, self._sweep, self._wait, self._now = again, sweep or {}, wait, now
+        self._again, self._sweep, self._now = again, sweep or {}, now
+        self._patience = Patience(wait)
         self._changed = False
         self._made = False
 
@@ -95,8 +99,9 @@ class JobTask:
     def findings(self) -> list[Finding]:
         return self._task.findings
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self, *, timeout: float = INSIST_SECONDS) -> dict[str, Any]:
         """The result in check mode. Raises RolloutError, ApplyError, ClusterError."""
+        self._patience.begin(timeout)
         there = self._present()
         anew = there is not None and self._is_redone(there)
         if there is None:
@@ -111,11 +116,12 @@ class JobTask:
 
     def run(self, *, timeout: float) -> dict[str, Any]:
         """The result after the Job has succeeded. Raises RolloutError, ApplyError, ClusterError."""
+        self._patience.begin(timeout)
         there = self._present()
         if there is not None and self._is_redone(there):
             self._reporter.say(f"Job {self._target.name}: has succeeded before, is made anew")
             self._delete(there)
-            self._wait_until_gone()
+            self._patience.until_gone(lambda: self._cluster.find(self._target.path), self._target.subject)
             there = None
         if there is None:
             self._made = self._changed = True
@@ -134,6 +140,7 @@ class JobTask:
         there = self._insist(lambda: self._cluster.find(self._target.path))
         if there is None:
             return None
+        insist_on(there, self._target)
         if not is_ours(there, self._manifest):
             raise RolloutError(
                 self._target.subject,
@@ -192,13 +199,6 @@ class JobTask:
             return  # somebody else was faster
         self._changed = True
 
-    def _wait_until_gone(self) -> None:
-        for _ in range(int(DELETE_SECONDS / 0.2)):
-            if self._insist(lambda: self._cluster.find(self._target.path)) is None:
-                return
-            self._wait(0.2)
-        raise RolloutError(self._target.subject, "it cannot be deleted.", "Look at its finalizers.", status="failed")
-
     def _taken(self) -> None:
         """The Job says that a run has seen its end, also when it has said nothing."""
         job = self._insist(lambda: self._cluster.get(self._target.path))
@@ -213,7 +213,7 @@ class JobTask:
             self._changed = True
 
     def _insist(self, send: Callable[[], Answer]) -> Answer:
-        return insist(send, wait=self._wait)
+        return self._patience.insist(send)
 
     def _with_diff(self, result: dict[str, Any]) -> dict[str, Any]:
         diff = [_apply.diff(None, self._manifest)] if self._made else []

@@ -18,7 +18,7 @@ from .._findings import Finding, Status
 from .._kubernetes import objects as observed
 from .._kubernetes.cluster import Cluster, ClusterError, label_selector
 from .._kubernetes.objects import SERVED, Object, ReplicaSet
-from .._kubernetes.watch import Answer, insist
+from .._kubernetes.watch import INSIST_SECONDS, Answer, insist
 from .back import MANAGER, earlier, earlier_manifest, exact_template, job_manifest, mark, stuck, unmarked
 from .compare import Way, way_back
 from .decide import Verdict
@@ -36,6 +36,48 @@ RESULT = "portal-stt/result"
 
 DELETE_SECONDS = 30.0
 
+LEAST_SECONDS = 1.0
+"""For so long a request is tried again also when the time is over: what was done is to be noted."""
+
+
+class Patience:
+    """How long a call may still take: no request is insisted on for longer, and nothing is waited for."""
+
+    def __init__(self, wait: Callable[[float], object], clock: Callable[[], float] = time.monotonic) -> None:
+        self.wait, self._clock = wait, clock
+        self._end = clock() + INSIST_SECONDS
+
+    def begin(self, seconds: float) -> None:
+        self._end = self._clock() + seconds
+
+    def left(self, most: float) -> float:
+        """Seconds, at most so many."""
+        return max(LEAST_SECONDS, min(most, self._end - self._clock()))
+
+    def insist(self, send: Callable[[], Answer]) -> Answer:
+        """What it returns. Raises ClusterError."""
+        return insist(send, seconds=self.left(INSIST_SECONDS), wait=self.wait)
+
+    def until_gone(self, find: Callable[[], object | None], subject: str) -> None:
+        """Waits until nothing is found. Raises RolloutError."""
+        end = self._clock() + self.left(DELETE_SECONDS)
+        while self.insist(find) is not None:
+            if self._clock() > end:
+                raise RolloutError(subject, "it cannot be deleted.", "Look at its finalizers.", status="failed")
+            self.wait(0.2)
+
+
+def insist_on(raw: Object, target: Target) -> None:
+    """Raises RolloutError for the answer of something that gives another object than it was asked for."""
+    kind, name = observed.text(raw.get("kind") or target.kind), observed.name_of(raw)
+    if (kind, name) != (target.kind, target.name):
+        raise RolloutError(
+            target.subject,
+            f"asked for it, the API server answers with another object: {kind} {name or 'without a name'}.",
+            "Check that the address is the API server's own: another service may stand there.",
+            status="failed",
+        )
+
 
 class Task:
     """One call of `k8s_rollout`. `changed` says whether it has changed anything so far. wait: pauses for seconds."""
@@ -43,7 +85,8 @@ class Task:
     def __init__(
         self, cluster: Cluster, target: Target, reporter: Reporter, *, wait: Callable[[float], object] = time.sleep
     ) -> None:
-        self._cluster, self._target, self._reporter, self._wait = cluster, target, reporter, wait
+        self._cluster, self._target, self._reporter = cluster, target, reporter
+        self._patience = Patience(wait)
         self.changed = False
         self.rolled_back = False
         self.findings: list[Finding] = []
@@ -66,6 +109,7 @@ class Task:
 
     def run(self, *, timeout: float, rollback: bool) -> dict[str, Any]:
         """The result of a rollout that is complete. Raises RolloutError after one that has failed, ClusterError."""
+        self._patience.begin(timeout)
         try:
             return self._run(timeout, rollback)
         except Gone:
@@ -92,6 +136,7 @@ class Task:
         raw: Object | None = self._cluster.find(self._target.path)
         if raw is None:
             raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
+        insist_on(raw, self._target)
         if self._target.kind == "Job" and stuck(raw, datetime.now(UTC)):
             raw = self._anew(raw)
             self._declare(raw)
@@ -115,11 +160,7 @@ class Task:
         self._reporter.say(f"Job {self._target.name}: had failed before this run began, is made anew")
         path = self._target.path
         self._delete(path, {"propagationPolicy": "Background"})
-        end = time.monotonic() + DELETE_SECONDS
-        while self._insist(lambda: self._cluster.find(path)) is not None:
-            if time.monotonic() > end:
-                raise RolloutError(self._target.subject, "it cannot be deleted.", "Look at its finalizers.")
-            self._wait(0.2)
+        self._patience.until_gone(lambda: self._cluster.find(path), self._target.subject)
         self.changed = True
         return self._insist(lambda: self._cluster.apply(path, job_manifest(job), field_manager=MANAGER))
 
@@ -178,7 +219,7 @@ class Task:
         self._patched(path, {"metadata": {"annotations": {name: value}}}, "application/merge-patch+json")
 
     def _insist(self, send: Callable[[], Answer]) -> Answer:
-        return insist(send, wait=self._wait)
+        return self._patience.insist(send)
 
     def _delete(self, path: str, query: Mapping[str, str] | None = None) -> None:
         try:
@@ -217,6 +258,7 @@ class Task:
         say = self._reporter.say
         say(f"failed: {diagnosis.what}")
         say(f"revision {revision.revision} comes back")
+        self._patience.begin(timeout)
         subject = f"{self._target.subject}, revision {revision.revision}"
         try:
             brought = self._bring_back(revision)

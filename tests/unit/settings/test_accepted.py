@@ -96,9 +96,9 @@ def of(at: str, shape: Any) -> st.SearchStrategy[Any]:
         needed = {name: parts.pop(name) for name in shape.required}
         return st.fixed_dictionaries(needed, optional=parts)
     if isinstance(shape, shapes.Dictionary):
-        needed = {"app": "stt"} if at == "speaches_labels" else {}
+        own = {"app": "stt"} if at == "speaches_labels" else {}
         some = st.dictionaries(texts(f"{at}.KEY"), of(f"{at}.*", shape.value), max_size=2)
-        return some.map(lambda given: given | needed)
+        return some.map(lambda given: given | own)
     if isinstance(shape, shapes.OneOrMore):
         return st.one_of(of(at, shape.item), st.lists(of(f"{at}[]", shape.item), min_size=1, max_size=2))
     if isinstance(shape, shapes.Items):
@@ -206,8 +206,8 @@ def _roles() -> tuple[dict[str, Any], list[tuple[str, Mapping[str, Any]]]]:
     for name in ("nfs_export", "preflight", "speaches"):
         variables |= _loaded(f"{name}/defaults/main.yml") | _loaded(f"{name}/vars/main.yml")
     variables |= _loaded("verify/vars/main.yml")
-    names = ("nfs_export/main", "nfs_export/absent", "preflight/look", "speaches/deploy",
-             "speaches/absent", "speaches/rbac", "verify/main")  # fmt: skip
+    names = ("nfs_export/main", "nfs_export/absent", "preflight/look", "speaches/deploy", "speaches/absent",
+             "speaches/rbac", "verify/main")  # fmt: skip
     files = [name.replace("/", "/tasks/") + ".yml" for name in names]
     return variables, [one for file in files for one in _tasks(_loaded(file))]
 
