@@ -66,10 +66,10 @@ def ours(url: str, *, history: bool) -> None:
 def requests_of(side: Callable[..., None], url: str, *, history: bool) -> int:
     count, real = 0, places._good
 
-    def counted(*args: Any) -> bytes:
+    def counted(place: Place, status: int, body: bytes) -> bytes:
         nonlocal count
         count += 1
-        return real(*args)
+        return real(place, status, body)
 
     places._good = counted
     try:

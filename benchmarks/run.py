@@ -182,6 +182,9 @@ def requests(kubeconfig: Path) -> int:
 
 def account() -> Path:
     """A kubeconfig with the token of the account that rbac.yml makes."""
+    # Where the roles look for a Prometheus, the account may read it.
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}
+    api.call("POST", "/api/v1/namespaces", namespace, accept=(409,))
     cost("playbooks/rbac.yml", variables=settings(OURS))
     path = f"/api/v1/namespaces/{OURS}/serviceaccounts/portal-stt-deployer/token"
     asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}

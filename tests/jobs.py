@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ _ABOUT = {
     "workflow_job_name": "portal-stt", "parent_job_schedule_name": "portal-stt nightly verify",
 }  # fmt: skip
 """What AWX tells each job of itself, under `awx_` and `tower_`."""
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def launch(
 
     inventory: as `ansible-inventory --list` prints it; AWX hands it over as a program that prints it.
     """
-    private = folder / f"awx_{len(list(folder.iterdir()))}_job"
+    private = folder / f"awx_{next(_numbers)}_job"
     for name in ("inventory", "env", "artifacts", "requirements_collections", "requirements_roles"):
         (private / name).mkdir(parents=True)
     shutil.copytree(project, private / "project", symlinks=True)

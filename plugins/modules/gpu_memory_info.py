@@ -179,6 +179,7 @@ reading:
         used: 4253
         free: 10660
         reserved: 447
+        shared: true
         usable: 14913
         usable_by: used 4253 + free 10660
         usable_is_measured: true

@@ -140,7 +140,7 @@ def test_they_come_stay_and_go(kind: None) -> None:
 
 
 def test_rules_and_cronjobs_of_others_stay(kind: None) -> None:
-    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "of-others"}})
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "of-others"}}, accept=(409,))
     rule = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "portal-stt"},
             "spec": {"groups": [{"name": "theirs", "rules": [{"alert": "Theirs", "expr": "up == 0"}]}]}}  # fmt: skip
     where = f"{GROUP}/namespaces/of-others/prometheusrules"
@@ -227,7 +227,20 @@ def test_an_account_without_the_right_says_so(kind: None, tmp_path: Path) -> Non
     assert "as playbooks/rbac.yml does" in said(refused)
 
 
-IN = "/api/v1/namespaces/alarm-escape"
+def test_a_right_where_there_is_no_such_namespace_is_said_and_comes_later() -> None:
+    memory: dict[str, Any] = {"speaches_gpu_memory": {"prometheus": {"service": "later/prometheus:9090"}}}
+    roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/later/roles"
+    api.call("DELETE", f"{roles}/early-portal-stt-deployer", accept=(404,))
+    if api.call("GET", "/api/v1/namespaces/later", accept=(404,))["kind"] == "Status":
+        early = done(run("rbac", "early", **memory))
+        assert "Role later/early-portal-stt-deployer: there is no namespace later: it is left out." in said(early)
+        assert done(run("rbac", "early", **memory)).changed == 0
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "later"}}, accept=(409,))
+    done(run("rbac", "early", **memory))
+    assert names(roles) == ["early-portal-stt-deployer"]
+    assert done(run("rbac", "early", **memory)).changed == 0
+
+
 BATCH = "/apis/batch/v1/namespaces/alarm-escape"
 RULES = f"{GROUP}/namespaces/alarm-escape/prometheusrules"
 

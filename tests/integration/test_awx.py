@@ -155,6 +155,7 @@ def test_the_whole_chain(awx: Awx, nfs_host: NfsHost) -> None:
     assert preflight["verdict"] in ("ok", "warning")
     assert preflight["digest"].startswith("sha256:")
     assert "nfs.covered" in {one["check"] for one in preflight["report"]["findings"]}
+    assert "frigate/frigate" in {one["name"] for one in preflight["seats"]}
     planned = good(awx.run("plan"))
     assert "+++ after" in planned.output
     assert awx.artifacts["portal_stt"]["play"] == "deploy"  # a plan proves nothing
@@ -167,6 +168,7 @@ def test_the_whole_chain(awx: Awx, nfs_host: NfsHost) -> None:
     assert (deployed["play"], deployed["verdict"], deployed["digest"]) == ("deploy", "ok", preflight["digest"])
     proven = good(awx.run("verify")).handed
     assert proven["play"] == "verify"
+    assert [one["name"] for one in proven["seats"]] == [one["name"] for one in preflight["seats"]]
     good(awx.run("report"))
     assert reports(awx.namespace) == [proven]
     for template in ("storage", "deploy"):

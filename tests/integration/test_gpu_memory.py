@@ -311,13 +311,13 @@ def may() -> Iterator[Callable[..., None]]:
 def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Paths of the API server that were asked for."""
     paths: list[str] = []
-    real = Cluster._ask
+    real = Cluster.request
 
     def ask(self: Cluster, method: str, path: str, **given: Any) -> bytes:
         paths.append(path)
         return real(self, method, path, **given)
 
-    monkeypatch.setattr(Cluster, "_ask", ask)
+    monkeypatch.setattr(Cluster, "request", ask)
     return paths
 
 

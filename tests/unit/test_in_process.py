@@ -88,6 +88,13 @@ OBJECTS = {
 """What is in the namespace, by plural and name. What is deleted is gone at the next look, and there again after it."""
 
 IMAGE = {"architecture": "amd64", "os": "linux", "config": {"Env": ["CUDA_VERSION=12.4.1"], "User": "1000"}}
+READING = {
+    "source": "exporter", "known": True, "at": 0, "step": 0, "nobody": [], "peak_of_all": None, "doubts": [],
+    "seats": [{"namespace": "a", "container": "b", "pods": ["b-0"], "now": 100, "peak": 200, "uuid": ""}],
+    "cards": [{"uuid": "1", "node": "gpu-1", "product": "Tesla-T4", "slice": "", "total": None, "used": 100,
+               "free": 14813, "reserved": 447, "shared": True, "usable": 14913, "usable_by": "",
+               "usable_is_measured": True}],
+}  # fmt: skip
 TEXT = "Turn on the light."
 KEY = "geheim-0815"
 
@@ -158,6 +165,9 @@ class Servers:
             return document({})
         if path == "/v1/audio/transcriptions":
             return document({"text": TEXT})
+        if path == "/gpu":
+            labels = 'namespace="a",container="b",pod="b-0",process_name="p",pid="1"'
+            return Response(f"gpu_pod_memory_used_bytes{{{labels}}} 1048576\n", content_type="text/plain")
         if path == "/v1/models":
             return document({"data": [{"id": "m"}]})
         return status(404, f"{path} is not there")
@@ -183,6 +193,7 @@ def clip(path: Path) -> Path:
 def tasks(address: str, sound: Path) -> dict[str, dict[str, Any]]:
     """Each case with its task."""
     to = {"host": f"http://{address}", "api_key": "token"}
+    exporter = {"url": f"http://{address}", "path": "/gpu"}
     environment = {"K8S_AUTH_HOST": f"http://{address}", "K8S_AUTH_API_KEY": "from-the-environment"}
     card = {"name": "gpu-1", "product": "Tesla-T4", "driver": "470.82.01", "cuda": "11.4"}
     cuda = {"reference": "cuda:12", "tag": "12", "env": {"CUDA_VERSION": "12.4.1", "NVIDIA_REQUIRE_CUDA": "cuda>=12.4"}}
@@ -229,6 +240,16 @@ def tasks(address: str, sound: Path) -> dict[str, dict[str, Any]]:
         "a rollout of nothing": {"portal.stt.k8s_rollout": {**to, "namespace": "n", "name": "none"}},
         "an image": {"portal.stt.oci_image_info": {"image": image, "plain_http": True}},
         "an image that is none": {"portal.stt.oci_image_info": {"image": "A B"}},
+        "who sits in memory": {"portal.stt.gpu_memory_info": {"exporter": exporter}},
+        "who sits in memory, asked of a cluster": {"portal.stt.gpu_memory_info": {**to, "timeout": 5}},
+        "who sits in memory, behind a proxy of the environment": {
+            "portal.stt.gpu_memory_info": {"exporter": exporter},
+            "environment": {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""},
+        },
+        "an address that is none": {"portal.stt.gpu_memory_info": {"exporter": {"url": f"http://u:{KEY}@{address}"}}},
+        "a budget that fits": {"portal.stt.gpu_memory_check": {"reading": READING, "ours_mib": 1500}},
+        "a budget that is too small": {"portal.stt.gpu_memory_check": {"reading": READING, "ours_mib": 15000}},
+        "a budget of nothing": {"portal.stt.gpu_memory_check": {"reading": {}, "ours_mib": 1500}},
         "a verdict": {
             "portal.stt.cuda_preflight": {"image": cuda, "nodes": [{**card, "driver": "550.127.08", "cuda": "12.4"}]}
         },
@@ -361,6 +382,10 @@ def test_both_ways_give_the_same(both: tuple[Any, Any, dict[str, Any]], name: st
 
 
 SUCCEED = {
+    "who sits in memory",
+    "who sits in memory, asked of a cluster",
+    "who sits in memory, behind a proxy of the environment",
+    "a budget that fits",
     "nodes",
     "nodes of the environment",
     "nodes of the defaults",

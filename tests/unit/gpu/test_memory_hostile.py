@@ -118,7 +118,7 @@ def test_text_from_outside_controls_no_terminal(httpserver: HTTPServer) -> None:
 
 
 @pytest.fixture
-def asked() -> Callable[[int], str]:
+def asked() -> Callable[..., str]:
     """What is said of a Prometheus at a port, with a second of patience."""
 
     def ask(port: int, **given: Any) -> str:
@@ -140,13 +140,13 @@ def endless(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(b" " * (1 << 20))
 
 
-def test_gigabytes(asked: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gigabytes(asked: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "ANSWER_BYTES", 4 << 20)
     with serving(endless) as port:
         assert asked(port) == "its answer is larger than 4 MiB."
 
 
-def test_a_small_answer_that_unpacks_to_gigabytes(asked: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_answer_that_unpacks_to_gigabytes(asked: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "ANSWER_BYTES", 4 << 20)
     bomb = gzip.compress(b" " * (64 << 20))
     head = HEADERS + b"Content-Encoding: gzip\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(bomb)
@@ -159,23 +159,23 @@ def test_a_small_answer_that_unpacks_to_gigabytes(asked: Callable[[int], str], m
         assert asked(port) == "its answer is larger than 4 MiB."
 
 
-def test_one_that_says_nothing(asked: Callable[[int], str]) -> None:
+def test_one_that_says_nothing(asked: Callable[..., str]) -> None:
     with serving(silent) as port:
         assert "within 1 s" in asked(port) or "for 1 s" in asked(port)
 
 
-def test_one_that_says_a_byte_now_and_then(asked: Callable[[int], str]) -> None:
+def test_one_that_says_a_byte_now_and_then(asked: Callable[..., str]) -> None:
     with serving(dripping(HEADERS + b"Content-Length: 1000000\r\n\r\n")) as port:
         assert asked(port) == "it has not answered within 1 s."
 
 
 @pytest.mark.parametrize("depth", [100_000])
-def test_brackets_without_an_end(asked: Callable[[int], str], depth: int) -> None:
+def test_brackets_without_an_end(asked: Callable[..., str], depth: int) -> None:
     with serving(answering(200, b"[" * depth)) as port:
         assert asked(port) == "its answer is not JSON."
 
 
-def test_a_redirect_gets_no_token(httpserver: HTTPServer, asked: Callable[[int], str]) -> None:
+def test_a_redirect_gets_no_token(httpserver: HTTPServer, asked: Callable[..., str]) -> None:
     with serving(answering(200, b"{}")) as port:
         elsewhere = Response("", 302, {"Location": f"http://127.0.0.1:{port}/"})
         httpserver.expect_request("/api/v1/query").respond_with_response(elsewhere)
@@ -213,7 +213,9 @@ def peaks(*labels: dict[str, str]) -> list[str]:
 
     def ask(path: str, query: Any) -> bytes:
         queries.append(query["query"])
-        given = [({**SEAT, **one}, [(NOW, MIB)]) for one in labels]
+        given: list[tuple[dict[str, str], list[tuple[float, object]]]] = [
+            ({**SEAT, **one}, [(NOW, MIB)]) for one in labels
+        ]
         return matrix(*given) if len(queries) == 1 else vector(({"of": "now"}, 1))
 
     sources.prometheus(ask, Names(), "p", "7d")

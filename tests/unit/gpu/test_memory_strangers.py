@@ -35,7 +35,7 @@ def lines(looked: Looked, reading: Reading) -> list[str]:
 def two(*series: tuple[str, str, int]) -> Reading:
     """FB_USED of one card as two jobs tell it: (job, pod, MiB)."""
     labels = {"__name__": "DCGM_FI_DEV_FB_USED", "UUID": UUID, "gpu": "0"}
-    given = [
+    given: list[tuple[dict[str, str], list[tuple[float, object]]]] = [
         ({**labels, "job": job, "instance": job, **(pod(name) if name else {})}, [(1000.0, mib)])
         for job, name, mib in series
     ]

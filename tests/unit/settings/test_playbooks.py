@@ -195,3 +195,19 @@ def test_what_is_the_roles_own_is_refused_from_the_command_line_in_every_form(tm
     told = " ".join(play(str(tmp_path / "play.yml"), "-e", json.dumps(given)).output.split())
     for name in given:
         assert f"{name}: is the roles' own, and not set by an operator. Remove it." in told
+
+
+@pytest.mark.parametrize(
+    ("playbook", "settings"),
+    [
+        pytest.param("site.yml", 0, id="its preflight reports them, and the parts come after it"),
+        ("playbooks/preflight.yml", 0),
+        ("playbooks/storage.yml", 1),
+        ("playbooks/deploy.yml", 1),
+        ("playbooks/verify.yml", 1),
+    ],
+)
+def test_what_runs_first_is_checked_once(playbook: str, settings: int) -> None:
+    listed = play(playbook, "--list-tasks").output
+    assert listed.count("The ansible-core, the collections and the Python libraries are there") == 1, listed
+    assert listed.count("Every variable is what it means") == settings, listed
