@@ -244,13 +244,13 @@ def _seat_of(given: Mapping[str, Any]) -> Seat:
 
 
 def _card_of(given: Mapping[str, Any]) -> Card:
-    own: dict[str, Any] = {key: str(given[key]) for key in ("uuid", "node", "product", "slice")}
-    own |= {key: _amount(given[key]) for key in ("total", "used", "free", "reserved")}
-    own["shared"] = given.get("shared")
-    if given["usable"] is None:
-        return Card(**own)
-    how, total = str(given["usable_by"]), _amount(given.get("usable_total"))
-    return Card(**own, usable=Usable(int(given["usable"]), how, bool(given["usable_is_measured"]), total))
+    mib, how, total = given["usable"], str(given["usable_by"]), _amount(given.get("usable_total"))
+    return Card(
+        str(given["uuid"]), str(given["node"]), str(given["product"]), str(given["slice"]),
+        _amount(given["total"]), _amount(given["used"]), _amount(given["free"]), _amount(given["reserved"]),
+        Usable(int(mib), how, bool(given["usable_is_measured"]), total) if mib is not None else None,
+        given.get("shared"),
+    )  # fmt: skip
 
 
 def read(told: Told, names: Names, source: str, *, now: float = 0.0) -> Reading:
