@@ -8,6 +8,7 @@ import json
 import os
 import ssl
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -326,7 +327,7 @@ def turned_away(request: Request, cluster: Cluster) -> Response:
 
 def run(plugin: str, given: dict[str, Any]) -> Any:
     one = module(plugin)
-    checked = ArgumentSpecValidator(**one.ARGUMENTS).validate({**PLUGINS[plugin], **given})
+    checked = ArgumentSpecValidator(**deepcopy(one.ARGUMENTS)).validate({**PLUGINS[plugin], **given})
     assert checked.error_messages == []
     return attempt(one.run, checked.validated_parameters, check_mode=False)
 
