@@ -274,7 +274,7 @@ def test_a_run_that_is_ended_is_taken_up_by_the_next(number: signal.Signals, cor
     uncordon(cordoned)
     played = play(file)
     assert played.rc == 0, played.output
-    assert re.search(r"\[lab\] +[\d.]+ s  ready\b", played.output)
+    assert re.search(r"\[lab\] +[\d.]+ s  (pod \S+: )?ready\b", played.output)
     assert play(file).changed == 0
 
 
@@ -337,5 +337,5 @@ def test_progress_as_awx_shows_it(progress: bool, tmp_path: Path, cordoned: Faul
     )
     text = "\n".join(event["stdout"] for event in run.events)
     assert run.status == "successful", text
-    assert bool(re.search(r"\[lab\] +[\d.]+ s  ready\b", text)) is progress
+    assert bool(re.search(r"\[lab\] +[\d.]+ s  (pod \S+: )?ready\b", text)) is progress
     assert bool(re.search(r"TASK \[It is ready\] \*+\s+\[lab\] ", text)) is progress, "the lines are under their task"
