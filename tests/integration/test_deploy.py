@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -302,23 +301,6 @@ def theirs(namespace: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}}, accept=(409,))
     made: dict[str, Any] = api.call("POST", path, body, fieldManager="helm")
     return made
-
-
-def test_two_deploys_at_once_leave_what_the_server_needs() -> None:
-    """Whichever declares last: what its pods read is there, also where the other one does without."""
-    done(run("deploy", "twice"))
-    both: list[dict[str, Any]] = [
-        {"speaches_environment": {"LOG_LEVEL": "debug"}},
-        {"speaches_environment": {"LOG_LEVEL": "warning"}, "speaches_api_key": "sesame"},
-    ]
-    with ThreadPoolExecutor() as threads:
-        ended = list(threads.map(lambda settings: run("deploy", "twice", **settings), both))
-    assert "Traceback" not in "".join(played.output for played in ended)
-    secrets = {one["metadata"]["name"] for one in get("/api/v1/namespaces/twice/secrets")["items"]}
-    (container,) = server("twice")["template"]["spec"]["containers"]
-    needed = {one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"] if "valueFrom" in one}
-    assert needed <= secrets, [played.output for played in ended]
-    assert any(played.rc == 0 for played in ended)
 
 
 def test_what_stands_in_the_way_is_found_before_anything_is_written() -> None:
