@@ -235,10 +235,14 @@ choices = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for 
 @example(pool=["\n---\nkind: ClusterRoleBinding"], chosen={})
 @example(pool=["://u:p@h"], chosen={"speaches_model_source": "hub"})
 @example(pool=["hub"], chosen={})
+@example(pool=["BASE"], chosen={})
 def test_no_variable_leaves_its_leaf(pool: list[str], chosen: dict[str, str]) -> None:
     hostile = filled(RAW, Words(pool)) | chosen
+    # A model that the table of appetites happens to know would have an alert of its own.
+    hostile["speaches_gpu_memory"] = {"ours_mib": 9}
     objects = everything(Settings.of(hostile), FOUND)
     choice = {name: hostile[name] for name, values in CHOICES.items() if hostile[name] in values}
+    choice["speaches_gpu_memory"] = hostile["speaches_gpu_memory"]
     benign = everything(Settings.of(harmless(hostile) | choice), FOUND)
     assert [structure(one) for one in objects] == [structure(one) for one in benign]
     assert every_leaf_is_the_same_after_yaml(objects)
