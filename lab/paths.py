@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NAME = os.environ.get("PORTAL_STT_LAB", "lab")
@@ -16,3 +19,12 @@ CACHE = Path(os.environ.get("PORTAL_STT_CACHE", Path.home() / ".cache" / "portal
 
 STATE = Path(os.environ.get("PORTAL_STT_STATE", "/run/portal-stt")) / NAME
 """What one running lab needs: certificates, kubeconfig, logs, process ids. Gone after `down`."""
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process of this machine at a time."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib
 import os
@@ -13,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.paths import CACHE
+from lab.paths import CACHE, alone
 
 UV = Path(sys.executable).parent / "uv"
 
@@ -23,9 +22,7 @@ def environment(*requirements: str, arguments: Sequence[str] = ()) -> Path:
     parts = [sys.version, sys.executable, *arguments, *requirements]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     folder = CACHE / f"environment-{name}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "environments.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(CACHE / "environments.lock"):
         if not (folder / "ready").exists():
             shutil.rmtree(folder, ignore_errors=True)
             _uv("venv", "--python", sys.executable, str(folder))
@@ -52,8 +49,7 @@ def _uv(*arguments: str) -> None:
 def awx_collection() -> Path:
     """A collections path with awx.awx 24.6.1, which newer packages `ansible` do not have, out of that of 12.3.0."""
     folder = CACHE / "awx-24.6.1"
-    with (CACHE / "environments.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(CACHE / "environments.lock"):
         if not (folder / "ready").exists():
             shutil.rmtree(folder, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=CACHE) as unpacked:

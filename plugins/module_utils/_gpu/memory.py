@@ -312,7 +312,7 @@ def _target(one: Series) -> tuple[str, str]:
 
 
 def _sound(series: Sequence[Series]) -> tuple[list[Series], list[Doubt]]:
-    good = [one for one in series if 0 <= one.value < (_MOST * MIB if _in_bytes(one.name) else _MOST)]  # NaN is neither
+    good = [one for one in series if mib_of(one.value, one.name) is not None]
     if len(good) == len(series):
         return good, []
     bad = sorted({one.name for one in series} - {one.name for one in good}) or ["some"]
@@ -337,13 +337,18 @@ def _is(one: Series, names: Names, kind: Kind) -> bool:
     return found is not None and found[0] is kind
 
 
+def mib_of(value: float, name: str) -> int | None:
+    """A metric's value in MiB; None for what is no amount of memory.
+
+    By the name: what ends in `bytes` counts bytes, all else MiB. DCGM cuts, so do we.
+    """
+    mib = value / MIB if name.endswith(("bytes", *_IN_BYTES)) else value
+    return int(mib) if 0 <= mib < _MOST else None  # NaN is neither
+
+
 def _mib(one: Series, plain_name: str) -> int:
-    """By the name: what ends in `bytes` counts bytes, all else MiB. DCGM cuts, so do we."""
-    return int(one.value / MIB if _in_bytes(plain_name) else one.value)
-
-
-def _in_bytes(name: str) -> bool:
-    return name.endswith(("bytes", *_IN_BYTES))
+    """Of a series that is sound."""
+    return mib_of(one.value, plain_name) or 0
 
 
 # ---- who sits there

@@ -28,6 +28,7 @@ from .memory import (
     is_renamed,
     is_tenant,
     merged,
+    mib_of,
     read,
     uuid_of,
     with_peaks,
@@ -42,8 +43,6 @@ POINTS = 1000
 """Of a tenant's history; each is the most of its time, so that no peak is lost between two."""
 
 STEP = 120
-_MIB = 1024 * 1024
-_MOST = 16 * 1024 * 1024  # MiB; no card has 16 TiB
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def _peaks(told: Told, names: Names, metric: str) -> _Peaks:
     tenants: dict[tuple[str, str, str], int] = {}
     of_all, of_nobody, goes_on, strange = None, 0, False, []
     for one in told.series:
-        amount, mark = _amount(one.value, metric), one.labels.get("of")
+        amount, mark = mib_of(one.value, metric), one.labels.get("of")
         key = _tenant(one.labels, names)
         if mark:
             goes_on = goes_on or mark == "now"
@@ -225,12 +224,6 @@ def _tenant(labels: Mapping[str, str], names: Names) -> tuple[str, str, str] | N
     return values[0], values[1], uuid_of(values[2])
 
 
-def _amount(value: float, metric: str) -> int | None:
-    in_bytes = metric.endswith(("bytes", "HostGPUMemoryUsage"))
-    mib = value / _MIB if in_bytes else value
-    return int(mib) if 0 <= mib < _MOST else None  # NaN is neither
-
-
 def _history(ask: Ask, subject: str, asked: _Asked, window: str, now: float, step: int, names: Names) -> list[History]:
     seconds = seconds_of(window)
     every = max(60, -(-seconds // POINTS))
@@ -245,7 +238,7 @@ def _history(ask: Ask, subject: str, asked: _Asked, window: str, now: float, ste
     found = []
     for one in told.series:
         if key := _tenant(one.labels, names):
-            points = ((at, _amount(value, asked.metric)) for at, value in one.points)
+            points = ((at, mib_of(value, asked.metric)) for at, value in one.points)
             found.append(History(f"{key[0]}/{key[1]}", tuple((at, mib) for at, mib in points if mib is not None)))
     return found
 
