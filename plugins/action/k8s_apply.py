@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +15,7 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.judge impor
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.ownership import MANAGER, Manifest
 from ansible_collections.portal.stt.plugins.plugin_utils.in_process import KUBERNETES, InProcess, core_of
 
-_OWN = {"definition", "take_over", "existing", "optional", "plan", "settings"}
+_OWN = {"definition", "take_over", "existing", "optional", "plan", "settings", "unwanted"}
 """Options that are not kubernetes.core's."""
 
 
@@ -27,7 +26,7 @@ class ActionModule(InProcess):
     _supports_async = False  # two steps
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
-        with self._quietly():
+        with self.quietly():
             return self._run(tmp, task_vars)
 
     def _run(self, tmp: str | None, task_vars: dict[str, Any] | None) -> Result:
@@ -47,16 +46,6 @@ class ActionModule(InProcess):
                 return {**result, **fail(self._task.args, error), **changed}
         now = {(one["kind"], one["namespace"], one["name"]): one for one in [*result["objects"], *map(identity, done)]}
         return {**result, "objects": list(now.values())}
-
-    @contextlib.contextmanager
-    def _quietly(self) -> Iterator[None]:
-        """No module that is run meanwhile writes its arguments, Secrets among them, into a log."""
-        asked = self._task.no_log
-        self._task.no_log = True
-        try:
-            yield
-        finally:
-            self._task.no_log = asked
 
     def _apply(self, manifests: list[Manifest], task_vars: Mapping[str, Any], *, force: bool) -> list[dict[str, Any]]:
         """The objects as stored. Raises ApplyError."""

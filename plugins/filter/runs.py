@@ -22,7 +22,7 @@ def handed(given: object) -> dict[str, Any]:
     try:
         found = _hand_over.handed(given)
     except CollectionError as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError(str(error)) from None
     return {**found, "is_good": _hand_over.is_good(found)}
 
 

@@ -104,7 +104,7 @@ def _explained(given: Raw, answer: Callable[[Settings], Answer]) -> Answer:
     try:
         return answer(Settings.of({name: given[name] for name in given if name != "settings"}))
     except CollectionError as error:
-        raise AnsibleFilterError(told(str(error), given.get("settings") or {})) from error
+        raise AnsibleFilterError(told(str(error), given.get("settings") or {})) from None
 
 
 class FilterModule:

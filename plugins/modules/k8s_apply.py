@@ -53,6 +53,11 @@ options:
       - RV(plan) of an earlier task. What that has found as declared within the last two minutes is not asked for again.
     type: dict
     default: {}
+  unwanted:
+    description: Objects that are to go later, as in M(portal.stt.k8s_remove). They are looked at only.
+    type: list
+    elements: raw
+    default: []
 requirements:
   - kubernetes.core collection
 attributes:
@@ -111,6 +116,12 @@ plan:
   description: What was found as declared, for O(plan) of a later task.
   returned: success
   type: dict
+unwanted:
+  description: What is there of O(unwanted), ours and others'. Where nothing is, there is nothing to remove.
+  returned: success
+  type: list
+  elements: str
+  sample: [Secret portal-stt/portal-stt]
 findings:
   description: What was found, for M(portal.stt.report).
   returned: always
@@ -136,6 +147,7 @@ from ..module_utils._findings import SETTINGS, Result, judge, leave, succeed
 from ..module_utils._kubernetes.apply import diff, label, parse
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._kubernetes.judge import Judge, identity
+from ..module_utils._kubernetes.remove import Remover, stubs
 
 ARGUMENTS: dict[str, Any] = {
     "argument_spec": {
@@ -146,14 +158,16 @@ ARGUMENTS: dict[str, Any] = {
         "existing": {"type": "str", "choices": ["apply", "keep"], "default": "apply"},
         "optional": {"type": "list", "elements": "str", "default": []},
         "plan": {"type": "dict", "default": {}},
+        "unwanted": {"type": "list", "elements": "raw", "default": []},
     },
 }
 
 
 def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     """What an apply would change: it is the action plugin that has it done, by `todo`."""
+    cluster = connect(params)
     asker = Judge(
-        connect(params),
+        cluster,
         take_over=params["take_over"],
         keep=params["existing"] == "keep",
         planning=check_mode,
@@ -161,6 +175,7 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     )
     found = asker.judge(parse(params["definition"]), params["plan"])
     changing = [] if found.errors else [one for one in found.judged if one.changes]
+    unwanted = Remover(cluster).look(stubs(parse(params["unwanted"])))
     live = [identity(one.live) for one in found.judged if one.live is not None]
     left_out = [] if check_mode else succeed(params, found.left_out)["findings"]
     return judge(
@@ -171,6 +186,7 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         diff=[diff(one.live, one.after) for one in changing],
         objects=[*found.known.values(), *live],
         plan=found.plan(time.time()),
+        unwanted=[*(label(one.live) for one in unwanted.found), *(one.subject for one in unwanted.left)],
         todo=[one.todo() for one in changing],
         **(
             {"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in left_out]}

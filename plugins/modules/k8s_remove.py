@@ -41,6 +41,14 @@ options:
         yet. Another run may wait for it, see M(portal.stt.k8s_job).
     type: bool
     default: true
+  declared:
+    description:
+      - What this run has declared, as it was given to M(portal.stt.k8s_apply). Where any of it is no longer so, another
+        run was here meanwhile, and may need what is to go. Then nothing is removed, and the task fails.
+      - In check mode nothing has been declared, and it is not looked at.
+    type: list
+    elements: raw
+    default: []
 requirements:
   - kubernetes.core collection
 attributes:
@@ -113,6 +121,7 @@ from ..module_utils._findings import SETTINGS, Result, judge, leave
 from ..module_utils._kubernetes.apply import diff, label, parse
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._kubernetes.remove import Remover, stubs
+from ..module_utils._kubernetes.still import changed_since
 from ..module_utils._rollout.job import awaited
 
 ARGUMENTS: dict[str, Any] = {
@@ -122,18 +131,23 @@ ARGUMENTS: dict[str, Any] = {
         "definition": {"type": "list", "elements": "raw", "required": True},
         "wait_timeout": {"type": "int", "default": 180},
         "awaited": {"type": "bool", "default": True},
+        "declared": {"type": "list", "elements": "raw", "default": []},
     },
 }
 
 
 def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     """What was removed, or would be, and what was left."""
-    remover = Remover(connect(params))
+    cluster = connect(params)
+    remover = Remover(cluster)
     removal = remover.look(stubs(parse(params["definition"])))
     if not params["awaited"]:
         now = datetime.now(UTC)
         removal.found = [one for one in removal.found if one.live["kind"] != "Job" or not awaited(one.live, now)]
     if not check_mode:
+        # After the look: what another run makes from now on is not what was looked at.
+        if others := changed_since(cluster, parse(params["declared"])):
+            return judge(params, others, changed=False, objects_removed=[])
         remover.remove(removal, params["wait_timeout"])
     gone = [label(one.live) for one in removal.found] if check_mode else removal.removed
     shown = [diff(one.live, None) for one in removal.found if label(one.live) in gone]

@@ -161,6 +161,16 @@ class InProcess(ActionBase):  # type: ignore[misc]
 
         return say
 
+    @contextlib.contextmanager
+    def quietly(self) -> Iterator[None]:
+        """No module that is run meanwhile writes its arguments, Secrets among them, into a log."""
+        asked = self._task.no_log
+        self._task.no_log = True
+        try:
+            yield
+        finally:
+            self._task.no_log = asked
+
     def _objection(self, checked: Any) -> str:
         """What is wrong with the arguments, in the words of a module."""
         said = str(checked.errors.msg)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,21 @@ def test_a_secret_of_our_name_that_is_somebody_elses_stays() -> None:
     assert "Secret kept/portal-stt: it was not made by us, and is left as it is. fields are set by helm" in told
     assert get("/api/v1/namespaces/kept/secrets/portal-stt")["metadata"]["uid"] == made["metadata"]["uid"]
     assert "c2VjcmV0" not in gone.output
+
+
+def test_a_run_fails_whose_secret_another_one_has_taken_away() -> None:
+    """Two at once: the other, which has no key, ends while this one waits for its server."""
+    namespace = "twice"
+    with ThreadPoolExecutor(1) as pool:
+        ours = pool.submit(run, "deploy", namespace, speaches_api_key="sesame")
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/portal-stt"
+        until(lambda: api.call("GET", path, accept=(404,)).get("kind") == "Deployment", every=0.05)
+        api.call("DELETE", f"/api/v1/namespaces/{namespace}/secrets/portal-stt")
+        ended = ours.result()
+    assert ended.rc == 2, ended.output
+    assert "Secret twice/portal-stt: it is gone: another run, or somebody else, was here meanwhile." in ended.output
+    assert "sesame" not in ended.output
+    done(run("deploy", namespace, speaches_api_key="sesame"))
 
 
 def test_one_scale_by_hand_does_not_stop_a_run_and_an_autoscaler_keeps_its_number(many: str) -> None:

@@ -305,15 +305,52 @@ def test_a_run_fails_when_another_one_changes_what_it_has_declared(cluster: Clus
     assert ended["seconds"] < 15
 
 
+SERVICE = next(one for one in KINDS if one["kind"] == "Service")
+RULE = of("monitoring.coreos.com/v1", "PrometheusRule", spec={})  # a kind that the API server does not know
+
+
+def cleared(*declared: Manifest) -> dict[str, Any]:
+    """The Service goes, while what was declared beside it is so."""
+    return run_module(k8s_remove, definition=[SERVICE], declared=list(declared))
+
+
+def test_what_goes_at_the_end_goes_while_all_is_as_declared(cluster: Cluster) -> None:
+    ours(cluster, DEPLOYMENT, SECRET, SERVICE)
+    api.call("PATCH", path(DEPLOYMENT) + "/scale", {"spec": {"replicas": 2}}, fieldManager="kubectl")
+    found = run_module(k8s_apply, definition=[], unwanted=[SERVICE, SECRET, CLAIM])
+    assert found["unwanted"] == [label(SERVICE), label(SECRET)]
+    assert cleared(DEPLOYMENT, SECRET, RULE)["objects_removed"] == [label(SERVICE)]
+
+
+@pytest.mark.parametrize("done", ["gone", "changed"])
+def test_nothing_goes_when_another_run_was_here(cluster: Cluster, done: str) -> None:
+    """The Secret that our server reads was removed, or has another's key."""
+    ours(cluster, DEPLOYMENT, SECRET, SERVICE)
+    if done == "gone":
+        run_module(k8s_remove, definition=[SECRET])
+    else:
+        ours(cluster, {**SECRET, "data": {"api-key": base64.b64encode(b"caraway").decode()}})
+    ended = cleared(DEPLOYMENT, SECRET)
+    assert ended["failed"]
+    assert not ended["changed"]
+    (finding,) = ended["findings"]
+    told = {"gone": "it is gone", "changed": "it is no longer what this run declared"}[done]
+    assert finding["subject"] == label(SECRET)
+    assert finding["message"] == f"{told}: another run, or somebody else, was here meanwhile."
+    assert finding["evidence"][:1] == ([] if done == "gone" else ["data.api-key is another"])
+    secret = [base64.b64encode(word).decode() for word in (b"caraway", b"sesame")]
+    assert not any(word in json.dumps(ended) for word in secret)
+    api.call("GET", path(SERVICE))  # is there still
+
+
 def test_what_was_judged_a_moment_ago_is_not_asked_for_again(cluster: Cluster) -> None:
-    service = next(one for one in KINDS if one["kind"] == "Service")
-    ours(cluster, DEPLOYMENT, SECRET, service)
-    plan = asked(DEPLOYMENT, SECRET, service)["plan"]
+    ours(cluster, DEPLOYMENT, SECRET, SERVICE)
+    plan = asked(DEPLOYMENT, SECRET, SERVICE)["plan"]
     assert "sesame" not in json.dumps(plan)
     for one in (DEPLOYMENT, SECRET):
         api.call("DELETE", path(one), propagationPolicy="Background")
     changed = {**SECRET, "data": {"api-key": base64.b64encode(b"caraway").decode()}}
-    again = asked(DEPLOYMENT, changed, service, plan=plan)
+    again = asked(DEPLOYMENT, changed, SERVICE, plan=plan)
     assert again["objects_changed"] == [label(SECRET)]
     assert {one["kind"] for one in again["objects"]} == {"Deployment", "Service"}
     old = {**plan, "at": plan["at"] - 121}
