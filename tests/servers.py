@@ -30,7 +30,7 @@ class _Web(HTTPServer):
         assert self.server
         if isinstance(self.server.socket, ssl.SSLSocket):
             # Each in its own thread: one who connects and says nothing would keep all others out, and the end as well.
-            self.server.socket.do_handshake_on_connect = False
+            self.server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]
         self.server.serve_forever(0.02)  # the seconds that its end may take
 
 
