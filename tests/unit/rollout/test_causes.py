@@ -156,6 +156,140 @@ def test_case_of_a_public_report(case: dict[str, Any], cause: str, outside: bool
     assert remedy in found[0].remedy
 
 
+@pytest.mark.parametrize(
+    ("name", "what", "remedy", "patience", "outside"),
+    [
+        (
+            "t02",
+            "What the node got of registry.example/stt:1 is not what its digest says: ",
+            "proxy or mirror in between and at the node's disk",
+            60,
+            True,
+        ),
+        (
+            "t03",
+            "The node cannot write ghcr.io/example/java-hw-estgz to its disk: ",
+            "and at what it lies on",
+            90,
+            True,
+        ),
+        (
+            "t04",
+            "What answers as the registry of docker.io/library/nginx:latest refuses the request: ",
+            "the tag may well be there",
+            90,
+            True,
+        ),
+        (
+            "t05",
+            "The registry knows docker.io/library/openjdk:11.0.11-jre-slim-buster, and lacks a part of it: ",
+            "let that fetch it anew",
+            60,
+            False,
+        ),
+        (
+            "t06",
+            "What answers as the registry of docker.io/neosmemo/memos:stable has an error of its own: ",
+            "Wait and run again",
+            90,
+            True,
+        ),
+        (
+            "t08",
+            "The node's container runtime cannot read what it has of registry.example/stt:1: ",
+            "crictl rmi",
+            60,
+            True,
+        ),
+        ("t11", "The kubelet rejects the pod: TopologyAffinityError. ", "policies of topology", 90, True),
+        (
+            "t13",
+            "NVIDIA's container runtime cannot give the container its GPU: "
+            "unresolvable CDI devices nvidia.com/pgpu=vfio1.",
+            "GPU Operator",
+            90,
+            True,
+        ),
+        (
+            "t16",
+            "Container stt was killed for want of memory before it began; its limit is 8Mi.",
+            "Raise [spec.containers.resources].",
+            0,
+            False,
+        ),
+        ("t17", "The node cannot prepare the devices that the pod claims: ", "ResourceClaims", 90, True),
+        (
+            "t25",
+            "The pod has to keep away from, or near to, other pods, and no GPU node is left: pod affinity rules.",
+            "Change the affinity",
+            30,
+            False,
+        ),
+        (
+            "t30",
+            "The liveness probe fails and the kubelet restarts container stt: rpc error: code = DeadlineExceeded",
+            "needs a longer timeout",
+            0,
+            False,
+        ),
+        ("t32", "The container runs and its readiness probe fails: failed to run in container", "", 180, False),
+    ],
+)
+def test_what_is_said_of_a_text(name: str, what: str, remedy: str, patience: float, outside: bool) -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == name)
+    found = diagnose(view(case))
+    assert found is not None
+    assert found[0].what.startswith(what)
+    assert remedy in found[0].remedy
+    assert (found[1].patience, found[0].outside) == (patience, outside)
+
+
+def test_a_probe_that_errs_is_quoted_in_the_newer_words_too() -> None:
+    said = "Readiness probe errored and resulted in unknown state: rpc error: code = NotFound desc = no such task"
+    found = diagnose(view({**told(said, "Unhealthy"), "where": "probe", "given": {"probe": "Readiness"}}))
+    assert found is not None
+    assert found[0].evidence[0] == "readiness probe: rpc error: code = NotFound desc = no such task"
+
+
+def test_a_pull_secret_that_is_not_there_is_named() -> None:
+    """The event: kubernetes/website#48718."""
+    seen = view(waits('Head "https://registry.example/v2/stt/manifests/1": denied: denied'))
+    said = "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed."
+    warned = replace(seen.events[0], reason="FailedToRetrieveImagePullSecret", message=said)
+    for events, what, patience in (
+        (seen.events, f"The registry does not let the node pull {IMAGE}.", 0),
+        (
+            (*seen.events, warned),
+            f"The registry does not let the node pull {IMAGE}, and the Secret for it is not there: regcred.",
+            10,
+        ),
+    ):
+        found = diagnose(replace(seen, events=events))
+        assert found is not None
+        assert (found[0].cause, found[0].what, found[1].patience) == ("registry-unauthorised", what, patience)
+
+
+@pytest.mark.parametrize(
+    ("told_of", "barred", "cause"),
+    [
+        (3, 0, "kept-apart"),  # the three that have no card
+        (4, 0, "gpu-taken"),  # the one that has it, too
+        (1, 3, "gpu-taken"),  # those without a card have a taint: the one is the one that has it
+    ],
+)
+def test_whose_gpus_the_scheduler_counts(told_of: int, barred: int, cause: str) -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == "t25")
+    taints = ["dedicated=batch:NoSchedule"]
+    bare = [
+        {**one, "taints": taints if number < barred else []} for number, one in enumerate(case["given"]["nodes"][1:])
+    ]
+    given = {**case["given"], "nodes": [case["given"]["nodes"][0], *bare]}
+    text = case["text"].replace("3 Insufficient", f"{told_of} Insufficient")
+    found = diagnose(view({**case, "text": text, "given": given}))
+    assert found is not None
+    assert found[0].cause == cause
+
+
 def failing_probe(*lines: str, count: int = 20) -> Seen:
     said = "Startup probe failed: warm: large-v3-turbo: HTTP 500: Internal Server Error"
     case = {**told(said, "Unhealthy"), "where": "probe", "given": {"probe": "Startup"}}
