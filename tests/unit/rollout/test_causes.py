@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import NEVER, RULES, diagnose
+from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import awaits
 from ansible_collections.portal.stt.plugins.module_utils._rollout.rule import ABOUT
 from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen
 from ansible_collections.portal.stt.plugins.module_utils._rollout.words import Actor, Error, take_apart
@@ -246,9 +247,14 @@ def test_what_is_said_of_a_text(name: str, what: str, remedy: str, patience: flo
 
 def test_a_probe_that_errs_is_quoted_in_the_newer_words_too() -> None:
     said = "Readiness probe errored and resulted in unknown state: rpc error: code = NotFound desc = no such task"
-    found = diagnose(view({**told(said, "Unhealthy"), "where": "probe", "given": {"probe": "Readiness"}}))
+    seen = view({**told(said, "Unhealthy"), "where": "probe", "given": {"probe": "Readiness"}})
+    found = diagnose(seen)
     assert found is not None
     assert found[0].evidence[0] == "readiness probe: rpc error: code = NotFound desc = no such task"
+    waits_for = awaits(seen, {}, 0)
+    assert waits_for is not None
+    words = "still waiting for the readiness probe; it says: rpc error: code = NotFound desc = no such task"
+    assert waits_for.text == words
 
 
 def test_a_pull_secret_that_is_not_there_is_named() -> None:
