@@ -291,9 +291,21 @@ def test_whose_gpus_the_scheduler_counts(told_of: int, barred: int, cause: str) 
     ]
     given = {**case["given"], "nodes": [case["given"]["nodes"][0], *bare]}
     text = case["text"].replace("3 Insufficient", f"{told_of} Insufficient")
-    found = diagnose(view({**case, "text": text, "given": given}))
+    seen = view({**case, "text": text, "given": given})
+    not_looked_at_yet = replace(seen.pods[0], uid="new", conditions={})
+    for pods in (seen.pods, (not_looked_at_yet, *seen.pods)):
+        found = diagnose(replace(seen, pods=pods))
+        assert found is not None
+        assert found[0].cause == cause
+
+
+def test_a_cordoned_node_is_told_where_only_nodes_without_a_gpu_are_counted() -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == "t25")
+    nodes = [{**one, "unschedulable": bool(one["gpu"])} for one in case["given"]["nodes"]]
+    text = "0/4 nodes are available: 1 node(s) were unschedulable, 3 Insufficient nvidia.com/gpu."
+    found = diagnose(view({**case, "text": text, "given": {**case["given"], "nodes": nodes}}))
     assert found is not None
-    assert found[0].cause == cause
+    assert found[0].cause == "node-cordoned"
 
 
 def failing_probe(*lines: str, count: int = 20) -> Seen:

@@ -109,7 +109,7 @@ def _about_others(seen: Seen, name: str, wanted: int) -> bool:
     A taint keeps the pod from all of those, or the scheduler counts no more nodes than those that never had enough: it
     asks each node that no label and no taint keeps away.
     """
-    pod = next(one for one in seen.pods if not one.node)
+    pod = next(one for one in seen.pods if not one.node and "PodScheduled" in one.conditions)
     lacking = [one for one in seen.nodes.values() if _number(one.allocatable.get(name, "0")) < wanted]
     enough = [one for one in seen.nodes.values() if one not in lacking]
     if all(untolerated(one.taints, pod.tolerations) for one in enough):
