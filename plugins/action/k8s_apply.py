@@ -15,7 +15,7 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.judge impor
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.ownership import MANAGER, Manifest
 from ansible_collections.portal.stt.plugins.plugin_utils.in_process import KUBERNETES, InProcess, core_of
 
-_OWN = {"definition", "take_over", "existing", "optional", "plan", "settings", "unwanted"}
+_OWN = {"definition", "existing", "later", "optional", "plan", "settings", "take_over", "unwanted"}
 """Options that are not kubernetes.core's."""
 
 

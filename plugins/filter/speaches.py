@@ -64,10 +64,14 @@ def _server(settings: Settings, found: Raw) -> list[Object]:
     return manifests.server(settings, Found.of(found, settings))
 
 
-def _all(settings: Settings, found: Raw) -> list[Object]:
-    """What a run applies, as far as it is known before the seed Job has run."""
+def _later(settings: Settings, found: Raw) -> list[Object]:
+    """What a run applies after the base, as far as it is known before the seed Job has run."""
     job = _seed(settings, found) if settings.model_source != "hub" else []
-    return [*_base(settings, found), *job, *_server(settings, found)]
+    return [*job, *_server(settings, found)]
+
+
+def _all(settings: Settings, found: Raw) -> list[Object]:
+    return [*_base(settings, found), *_later(settings, found)]
 
 
 def _account(settings: Settings, found: Raw) -> list[Object]:
@@ -83,6 +87,7 @@ _PARTS: dict[str, Callable[[Settings, Raw], list[Object]]] = {
     "absent": lambda settings, _: manifests.absent(settings),
     "account": _account,
     "fillable": lambda settings, _: manifests.fillable(settings),
+    "later": _later,
     "leftover": lambda settings, _: manifests.leftover(settings),
     "report": lambda settings, _: [manifests.report(settings)],
     "standing": _standing,

@@ -53,6 +53,13 @@ options:
       - RV(plan) of an earlier task. What that has found as declared within the last two minutes is not asked for again.
     type: dict
     default: {}
+  later:
+    description:
+      - Manifests that later tasks apply. They are judged with the others, so that nothing is applied where one of them
+        would be refused.
+    type: list
+    elements: raw
+    default: []
   unwanted:
     description: Objects that are to go later, as in M(portal.stt.k8s_remove). They are looked at only.
     type: list
@@ -158,6 +165,7 @@ ARGUMENTS: dict[str, Any] = {
         "existing": {"type": "str", "choices": ["apply", "keep"], "default": "apply"},
         "optional": {"type": "list", "elements": "str", "default": []},
         "plan": {"type": "dict", "default": {}},
+        "later": {"type": "list", "elements": "raw", "default": []},
         "unwanted": {"type": "list", "elements": "raw", "default": []},
     },
 }
@@ -173,14 +181,17 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         planning=check_mode,
         optional=params["optional"],
     )
-    found = asker.judge(parse(params["definition"]), params["plan"])
-    changing = [] if found.errors else [one for one in found.judged if one.changes]
+    manifests = parse(params["definition"])
+    found = asker.judge([*manifests, *parse(params["later"])], params["plan"])
+    names = {label(one) for one in manifests}
+    changing = [] if found.errors else [one for one in found.judged if one.changes and label(one.manifest) in names]
     unwanted = Remover(cluster).look(stubs(parse(params["unwanted"])))
     live = [identity(one.live) for one in found.judged if one.live is not None]
-    left_out = [] if check_mode else succeed(params, found.left_out)["findings"]
+    left_out = [] if check_mode else [one for one in found.left_out if one.subject in names]
+    told = succeed(params, left_out)["findings"]
     return judge(
         params,
-        found.findings(),
+        found.findings(names),
         changed=bool(changing),
         objects_changed=[label(one.manifest) for one in changing],
         diff=[diff(one.live, one.after) for one in changing],
@@ -188,11 +199,7 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         plan=found.plan(time.time()),
         unwanted=[*(label(one.live) for one in unwanted.found), *(one.subject for one in unwanted.left)],
         todo=[one.todo() for one in changing],
-        **(
-            {"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in left_out]}
-            if left_out
-            else {}
-        ),
+        **({"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in told]} if told else {}),
     )
 
 

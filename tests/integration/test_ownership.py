@@ -374,6 +374,19 @@ def test_all_that_is_wrong_is_told_at_once_also_without_the_namespace() -> None:
     assert asked(namespace, fine)["objects_changed"] == ["Namespace planned", "Service planned/whose"]
 
 
+def test_nothing_is_applied_where_a_later_object_would_be_refused(cluster: Cluster) -> None:
+    ours(cluster, SECRET)
+    wrong = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": -1}}
+    changed = {**SECRET, "data": {"api-key": base64.b64encode(b"caraway").decode()}}
+    refused = asked(changed, later=[wrong])
+    assert refused["failed"]
+    assert [one["subject"] for one in refused["findings"]] == [label(DEPLOYMENT)]
+    assert refused["todo"] == []
+    found = asked(changed, later=[DEPLOYMENT])
+    assert found["objects_changed"] == [label(SECRET)]
+    assert found["findings"][-1]["subject"] == "1 object"
+
+
 def test_a_namespace_that_is_going_says_so(cluster: Cluster) -> None:
     away = "whose-going"
     api.call("POST", "/api/v1/namespaces", {"metadata": {"name": away}})

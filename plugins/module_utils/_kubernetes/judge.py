@@ -71,13 +71,18 @@ class Judgement:
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By label, what an earlier judgement knew of those that it found unchanged and that were not asked for again."""
 
-    def findings(self) -> list[Finding]:
-        """What is to be reported: an error each, or one line that all is well; warnings in any case."""
+    def findings(self, names: Collection[str] | None = None) -> list[Finding]:
+        """What is to be reported: an error each, or one line that all is well; warnings in any case.
+
+        names: labels of those that the line is about; None for all.
+        """
         warnings = [*self.left_out, *(warning for one in self.judged for warning in one.warnings)]
         if self.errors:
             return [*warnings, *(error.finding for error in self.errors)]
-        changing = [label(one.manifest) for one in self.judged if one.changes]
-        count = len(self.judged) + len(self.known)
+        found = {label(one.manifest): one.changes for one in self.judged} | dict.fromkeys(self.known, False)
+        meant = {name: changes for name, changes in found.items() if names is None or name in names}
+        changing = [name for name, changes in meant.items() if changes]
+        count = len(meant)
         said = f"would change: {', '.join(changing)}." if changing else "are as declared."
         subject = f"{count} object{'' if count == 1 else 's'}"
         return [*warnings, Finding(ApplyError.check, Status.OK, subject, said)]
