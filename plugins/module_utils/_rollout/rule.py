@@ -115,7 +115,9 @@ class Rule:
             remedy = remedy.replace(_ABOVE, "at its log (kubectl logs)")
         diagnosis = Diagnosis(
             self.cause,
-            self.what.format_map(_Words(hit.words)),
+            re.sub(
+                r"(?<!\.)\.\.$", ".", self.what.format_map(_Words(hit.words))
+            ),  # the words may have one of their own
             hit.where,
             self.confidence,
             False,

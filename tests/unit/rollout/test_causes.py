@@ -160,6 +160,7 @@ def test_case_of_a_public_report(case: dict[str, Any], cause: str, outside: bool
 @pytest.mark.parametrize(
     ("name", "what", "remedy", "patience", "outside"),
     [
+        ("t01", "The node's container runtime cannot unpack docker.io/library/test-image:0.1: ", "anew", 90, False),
         (
             "t02",
             "What the node got of registry.example/stt:1 is not what its digest says: ",
@@ -243,6 +244,16 @@ def test_what_is_said_of_a_text(name: str, what: str, remedy: str, patience: flo
     assert found[0].what.startswith(what)
     assert remedy in found[0].remedy
     assert (found[1].patience, found[0].outside) == (patience, outside)
+
+
+def test_a_sentence_ends_once() -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == "t39")
+    found = diagnose(view(case))
+    assert found is not None
+    assert found[0].what == (
+        "NVIDIA's container runtime cannot give the container its GPU: "
+        'could not select device driver "" with capabilities: [[gpu]].'
+    )
 
 
 def test_a_probe_that_errs_is_quoted_in_the_newer_words_too() -> None:

@@ -292,6 +292,19 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "image-not-pulled",
+        not_pulled(
+            words=r"failed to extract|failed to unpack|mount callback failed|failed to register layer",
+            without=r"\bexec: |fork/exec|executable file|stream processor",  # what the node lacks is not the image's
+        ),
+        "The node's container runtime cannot unpack {image}: {why}.",
+        "Look at the disk and the version of the runtime on the node; where other nodes cannot either, build the image "
+        "anew.",
+        patience=90,
+        about=("image", "node"),
+        confidence="likely",
+    ),
+    Rule(
+        "image-not-pulled",
         not_pulled(words=_REFUSED),
         "What answers as the registry of {image} refuses the request: {why}.",
         "Look at the proxy or mirror between the node and the registry; the tag may well be there.",
