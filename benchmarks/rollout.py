@@ -118,8 +118,8 @@ def causes() -> str:
 
 
 def _hopeless(fault: Fault) -> bool:
-    """Whether its cause cannot pass by itself: patience is only for what the API server heals in a moment."""
-    return all(rule.patience is not NEVER and rule.patience <= 2.5 for rule in RULES if rule.cause == fault.cause)
+    """Whether its cause may be one that cannot pass by itself: patience for what the API server heals in a moment."""
+    return any(rule.patience is not NEVER and rule.patience <= 2.5 for rule in RULES if rule.cause == fault.cause)
 
 
 def _row(fault: Fault, kept: dict[str, Any]) -> str:

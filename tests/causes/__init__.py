@@ -8,7 +8,8 @@ probe) and `reason`; `text`; `cause` (of docs/rollout.md, or NONE with the name 
 that are right); `final` (waiting cannot help), `outside` (going back cannot help); `given` (what stands around it).
 
 `corpus.json` is what kubelets, runtimes, schedulers, admission and programs said in public threads, named in `source`,
-with names and addresses replaced; the answers were decided from the threads. `texts.json` is the project's own.
+with names and addresses replaced; the answers were decided from the threads. `texts.json` is the project's own: made up
+for a rule, or found later in the thread that its `source` names.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ k8s.io/kubernetes pkg/scheduler/framework/plugins: nodeunschedulable, tainttoler
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -83,6 +83,11 @@ def nearest(
 
 def obstacles(pod: Pod, node: Node, used: Amounts | None = None) -> tuple[str, ...]:
     """What keeps a pod from a node, one clause each. used: what its pods ask for together; None: not known."""
+    return (*barriers(pod, node), *_shortages(pod, node, used))
+
+
+def barriers(pod: Pod, node: Node) -> tuple[str, ...]:
+    """What keeps a pod from a node, whatever is free there: the filters before that of resources."""
     found = [] if node.ready.status == "True" else ["it is not ready"]
     if node.unschedulable and not _tolerates_cordon(pod):
         found.append("it is cordoned")
@@ -93,6 +98,10 @@ def obstacles(pod: Pod, node: Node, used: Amounts | None = None) -> tuple[str, .
     found += [_label(node, name, value) for name, value in pod.selector.items() if node.labels.get(name) != value]
     if pod.terms and not any(_fits(term, node) for term in pod.terms):
         found.append("the pod's required node affinity does not fit it")
+    return tuple(found)
+
+
+def _shortages(pod: Pod, node: Node, used: Amounts | None) -> Iterator[str]:
     for name, wanted in needs(pod).items():
         most = amount(node.allocatable.get(name, "0"))
         free = most - (used or {}).get(name, Decimal(0))
@@ -102,8 +111,7 @@ def obstacles(pod: Pod, node: Node, used: Amounts | None = None) -> tuple[str, .
                 if used
                 else f"it has {shown(name, most)}"
             )
-            found.append(f"{shown(name, wanted)} {name} asked for, {of}")
-    return tuple(found)
+            yield f"{shown(name, wanted)} {name} asked for, {of}"
 
 
 def needs(pod: Pod) -> dict[str, Decimal]:

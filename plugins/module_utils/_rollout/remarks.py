@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .._kubernetes.objects import Container, Event, Pod, moment
+from .rule import probe_words
 from .seen import Seen
 from .words import one_line
 
@@ -128,9 +129,8 @@ def awaits(seen: Seen, said: Mapping[Key, float], now: float) -> Line | None:
 
 def _probe(seen: Seen, pod: Pod, container: Container, since: float | None, now: float) -> str:
     kind = "startup" if container.startup and not container.started else "readiness"
-    start = f"{kind.capitalize()} probe failed: "
-    said = [one_line(e.message) for e in seen.events if e.uid == pod.uid and e.message.startswith(start)]
-    words = f"; it says: {said[-1][len(start) :]}" if said else ""
+    said = probe_words(seen.events, pod, kind)
+    words = f"; it says: {said}" if said else ""
     if kind == "startup":
         spent = f"{now - since:.0f} s " if since is not None else ""
         return f"still waiting for the startup probe: {spent}of {container.startup} s{words}"

@@ -115,7 +115,9 @@ class Rule:
             remedy = remedy.replace(_ABOVE, "at its log (kubectl logs)")
         diagnosis = Diagnosis(
             self.cause,
-            self.what.format_map(_Words(hit.words)),
+            re.sub(
+                r"(?<!\.)\.\.$", ".", self.what.format_map(_Words(hit.words))
+            ),  # the words may have one of their own
             hit.where,
             self.confidence,
             False,
@@ -206,6 +208,6 @@ def log_lines(lines: list[str] | tuple[str, ...]) -> tuple[str, ...]:
 def probe_words(events: tuple[Event, ...], pod: Pod, probe: str) -> str:
     """What a pod's probe said when it failed the last time."""
     said = [e.message for e in events if e.uid == pod.uid and e.reason == "Unhealthy"]
-    start = f"{probe.capitalize()} probe failed: "
-    words = [one_line(message[len(start) :]) for message in said if message.startswith(start)]
+    start = re.compile(rf"{probe.capitalize()} probe (?:failed|errored(?: and resulted in \w+ state)?): ")
+    words = [one_line(message[found.end() :]) for message in said if (found := start.match(message))]
     return words[-1] if words else ""

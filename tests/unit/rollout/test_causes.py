@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.portal.stt.plugins.module_utils._rollout.diagnosis import NEVER, RULES, diagnose
+from ansible_collections.portal.stt.plugins.module_utils._rollout.remarks import awaits
 from ansible_collections.portal.stt.plugins.module_utils._rollout.rule import ABOUT
 from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Seen
 from ansible_collections.portal.stt.plugins.module_utils._rollout.words import Actor, Error, take_apart
@@ -154,6 +155,168 @@ def test_case_of_a_public_report(case: dict[str, Any], cause: str, outside: bool
     assert found is not None
     assert (found[0].cause, found[0].outside, found[1].patience) == (cause, outside, patience)
     assert remedy in found[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "remedy", "patience", "outside"),
+    [
+        ("t01", "The node's container runtime cannot unpack docker.io/library/test-image:0.1: ", "anew", 90, False),
+        (
+            "t02",
+            "What the node got of registry.example/stt:1 is not what its digest says: ",
+            "proxy or mirror in between and at the node's disk",
+            60,
+            True,
+        ),
+        (
+            "t03",
+            "The node cannot write ghcr.io/example/java-hw-estgz to its disk: ",
+            "and at what it lies on",
+            90,
+            True,
+        ),
+        (
+            "t04",
+            "What answers as the registry of docker.io/library/nginx:latest refuses the request: ",
+            "the tag may well be there",
+            90,
+            True,
+        ),
+        (
+            "t05",
+            "The registry knows docker.io/library/openjdk:11.0.11-jre-slim-buster, and lacks a part of it: ",
+            "let that fetch it anew",
+            60,
+            False,
+        ),
+        (
+            "t06",
+            "What answers as the registry of docker.io/neosmemo/memos:stable has an error of its own: ",
+            "Wait and run again",
+            90,
+            True,
+        ),
+        (
+            "t08",
+            "The node's container runtime cannot read what it has of registry.example/stt:1: ",
+            "crictl rmi",
+            60,
+            True,
+        ),
+        ("t11", "The kubelet rejects the pod: TopologyAffinityError. ", "policies of topology", 90, True),
+        (
+            "t13",
+            "NVIDIA's container runtime cannot give the container its GPU: "
+            "unresolvable CDI devices nvidia.com/pgpu=vfio1.",
+            "GPU Operator",
+            90,
+            True,
+        ),
+        (
+            "t16",
+            "Container stt was killed for want of memory before it began; its limit is 8Mi.",
+            "Raise [spec.containers.resources].",
+            0,
+            False,
+        ),
+        ("t17", "The node cannot prepare the devices that the pod claims: ", "ResourceClaims", 90, True),
+        (
+            "t25",
+            "The pod has to keep away from, or near to, other pods, and no GPU node is left: pod affinity rules.",
+            "Change the affinity",
+            30,
+            False,
+        ),
+        (
+            "t30",
+            "The liveness probe fails and the kubelet restarts container stt: rpc error: code = DeadlineExceeded",
+            "needs a longer timeout",
+            0,
+            False,
+        ),
+        ("t32", "The container runs and its readiness probe fails: failed to run in container", "", 180, False),
+    ],
+)
+def test_what_is_said_of_a_text(name: str, what: str, remedy: str, patience: float, outside: bool) -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == name)
+    found = diagnose(view(case))
+    assert found is not None
+    assert found[0].what.startswith(what)
+    assert remedy in found[0].remedy
+    assert (found[1].patience, found[0].outside) == (patience, outside)
+
+
+def test_a_sentence_ends_once() -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == "t39")
+    found = diagnose(view(case))
+    assert found is not None
+    assert found[0].what == (
+        "NVIDIA's container runtime cannot give the container its GPU: "
+        'could not select device driver "" with capabilities: [[gpu]].'
+    )
+
+
+def test_a_probe_that_errs_is_quoted_in_the_newer_words_too() -> None:
+    said = "Readiness probe errored and resulted in unknown state: rpc error: code = NotFound desc = no such task"
+    seen = view({**told(said, "Unhealthy"), "where": "probe", "given": {"probe": "Readiness"}})
+    found = diagnose(seen)
+    assert found is not None
+    assert found[0].evidence[0] == "readiness probe: rpc error: code = NotFound desc = no such task"
+    waits_for = awaits(seen, {}, 0)
+    assert waits_for is not None
+    words = "still waiting for the readiness probe; it says: rpc error: code = NotFound desc = no such task"
+    assert waits_for.text == words
+
+
+def test_a_pull_secret_that_is_not_there_is_named() -> None:
+    """The event: kubernetes/website#48718."""
+    seen = view(waits('Head "https://registry.example/v2/stt/manifests/1": denied: denied'))
+    said = "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed."
+    warned = replace(seen.events[0], reason="FailedToRetrieveImagePullSecret", message=said)
+    for events, what, patience in (
+        (seen.events, f"The registry does not let the node pull {IMAGE}.", 0),
+        (
+            (*seen.events, warned),
+            f"The registry does not let the node pull {IMAGE}, and the Secret for it is not there: regcred.",
+            10,
+        ),
+    ):
+        found = diagnose(replace(seen, events=events))
+        assert found is not None
+        assert (found[0].cause, found[0].what, found[1].patience) == ("registry-unauthorised", what, patience)
+
+
+@pytest.mark.parametrize(
+    ("told_of", "barred", "cause"),
+    [
+        (3, 0, "kept-apart"),  # the three that have no card
+        (4, 0, "gpu-taken"),  # the one that has it, too
+        (1, 3, "gpu-taken"),  # those without a card have a taint: the one is the one that has it
+    ],
+)
+def test_whose_gpus_the_scheduler_counts(told_of: int, barred: int, cause: str) -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == "t25")
+    taints = ["dedicated=batch:NoSchedule"]
+    bare = [
+        {**one, "taints": taints if number < barred else []} for number, one in enumerate(case["given"]["nodes"][1:])
+    ]
+    given = {**case["given"], "nodes": [case["given"]["nodes"][0], *bare]}
+    text = case["text"].replace("3 Insufficient", f"{told_of} Insufficient")
+    seen = view({**case, "text": text, "given": given})
+    not_looked_at_yet = replace(seen.pods[0], uid="new", conditions={})
+    for pods in (seen.pods, (not_looked_at_yet, *seen.pods)):
+        found = diagnose(replace(seen, pods=pods))
+        assert found is not None
+        assert found[0].cause == cause
+
+
+def test_a_cordoned_node_is_told_where_only_nodes_without_a_gpu_are_counted() -> None:
+    (case,) = (one for one in load(OWN) if one["id"] == "t25")
+    nodes = [{**one, "unschedulable": bool(one["gpu"])} for one in case["given"]["nodes"]]
+    text = "0/4 nodes are available: 1 node(s) were unschedulable, 3 Insufficient nvidia.com/gpu."
+    found = diagnose(view({**case, "text": text, "given": {**case["given"], "nodes": nodes}}))
+    assert found is not None
+    assert found[0].cause == "node-cordoned"
 
 
 def failing_probe(*lines: str, count: int = 20) -> Seen:

@@ -362,7 +362,8 @@ def seeding(failed: int, **more: Any) -> Seen:
         (
             pulling("unexpected status from HEAD request to https://ghcr.io/v2/x: 503 Service Unavailable"),
             "registry-unreachable",
-            "The node cannot reach the registry of img:1.",
+            "What answers as the registry of img:1 has an error of its own: unexpected status from HEAD request to "
+            "https://ghcr.io/v2/x: 503 Service Unavailable.",
             True,
         ),
         (
@@ -470,11 +471,15 @@ def seeding(failed: int, **more: Any) -> Seen:
                 (
                     "unexpected status from HEAD request to https://h/v2/x/manifests/1: 503 Service Temporarily "
                     "Unavailable",
-                    *UNREACHABLE,
+                    "registry-unreachable",
+                    "What answers as the registry of img:1 has an error of its own: unexpected status from HEAD "
+                    "request to https://h/v2/x/manifests/1: 503 Service Temporarily Unavailable.",
                 ),
                 (
                     "unexpected status from HEAD request to https://h/v2/x/manifests/1: 504 Gateway Time-out",
-                    *UNREACHABLE,
+                    "registry-unreachable",
+                    "What answers as the registry of img:1 has an error of its own: unexpected status from HEAD "
+                    "request to https://h/v2/x/manifests/1: 504 Gateway Time-out.",
                 ),
             )
         ),

@@ -45,6 +45,8 @@ _SLOW = (
     r"timed out waiting for the condition|context deadline exceeded|"
     r"failed to sync (?:secret|configmap) cache|failed to reserve (?:container )?name|name is reserved"
 )
+_TOO_LITTLE = r"\bOOM-killed|memory limit (?:could be )?too low"
+"""What runc and crun say of a container whose first process the kernel has killed."""
 _USER = (
     r"(?:runAsNonRoot|non-root policy|unable to find (?:user|group)|no matching entries in (?:passwd|group)|"
     r"linux spec user)"
@@ -357,6 +359,13 @@ RULES: tuple[Rule, ...] = (
         "Container {container} cannot be started.",
         "Correct its command: the runtime's words name the file.",
         about=("image", "command"),
+    ),
+    Rule(
+        "oom-killed",
+        either(ended(lambda c: _not_started(c) and "memory" in c.limits, _TOO_LITTLE), waiting(START, _TOO_LITTLE)),
+        "Container {container} was killed for want of memory before it began; its limit is {limit}.",
+        "Raise [spec.containers.resources].",
+        about=("limits",),
     ),
     Rule(
         "start-failed",

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ..._kubernetes.objects import Container, Pod
-from ..rule import Hit, Look, Rule, at, containers_of, essence, waiting, words_of
+from ..rule import Hit, Look, Rule, at, containers_of, either, essence, waiting, words_of
 from ..seen import Seen
-from ..words import Error, take_apart
+from ..words import Error, one_line, take_apart
 
 PULL = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")
 _REJECTED = r"source image rejected|signature|policy\.json"
@@ -20,6 +21,17 @@ _ON_THE_NODE = (
     r"stream processor"
 )
 """A file, a program or a plug-in that the node lacks while it pulls: no registry says these words."""
+_A_PART = (
+    r"failed open: content at \S+ not found|blob unknown|"
+    r"(?:fetching|reading|copying|writing) (?:config )?blob\b.{0,200}(?:\b404\b|not found)"
+)
+"""The registry knew the name, and has not all that the manifest names."""
+_DIFFERS = r"unexpected commit digest|failed size validation|digest did not match|layer verification failed"
+_STATUS = (
+    r"status(?: ?code)?:? ?(?:from registry )?(?:<\d+>: |\[[^]]{0,80}\]: )?5\d\d|"
+    r"\b5\d\d (?:internal|bad gateway|server error|service|gateway)"
+)
+_REFUSED = r"status(?: ?code)?:? ?(?:from registry )?(?:<\d+>: )?4\d\d|\b4\d\d bad request"
 _ITSELF = r"\bhttps?\b|dial |tcp|lookup|Client\.Timeout|awaiting headers|TLS"
 """Words of a connection: beside them a deadline is the registry's; without them it may be that of the whole pull."""
 
@@ -42,6 +54,17 @@ def not_pulled(*errors: Error, words: str = "", without: str = "") -> Look:
         return None
 
     return look
+
+
+def secret_missing(seen: Seen) -> Hit | None:
+    """The registry refuses, and the kubelet has not found a Secret that the pod names for it."""
+    hit = not_pulled(Error.DENIED)(seen)
+    told = [e for e in seen.events if e.reason == "FailedToRetrieveImagePullSecret" and e.kind == "Pod"]
+    found = re.search(r"pull secrets \((?P<secret>[^)]{1,300})\)", told[-1].message) if told else None
+    if hit is None or found is None:
+        return None
+    said = f"{told[-1].reason}: {one_line(told[-1].message)}"
+    return replace(hit, evidence=(*hit.evidence, said), words={**hit.words, **found.groupdict()})
 
 
 def names_of(image: str) -> tuple[str, ...]:
@@ -137,6 +160,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "registry-unreachable",
+        not_pulled(Error.UNREACHABLE, words=_STATUS),
+        "What answers as the registry of {image} has an error of its own: {why}.",
+        "Wait and run again, or use a mirror; where a proxy or mirror is in between, look at it first.",
+        patience=90,
+        outside=True,
+        about=("registry",),
+    ),
+    Rule(
+        "registry-unreachable",
         not_pulled(Error.UNREACHABLE),
         "The node cannot reach the registry of {image}.",
         "Check name resolution and the route from the node to the registry, or use a mirror.",
@@ -153,6 +185,25 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "node-store-broken",
+        waiting(("ImageInspectError",), r"."),
+        "The node's container runtime cannot read what it has of {image}: {why}.",
+        "Remove the image from the node (crictl rmi), so that all of it is pulled anew; look at the runtime's disk.",
+        patience=60,
+        outside=True,
+        about=("node",),
+    ),
+    Rule(
+        "node-store-broken",
+        not_pulled(words=_DIFFERS),
+        "What the node got of {image} is not what its digest says: {why}.",
+        "Look at the proxy or mirror in between and at the node's disk; restart the container runtime, so that it "
+        "begins anew.",
+        patience=60,
+        outside=True,
+        about=("registry", "node"),
+    ),
+    Rule(
+        "node-store-broken",
         not_pulled(Error.INCOMPLETE),
         "The store of the node's container runtime lacks parts of {image} that it should have.",
         "Remove the image from the node (crictl rmi), so that all of it is pulled; or restart the runtime.",
@@ -162,7 +213,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "image-not-pulled",
-        not_pulled(Error.DAMAGED, Error.READ_ONLY, Error.NOT_PERMITTED, Error.BUSY, Error.STALE),
+        either(
+            not_pulled(Error.DAMAGED, Error.READ_ONLY, Error.NOT_PERMITTED, Error.BUSY, Error.STALE),
+            not_pulled(Error.UNSUPPORTED, words=r"<\d+>: operation not supported"),  # what it lies on cannot do it
+        ),
         "The node cannot write {image} to its disk: {why}.",
         "Look at the disk of the container runtime on the node (dmesg), and at what it lies on.",
         patience=90,
@@ -179,10 +233,26 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "registry-unauthorised",
+        secret_missing,
+        "The registry does not let the node pull {image}, and the Secret for it is not there: {secret}.",
+        "Create it, or correct [spec.imagePullSecrets].",
+        patience=10,  # whoever makes the Secret may come after the pod
+        about=("registry", "secret", "image"),
+    ),
+    Rule(
+        "registry-unauthorised",
         not_pulled(Error.DENIED),
         "The registry does not let the node pull {image}.",
         "Set [spec.imagePullSecrets] to a Secret that may, and check the spelling of the repository.",
         about=("registry", "secret", "image"),
+    ),
+    Rule(
+        "image-missing",
+        not_pulled(Error.MISSING, words=_A_PART, without=_ON_THE_NODE),
+        "The registry knows {image}, and lacks a part of it: {why}.",
+        "Push the image again; where a mirror or proxy is in between, let that fetch it anew.",
+        patience=60,
+        about=("image", "registry"),
     ),
     Rule(
         "image-missing",
@@ -219,6 +289,29 @@ RULES: tuple[Rule, ...] = (
         "Build it for this runtime: another media type, compression or manifest version.",
         patience=60,
         about=("image",),
+    ),
+    Rule(
+        "image-not-pulled",
+        not_pulled(
+            words=r"failed to extract|failed to unpack|mount callback failed|failed to register layer",
+            without=r"\bexec: |fork/exec|executable file|stream processor",  # what the node lacks is not the image's
+        ),
+        "The node's container runtime cannot unpack {image}: {why}.",
+        "Look at the disk and the version of the runtime on the node; where other nodes cannot either, build the image "
+        "anew.",
+        patience=90,
+        about=("image", "node"),
+        confidence="likely",
+    ),
+    Rule(
+        "image-not-pulled",
+        not_pulled(words=_REFUSED),
+        "What answers as the registry of {image} refuses the request: {why}.",
+        "Look at the proxy or mirror between the node and the registry; the tag may well be there.",
+        patience=90,
+        outside=True,
+        about=("registry",),
+        confidence="likely",
     ),
     Rule(
         "image-not-pulled",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..._kubernetes.objects import Node, Pod, Taint, untolerated
-from ..nearest import counts, nearest
+from ..nearest import barriers, counts, nearest
 from ..rule import Hit, Look, Rule, at, containers_of
 from ..seen import Seen
 from ..words import bounded, one_line
@@ -88,7 +88,7 @@ def gpu_missing(test: Callable[[int, int], bool]) -> Look:
         name = hit.words["resource"].rstrip(".,")
         wanted = max((_number(c.limits.get(name, "0")) for _, c in containers_of(seen)), default=0)
         most = max((_number(node.allocatable.get(name, "0")) for node in seen.nodes.values()), default=0)
-        if not test(most, wanted) or (most >= wanted and _kept_from_gpus(seen, name, wanted)):
+        if not test(most, wanted) or (most >= wanted and _about_others(seen, name, wanted)):
             return None
         words = {**hit.words, "resource": name, "most": str(most), "wanted": str(wanted)}
         holders = tuple(f"holds {name}: {who}" for who in seen.neighbours or () if who.resource == name)
@@ -103,10 +103,20 @@ def _nearest(seen: Seen, pod: Pod, message: str) -> tuple[str, ...]:
     return (str(found),) if found else ()
 
 
-def _kept_from_gpus(seen: Seen, name: str, wanted: int) -> bool:
-    """Whether a taint keeps the pod from every node that has enough: then the words on GPUs are about other nodes."""
-    enough = [one for one in seen.nodes.values() if _number(one.allocatable.get(name, "0")) >= wanted]
-    return all(untolerated(one.taints, pod.tolerations) for one in enough for pod in seen.pods if not pod.node)
+def _about_others(seen: Seen, name: str, wanted: int) -> bool:
+    """Whether the words on GPUs are about other nodes than those that have enough.
+
+    A taint keeps the pod from all of those, or the scheduler counts no more nodes than those that never had enough: it
+    asks each node that no label and no taint keeps away.
+    """
+    pod = next(one for one in seen.pods if not one.node and "PodScheduled" in one.conditions)
+    lacking = [one for one in seen.nodes.values() if _number(one.allocatable.get(name, "0")) < wanted]
+    enough = [one for one in seen.nodes.values() if one not in lacking]
+    if all(untolerated(one.taints, pod.tolerations) for one in enough):
+        return True
+    told = counts(bounded(pod.conditions["PodScheduled"].message))
+    counted = sum(one.nodes for one in told if one.reason == f"Insufficient {name}")
+    return 0 < counted <= sum(not barriers(pod, one) for one in lacking)
 
 
 def claim_event(pattern: str) -> Look:
@@ -177,6 +187,16 @@ def rejected(seen: Seen) -> Hit | None:
     return Hit(
         at(pods[-1]), (f"{pods[-1].reason}: {one_line(pods[-1].message)}",), {"reason": pods[-1].reason}, len(pods)
     )
+
+
+def rejected_for(*reasons: str) -> Look:
+    """The kubelet rejects the pod for one of these reasons."""
+
+    def look(seen: Seen) -> Hit | None:
+        hit = rejected(seen)
+        return hit if hit and hit.words["reason"] in reasons else None
+
+    return look
 
 
 def _turned_away(seen: Seen) -> list[Pod]:
@@ -497,6 +517,17 @@ RULES: tuple[Rule, ...] = (
         times=2,
         outside=True,
         about=("node",),
+    ),
+    Rule(
+        "rejected-by-node",
+        rejected_for("TopologyAffinityError", "SMTAlignmentError"),
+        "The kubelet rejects the pod: {reason}. What is free on the machine lies too far apart.",
+        "Lower [spec.containers.resources], free some on the node, or loosen its kubelet's policies of topology and "
+        "processors.",
+        patience=90,
+        times=3,
+        outside=True,
+        about=("limits", "gpu", "node"),
     ),
     Rule(
         "rejected-by-node",

@@ -305,8 +305,21 @@ RULES: tuple[Rule, ...] = (
         confidence="likely",
     ),
     Rule(
+        "device-not-prepared",
+        preparing(reason="FailedPrepareDynamicResources"),
+        "The node cannot prepare the devices that the pod claims: {why}.",
+        "Look at the pods of that device's driver on the node, and at the pod's ResourceClaims.",
+        patience=90,
+        outside=True,
+        about=("gpu", "node"),
+    ),
+    Rule(
         "gpu-runtime",
-        preparing(r"nvidia-container-cli: (?P<said>.+)", "FailedCreatePodSandBox"),
+        preparing(
+            r"(?P<said>nvidia-container-cli: .+|unresolvable CDI devices .+)",
+            "FailedCreatePodSandBox",
+            source=lambda said: said.actor is Actor.NVIDIA,
+        ),
         "NVIDIA's container runtime cannot give the container its GPU: {said}.",
         "Look at the driver on the node (nvidia-smi) and at the GPU Operator's pods.",
         patience=90,
