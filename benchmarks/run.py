@@ -242,7 +242,9 @@ def complete() -> Iterator[str]:
         cost(naive)
         still = rounds(lambda: cost("playbooks/deploy.yml", variables=deploy), lambda: cost(naive))
     count = sum(one.get("kind") != "Status" for one in objects())
-    yield row(f"`deploy.yml` with key, two servers and the clip ({count} objects), nothing to do / naive", "≤ 0.2", still)
+    yield row(
+        f"`deploy.yml` with key, two servers and the clip ({count} objects), nothing to do / naive", "≤ 0.2", still
+    )
 
 
 def fleet() -> Iterator[str]:

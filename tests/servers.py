@@ -28,6 +28,9 @@ Answer = Callable[[Request], Response]
 class _Web(HTTPServer):
     def thread_target(self) -> None:
         assert self.server
+        if isinstance(self.server.socket, ssl.SSLSocket):
+            # Each in its own thread: one who connects and says nothing would keep all others out, and the end as well.
+            self.server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]
         self.server.serve_forever(0.02)  # the seconds that its end may take
 
 

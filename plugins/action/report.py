@@ -12,10 +12,8 @@ from typing import Any
 from ansible.module_utils.ansible_release import __version__ as core
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.portal.stt.plugins.module_utils._findings import STOPS, CollectionError, Status
-from ansible_collections.portal.stt.plugins.module_utils._report.document import Run, document, found_of
-from ansible_collections.portal.stt.plugins.module_utils._report.files import folder, version, write
-from ansible_collections.portal.stt.plugins.module_utils._report.lines import Line, collect, render, verdict
+from ansible_collections.portal.stt.plugins.module_utils._findings import CollectionError, Status
+from ansible_collections.portal.stt.plugins.module_utils._report.lines import Line, collect, is_failed, render, verdict
 
 _COLORS = {Status.OK: "green", Status.WARNING: "purple", Status.UNKNOWN: "red", Status.REFUSED: "red"}
 _IN_AWX = ("awx_job_id", "tower_job_id")
@@ -68,10 +66,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         directory = file["directory"]
         if directory == "" or (directory is None and any(name in task_vars for name in _IN_AWX)):
             return {}
+        if file["only_failed"] and not is_failed(args["results"]):
+            return {}
+        # Here, because a run that writes no report does without: they are a tenth of what its start costs.
+        from ansible_collections.portal.stt.plugins.module_utils._report.document import Run, document
+        from ansible_collections.portal.stt.plugins.module_utils._report.files import folder, version, write
+
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         run = Run(cluster, file["play"], at, args["results"], file["earlier"], version(), core)
-        if file["only_failed"] and not any(one.status in STOPS for one in found_of(run)):
-            return {}
         if self._task.check_mode:
             _say(Line("No report is written in check mode."))
             return {}

@@ -12,9 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._findings import STOPS, CollectionError, Finding, Status
-from ._report.document import Run, document
 from ._report.lines import collect, finding_of, summary
-from ._report.page import page
 
 REPORT_BYTES = 64 * 1024
 """AWX keeps it in its database with each job, and a ConfigMap of five has to stay far below 1 MiB."""
@@ -92,6 +90,10 @@ def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str, cluster:
 
     before: its data until now; what is not one of ours is left out. now: `20261127T014106Z`. cluster: its host's name.
     """
+    # Here, because every run loads the collection's filters, and this is a tenth of what its start costs.
+    from ._report.document import Run, document
+    from ._report.page import page
+
     ours = {name: str(text) for name, text in before.items() if _KEY.fullmatch(name)}
     run = Run(cluster, given["play"], now, [{"findings": given["report"]["findings"]}])
     ours[f"{now}-{given['play']}.json"] = json.dumps(given, ensure_ascii=False, indent=1) + "\n"

@@ -110,7 +110,7 @@ class Run:
     ansible: str = ""
 
 
-def found_of(run: Run) -> list[Finding]:
+def _found_of(run: Run) -> list[Finding]:
     """What the play itself found, and that it did not come to its end, where nothing else says why."""
     found = collect(one for one in run.results if one)
     if not all(run.results) and not any(one.status in STOPS for one in found):
@@ -120,7 +120,7 @@ def found_of(run: Run) -> list[Finding]:
 
 def document(run: Run) -> Document:
     """The report of a run."""
-    own = found_of(run)
+    own = _found_of(run)
     plays = {**run.earlier, run.play: run.results}
     said = [(play, one) for play, results in run.earlier.items() for one in collect(one for one in results if one)]
     said = [*((run.play, one) for one in own), *(pair for pair in said if pair[1] not in own)]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ def collect(results: Iterable[Mapping[str, Any]]) -> list[Finding]:
         elif any(result.get(sign) for sign in ("unreachable", "failed", "failed_when_suppressed_exception")):
             found[_failure(result)] = None
     return list(found)
+
+
+def is_failed(results: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a run failed, or did not come to its end: then a result is empty."""
+    return not all(results) or any(one.status in STOPS for one in collect(results))
 
 
 def render(title: str, findings: Iterable[Finding]) -> list[Line]:
