@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.console import LabError, say
-from lab.paths import CACHE
+from lab.paths import CACHE, alone
 
 MODULE = Path(__file__).parent / "go"
 KUBERNETES = "1.36"
@@ -79,11 +78,7 @@ def _installed(name: str) -> Path | None:
 def _build(names: list[str]) -> None:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (CACHE / "build.lock").open("w") as lock,
-        tempfile.TemporaryDirectory(prefix="building-", dir=CACHE) as scratch,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(CACHE / "build.lock"), tempfile.TemporaryDirectory(prefix="building-", dir=CACHE) as scratch:
         names = [name for name in names if not _built(name)]  # another lab may have built them meanwhile
         if not names:
             return

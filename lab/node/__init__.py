@@ -21,7 +21,7 @@ from lab.certificates import PKI
 from lab.console import LabError, say
 from lab.network import NODE
 from lab.node import disk, machine
-from lab.paths import STATE
+from lab.paths import STATE, alone
 
 NAME = "gpu-node-1"
 SSH_KEY = STATE / "ssh_key"
@@ -44,7 +44,7 @@ def start() -> None:
     if not _CONFIGURATION.exists():
         _write_configuration()
     service = machine.service(NAME, image, _CONFIGURATION)
-    with disk.alone("boot"):
+    with alone(disk.STORE / "boot.lock"):  # several that boot at once starve each other
         began = time.monotonic()
         say(f"booting with {'KVM' if 'kvm' in service.argv else 'an emulated CPU'}, console in {service.log}")
         processes.start([service])

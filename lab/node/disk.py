@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import inspect
 import shutil
@@ -11,16 +10,17 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import binaries, images
 from lab.console import LabError, say
-from lab.paths import CACHE
+from lab.paths import CACHE, alone
 
 HERE = Path(__file__).resolve().parent
 STORE = CACHE / "node"
+BUILD = STORE / "build.lock"
+"""Held while something is made in the store: one lab at a time."""
 
 PACKAGES = (
     "containerd",
@@ -110,7 +110,7 @@ def build(suite: str) -> Disk:
         _manifest_digest(base),
     )
     disk = Disk(STORE / f"disk-{suite}-{key}")
-    with alone("build"):
+    with alone(BUILD):
         if not disk.folder.exists():
             _make(disk, root_file_system(suite), kubelet, base)
             _forget_others(f"disk-{suite}-*", disk.folder)
@@ -118,7 +118,7 @@ def build(suite: str) -> Disk:
 
 
 def root_file_system(suite: str) -> Path:
-    """A tar of Debian ``suite`` with the node's packages, nothing of ours in it yet. To be called `alone("build")`."""
+    """A tar of Debian ``suite`` with the node's packages, nothing of ours in it yet. To be called `alone(BUILD)`."""
     key = _digest(suite, *PACKAGES, *_tree(HERE, "initramfs/**/*"))
     archive = STORE / f"rootfs-{suite}-{key}.tar"
     if archive.exists():
@@ -213,15 +213,6 @@ def _tree(folder: Path, *patterns: str) -> Iterator[str]:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-
-
-@contextmanager
-def alone(at: str) -> Iterator[None]:
-    """One lab of this machine at a time, so that several do not starve each other."""
-    STORE.mkdir(parents=True, exist_ok=True)
-    with (STORE / f"{at}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _forget_others(pattern: str, keep: Path) -> None:

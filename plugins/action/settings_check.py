@@ -19,7 +19,7 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.portal.stt.plugins.module_utils._findings import Finding
 from ansible_collections.portal.stt.plugins.module_utils._settings import show
 from ansible_collections.portal.stt.plugins.module_utils._settings.check import check, findings, variable
-from ansible_collections.portal.stt.plugins.module_utils._settings.rules import PLAYBOOKS, PREFIXES, ROLES
+from ansible_collections.portal.stt.plugins.module_utils._settings.rules import PLAYBOOKS, PREFIXES, ROLES, is_own
 from ansible_collections.portal.stt.plugins.module_utils._settings.shapes import Broken
 
 try:  # where a value stands is told only by Ansible's inner parts; without them it is left out
@@ -61,13 +61,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         given = {
             name: reader.read(name, value) if name in read else None
             for name, value in task_vars.items()
-            if isinstance(name, str) and name.startswith(PREFIXES)
+            if isinstance(name, str) and (name.startswith(PREFIXES) or is_own(name))
         }
         for name in given:
             reader.places.setdefault(str(name), _place(name))
         is_file = _is_file if args["look_for_files"] else lambda _: True
         outside = load_extra_vars(self._loader).keys() & given
-        outside |= {name for name in given if _is_from_outside(name, task_vars[name])}
+        for view in (task_vars, _without_roles(task_vars)):
+            outside |= {name for name, value in view.items() if name in given and _is_from_outside(name, value)}
         problems = check(args["roles"], given, texts=reader.texts, is_file=is_file, outside=outside)
         return _result(findings(problems, reader.places), sorted({variable(each.at) for each in problems}))
 
@@ -164,13 +165,22 @@ def _place(value: Any) -> str:
     return f"{shown}:{origin.line_num}" if origin.line_num else shown
 
 
-def _is_from_outside(name: Any, value: Any) -> bool:
-    """Whether a variable is known to be set elsewhere than in our roles and playbooks, by where it stands.
+def _without_roles(task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The host's variables without those of roles and plays, which would hide what stands in an inventory."""
+    hosts = task_vars.get("hostvars")
+    found = hosts.raw_get(task_vars.get("inventory_hostname")) if hosts is not None else {}
+    return found if isinstance(found, Mapping) else {}
 
-    Of JSON only the values know where they are from.
+
+def _is_from_outside(name: Any, value: Any) -> bool:
+    """Whether a variable that is the roles' own is set elsewhere than in our roles and playbooks, by where it stands.
+
+    Of JSON only the values know where they are from, and null, true and false never do: the roles keep none of these.
     """
-    origin = _origin(name) or _origin(value)
-    return bool(origin) and not (origin.path and os.path.realpath(origin.path).startswith(_OWN))
+    origins = [one for one in (_origin(name), _origin(value)) if one]
+    if any(not (one.path and os.path.realpath(one.path).startswith(_OWN)) for one in origins):
+        return True
+    return not isinstance(value, (str, Mapping, list))
 
 
 def _written(value: Any) -> str | None:

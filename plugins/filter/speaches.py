@@ -32,7 +32,7 @@ def local_copies(given: Raw) -> list[dict[str, Any]]:
     return _explained(
         given,
         lambda settings: [
-            {"model": one.model, "path": one.path, "directory": one.directory, "imported": one.imported}
+            {"model": one.model, "path": one.path, "imported": one.imported}
             for one in models.copies(settings, read=False)
         ],
     )

@@ -19,6 +19,7 @@ import dnslib
 from ansible_collections.portal.stt.plugins.module_utils._exports.export import Table, parse_table
 
 from lab.node import disk
+from lab.paths import alone
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "10.77.0.2"
@@ -197,7 +198,7 @@ def stand_in(suite: str) -> Iterator[NfsHost]:
 
     What the parser decides is real. Mounts and the kernel's own refusals need the lab's host.
     """
-    with disk.alone("build"):
+    with alone(disk.BUILD):
         archive = disk.root_file_system(suite)
     with tempfile.TemporaryDirectory(prefix="nfs-host-") as root:
         needless = [f"--exclude=./{each}" for each in ("boot", "dev/*", "usr/lib/modules", "var/cache", "var/lib/apt")]

@@ -609,7 +609,7 @@ def test_a_local_copy_is_put_on_the_export_and_imported(tmp_path: Path, kind: st
     if kind == "folder":
         assert done(store("--check")).changed
         assert not (export / "import").exists()
-    assert done(store()).changed == 2
+    assert done(store()).changed == 1
     if kind == "folder":
         assert done(store()).changed == 0
 

@@ -68,7 +68,7 @@ def plan(wanted: Sequence[Directory]) -> list[Change]:
 def _change(wanted: Directory, coming: set[str]) -> Change | None:
     if os.path.dirname(wanted.path) in coming:
         return Change(wanted, None)
-    with _opened(os.path.dirname(wanted.path)) as parent:
+    with opened(os.path.dirname(wanted.path)) as parent:
         try:
             handle = _enter(parent, wanted.path)
         except FileNotFoundError:
@@ -105,7 +105,7 @@ def apply(changes: Sequence[Change]) -> None:
 
 def _apply(change: Change) -> None:
     wanted = change.wanted
-    with _opened(os.path.dirname(wanted.path)) as parent:
+    with opened(os.path.dirname(wanted.path)) as parent:
         if change.before is None:
             os.mkdir(os.path.basename(wanted.path), wanted.mode, dir_fd=parent)
         handle = _enter(parent, wanted.path)
@@ -126,14 +126,14 @@ def undo(changes: Sequence[Change]) -> None:
             if change.before is not None:
                 _apply(Change(change.before, change.wanted))
                 continue
-            with _opened(os.path.dirname(change.wanted.path)) as parent:
+            with opened(os.path.dirname(change.wanted.path)) as parent:
                 os.rmdir(os.path.basename(change.wanted.path), dir_fd=parent)
 
 
 def delete(path: str) -> None:
     """Remove a directory with all that is in it. Raises ExportError for what cannot be removed, as a mountpoint."""
     try:
-        with _opened(os.path.dirname(path)) as parent:
+        with opened(os.path.dirname(path)) as parent:
             os.close(_enter(parent, path))
             shutil.rmtree(os.path.basename(path), dir_fd=parent)
     except OSError as error:
@@ -147,7 +147,7 @@ def delete(path: str) -> None:
 def exists(path: str) -> bool:
     """Whether the directory is there. Raises ExportError for a symlink on the way or a file in its place."""
     try:
-        with _opened(os.path.dirname(path)) as parent:
+        with opened(os.path.dirname(path)) as parent:
             os.close(_enter(parent, path))
     except FileNotFoundError:
         return False
@@ -155,7 +155,7 @@ def exists(path: str) -> bool:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[int]:
+def opened(path: str) -> Iterator[int]:
     """A descriptor of an existing directory. Raises ExportError for a symlink or a missing part."""
     handle = os.open("/", _OPEN)
     reached = ""

@@ -17,7 +17,7 @@ from .._gpu.appetite import need
 from .._here import here
 from .._kubernetes.quantities import parse_quantity
 from . import show
-from .rules import KEPT, PLAYBOOKS, PREFIXES, ROLES
+from .rules import PLAYBOOKS, PREFIXES, ROLES, is_own
 from .shapes import Look, Problem, closest, visit
 
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
@@ -54,11 +54,10 @@ def check(
 def unread(names: Iterable[str], outside: Collection[str] = ()) -> Iterator[Problem]:
     """The names under our prefixes that no role reads; outside: those that only the roles themselves may set."""
     every = {name for rules in (*ROLES.values(), PLAYBOOKS) for name in rules}
-    for name in sorted(one for one in names if isinstance(one, str) and one.startswith(PREFIXES)):
-        internal = any(name.startswith(f"{prefix}_") for prefix in PREFIXES)
-        if name in every or ((name in KEPT or internal) and name not in outside):
+    for name in sorted(one for one in names if isinstance(one, str) and (one.startswith(PREFIXES) or is_own(one))):
+        if name in every or (is_own(name) and name not in outside):
             continue
-        if name in KEPT or internal:
+        if is_own(name):
             message, remedy = "is the roles' own, and not set by an operator.", "Remove it."
             yield Problem(show.plain(name), message, remedy, "settings.unknown")
             continue

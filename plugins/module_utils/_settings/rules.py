@@ -330,3 +330,9 @@ KEPT = frozenset(
     }
 )
 """What the roles themselves keep under such names, from one play to the next."""
+_INTERNAL = tuple(f"{prefix}_" for prefix in (*PREFIXES, "verify_"))
+
+
+def is_own(name: str) -> bool:
+    """Whether only the roles themselves may set a variable."""
+    return name in KEPT or name.startswith(_INTERNAL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -186,15 +187,75 @@ def test_what_cannot_be_decrypted_or_counted_is_told_with_the_rest(tmp_path: Pat
         assert part in told
 
 
-@pytest.mark.parametrize("value", [None, True, 1, "x", [], {}], ids=json.dumps)
-def test_what_is_the_roles_own_is_refused_from_the_command_line_in_every_form(tmp_path: Path, value: object) -> None:
-    """JSON does not say where a name stands, and null and true not where they do."""
-    task = {"portal.stt.settings_check": {"roles": ["speaches"]}}
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "clusters", "gather_facts": False, "tasks": [task]}]))
-    given = dict.fromkeys(("speaches__given", "preflight_results"), value)
-    told = " ".join(play(str(tmp_path / "play.yml"), "-e", json.dumps(given)).output.split())
-    for name in given:
-        assert f"{name}: is the roles' own, and not set by an operator. Remove it." in told
+HIDDEN = ("speaches__given", "speaches__found", "speaches__hub", "speaches__gpu", "speaches__volume", "verify__clips")
+"""Variables of the roles themselves, which come before those of an inventory."""
+OPEN = ("preflight__resolved", "preflight_results", "speaches__other", "nfs_export__a", "portal_stt__a", "verify__a")
+"""Not set when the check runs."""
+VALUES: tuple[object, ...] = (None, True, 1, "x", [], {})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "inventory.json",
+        "inventory.yml",
+        "inventory.sh",
+        "inventory.ini",
+        "host_vars/stray.json",
+        "host_vars/stray.yml",
+        "group_vars/all.json",
+        "group_vars/all.yml",
+        "vars.json",
+        "vars.yml",
+        "JSON",
+        "key=value",
+    ],
+)
+def test_what_is_the_roles_own_is_refused_in_every_form(tmp_path: Path, form: str) -> None:
+    """JSON does not say where a name stands, and null and true not where they do; a role's own hides an inventory's."""
+    given = dict(zip((*HIDDEN, *OPEN), (*VALUES, *VALUES), strict=True))
+    roles = [
+        {"ansible.builtin.import_role": {"name": f"portal.stt.{name}", "tasks_from": tasks}, "when": name == "speaches"}
+        for name, tasks in (("speaches", "variables"), ("verify", "main"))
+    ]
+    check = {"portal.stt.settings_check": {"roles": ["speaches"]}}
+    plays = [{"hosts": "stray", "gather_facts": False, "tasks": [*roles, check]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(plays))
+    arguments = _given(tmp_path, form, given)
+    told = " ".join(play(str(tmp_path / "play.yml"), *arguments).output.split())
+    assert [
+        name for name in given if not re.search(rf"{name}( \([^ ]+\))?: is the roles' own, and not set by", told)
+    ] == []
+    assert told.count("is the roles' own, and not set by an operator. Remove it.") == len(given)
+
+
+def _given(folder: Path, form: str, given: dict[str, object]) -> list[str]:
+    """Arguments of a playbook for a host `stray` to which an operator gives variables in a form."""
+    inventory = folder / "inventory.json"
+    host = given if form.startswith("inventory.") else {}
+    found = {"all": {"hosts": {"stray": host}}}
+    text = json.dumps(found)
+    if form == "inventory.sh":
+        text = (
+            f"#!/bin/sh\necho '{json.dumps({'all': {'hosts': ['stray']}, '_meta': {'hostvars': {'stray': host}}})}'\n"
+        )
+    elif form == "inventory.ini":
+        text = "[all]\nstray\n[all:vars]\n" + "".join(f"{name}={value!r}\n" for name, value in host.items())
+    elif form == "inventory.yml":
+        text = yaml.safe_dump(found)
+    if host:
+        inventory = folder / form
+    inventory.write_text(text)
+    inventory.chmod(0o700 if form == "inventory.sh" else 0o600)
+    arguments = ["-i", str(inventory)]
+    if form == "JSON":
+        return [*arguments, "-e", json.dumps(given)]
+    if form == "key=value":
+        return [*arguments, *(word for name, value in given.items() for word in ("-e", f"{name}={json.dumps(value)}"))]
+    if not host:
+        (folder / form).parent.mkdir(exist_ok=True)
+        (folder / form).write_text(json.dumps(given) if form.endswith("json") else yaml.safe_dump(given))
+    return [*arguments, "-e", f"@{folder / form}"] if form.startswith("vars.") else arguments
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ansible_collections.portal.stt.plugins.action.settings_check import ARGUMEN
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.quantities import QuantityError, parse_quantity
 from ansible_collections.portal.stt.plugins.module_utils._settings import grammar, shapes, show
 from ansible_collections.portal.stt.plugins.module_utils._settings.check import check, findings
-from ansible_collections.portal.stt.plugins.module_utils._settings.rules import KEPT, PREFIXES, ROLES
+from ansible_collections.portal.stt.plugins.module_utils._settings.rules import KEPT, PREFIXES, ROLES, is_own
 from ansible_collections.portal.stt.plugins.module_utils._speaches import models
 from ansible_collections.portal.stt.plugins.module_utils._speaches.settings import Settings
 from ansible_collections.portal.stt.plugins.modules import settings_check
@@ -283,6 +284,22 @@ def test_what_roles_keep_under_our_prefixes_is_known() -> None:
     assert {name for name in found if name.startswith(PREFIXES) and "__" not in name} | {"preflight_results"} == KEPT
 
 
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("roles/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]), ids=lambda path: str(path.name)
+)
+def test_what_the_roles_keep_is_never_null_a_truth_value_or_a_number(path: Path) -> None:
+    """So that one of these under such a name is known to be an operator's."""
+
+    def kept(value: Any) -> Iterator[tuple[str, Any]]:
+        for name, one in value.items() if isinstance(value, dict) else enumerate(value or ()):
+            if isinstance(name, str) and is_own(name):
+                yield name, one
+            if isinstance(one, (dict, list)):
+                yield from kept(one)
+
+    assert [one for one in kept(yaml.safe_load(path.read_text())) if not isinstance(one[1], (str, dict, list))] == []
+
+
 def test_documentation_and_arguments_of_the_module_are_the_same() -> None:
     assert normal(yaml.safe_load(settings_check.DOCUMENTATION)["options"]) == normal(ARGUMENTS)
 
@@ -309,7 +326,7 @@ def test_what_is_too_large_together(given: dict[str, Any], message: str) -> None
 
 
 def test_what_the_roles_keep_is_not_an_operators() -> None:
-    names = ["preflight_results", "speaches__given", "speaches__none"]
+    names = ["preflight_results", "speaches__given", "speaches__none", "verify__clips"]
     given = dict.fromkeys(names, 1)
     assert said(given) == []
     assert said(given, outside=names) == [

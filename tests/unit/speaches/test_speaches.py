@@ -431,9 +431,9 @@ def test_the_seed_job_of_a_local_copy(tmp_path: Path) -> None:
         {"model": MODEL, "revision": "", "local": f"/data/import/{MODEL.replace('/', '--')}.archive"},
         {"model": OTHER, "revision": "", "local": f"/data/import/{OTHER.replace('/', '--')}"},
     ]
-    assert [(one["path"], one["imported"], one["directory"]) for one in copies(variables)] == [
-        (models[0]["local"], f"{MODEL.replace('/', '--')}.archive", False),
-        (models[1]["local"], OTHER.replace("/", "--"), True),
+    assert [(one["path"], one["imported"]) for one in copies(variables)] == [
+        (models[0]["local"], f"{MODEL.replace('/', '--')}.archive"),
+        (models[1]["local"], OTHER.replace("/", "--")),
     ]
     (tmp_path / "turbo.tar").write_text("y")
     assert made("seed", **variables)["Job"]["metadata"]["name"] != job["metadata"]["name"]
