@@ -98,3 +98,18 @@ def test_hostile_answers_are_refused_before_anything_is_done(tmp_path: Path) -> 
     assert "Did you mean speaches_model?" in played.output
     assert "\x1b[2J" not in played.output
     assert "Traceback" not in played.output
+
+
+def test_an_answer_that_is_a_secret_is_in_no_output(tmp_path: Path) -> None:
+    """AWX keeps the results of tasks with its jobs, whatever is printed of them."""
+    (tmp_path / "inventory.json").write_text(json.dumps(INVENTORY))
+    secrets = {"speaches_api_key": "sesame-1", "speaches_hub": {"token": "sesame-2"}}
+    (tmp_path / "extravars").write_text(dumped(answered(speaches_image="a/b", **secrets)))
+    done = subprocess.run(
+        ["ansible-playbook", "-vv", "-i", str(tmp_path / "inventory.json"), "playbooks/controller.yml",
+         "-e", f"@{tmp_path / 'extravars'}"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "speaches_image: a/b" in done.stdout
+    assert "sesame" not in done.stdout + done.stderr
