@@ -78,11 +78,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             _say(Line("No report is written in check mode."))
             return {}
         sources = [str(one) for one in task_vars.get("ansible_inventory_sources") or ()]
-        place = folder(directory, sources, cluster)
+        place: object = directory
         try:
+            place = folder(directory, sources, cluster)
             path = str(write(document(run), place))
-        except OSError as exc:
-            why = f"The report could not be written to {place}: {exc.strerror}. Set portal_stt_report_dir."
+        except (OSError, RuntimeError) as exc:  # the latter for the home of a user whom nobody knows
+            said = getattr(exc, "strerror", None) or str(exc).rstrip(".")
+            why = f"The report could not be written to {place}: {said}. Set portal_stt_report_dir."
             _say(Line(why, Status.WARNING))  # a warning of Ansible's would be lost where the task fails
             return {}
         _say(Line(f"Report: {path}"))

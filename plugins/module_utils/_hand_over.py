@@ -65,7 +65,7 @@ def handed(given: object) -> dict[str, Any]:
         if len(json.dumps(given, default=str).encode()) > 2 * REPORT_BYTES:
             raise ValueError
         seats = None if given.get("seats") is None else [_seat(one) for one in given["seats"]][:SEATS]
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as exc:
         raise CollectionError(
             "portal_stt",
             "is not what a play of this collection hands over.",
@@ -82,7 +82,8 @@ def handed(given: object) -> dict[str, Any]:
 
 def is_good(given: Mapping[str, Any]) -> bool:
     """Whether all has been done and proven: the last play has ended, and nothing was refused."""
-    return given["play"] == LAST and Status(given["verdict"]) not in STOPS
+    said = [given["verdict"], *(one["status"] for one in given["report"]["findings"])]
+    return given["play"] == LAST and not any(Status(one) in STOPS for one in said)
 
 
 def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str, cluster: str = "") -> dict[str, str]:

@@ -114,6 +114,10 @@ def test_a_workflow_is_good_when_its_last_play_is(play: str, result: dict[str, A
 GOOD = hand_over("verify", [{"findings": [FINE]}])
 
 
+def test_a_verdict_that_its_findings_do_not_bear_out_is_none() -> None:
+    assert not handed({**GOOD, "report": hand_over("verify", [{"findings": [UNTOLD]}])["report"]})["is_good"]
+
+
 def test_what_goes_through_awx_comes_back(tmp_path: Path) -> None:
     """AWX writes artifacts with !unsafe, which ansible-core 2.19 and newer reads as YAML without quotes: "" as null."""
     plain = Finding("a", Status.OK, "12", "is so.", "", ("", "7", "2026-11-27")).as_result()
@@ -135,6 +139,7 @@ def test_what_goes_through_awx_comes_back(tmp_path: Path) -> None:
         {**GOOD, "report": "fine"},
         {**GOOD, "seats": 3},
         {**GOOD, "seats": [{"name": "a/b", "card": "", "mib": "all", "peak_mib": None}]},
+        {**GOOD, "seats": [{"name": "a/b", "card": "", "mib": float("inf"), "peak_mib": None}]},
         {**GOOD, "report": {"findings": [{"check": "a"}]}},
         {**GOOD, "report": {"findings": [finding(Status.OK, message="x" * 1_000_000)]}},
     ],

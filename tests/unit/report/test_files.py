@@ -88,7 +88,7 @@ def test_the_version_is_that_of_the_collection() -> None:
 def run(folder: Path, *args: str, **more: Any) -> Played:
     """A play of two tasks: one that only writes, as deploy does, and one that shows, writes and fails."""
     bad = reports.memory(reports.on_card(reports.INCIDENTS["2026-08-31"]), ours_mib=1500)
-    file = {"directory": str(folder), "play": "deploy", "only_failed": True}
+    file = {"directory": more.get("directory", str(folder)), "play": "deploy", "only_failed": True}
     quiet = {"title": "Deploy", "show": False, "results": [reports.IMAGE, *more.get("quiet", [])], "file": file}
     later = {**file, "play": "verify", "earlier": {"deploy": [reports.IMAGE]}}
     loud = {"title": "Verify", "results": bad, "file": later}
@@ -128,4 +128,11 @@ def test_a_place_that_cannot_be_written_to_changes_no_verdict(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     played = run(tmp_path / "file")
     assert "/file/lab: Not a directory. Set portal_stt_report_dir." in played.output
+    assert "fatal: [lab]: Verify: 1 refused, as reported above" in played.output
+
+
+def test_the_home_of_a_user_whom_nobody_knows_changes_no_verdict(tmp_path: Path) -> None:
+    played = run(tmp_path / "kept", directory="~nobody-of-that-name/reports")
+    said = "written to ~nobody-of-that-name/reports: Could not determine home directory. Set portal_stt_report_dir."
+    assert said in played.output
     assert "fatal: [lab]: Verify: 1 refused, as reported above" in played.output
