@@ -225,8 +225,8 @@ def test_conflicts_are_read_as_the_api_server_writes_them() -> None:
             SERVICE,
             {"code": 400, "message": 'admission webhook "audit.example.net" does not support dry run'},
             'Service stt/stt: the API server refuses it: admission webhook "audit.example.net" does not support dry '
-            "run. All is tried before it is written: the webhook's owner has to declare sideEffects: None or NoneOnDryRun "
-            "for it, or exempt this namespace from it.",
+            "run. All is tried before it is written: the webhook's owner has to declare sideEffects: None or "
+            "NoneOnDryRun for it, or exempt this namespace from it.",
             id="no-dry-run",
         ),
         pytest.param(
