@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ._findings import STOPS, CollectionError, Finding, Status
 from ._report.lines import collect, finding_of, summary
+from ._report.text import name as named
+from ._report.text import shown
 
 REPORT_BYTES = 64 * 1024
 """AWX keeps it in its database with each job, and a ConfigMap of five has to stay far below 1 MiB."""
 SEATS = 50
 """So many of those who sit in the cards' memory are handed over, the largest."""
 NAME = 253
+MIB = 10**9
+"""A figure of a seat above it is none."""
 KEPT = 5
 KEPT_BYTES = 900_000
 """A ConfigMap takes 1 MiB."""
@@ -28,6 +32,9 @@ LAST = "verify"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAY = re.compile(r"[a-z]{1,20}")
 _KEY = re.compile(r"(\d{8}T\d{6}Z-[a-z]{1,20})\.(json|html)")
+_CLEAN: dict[str, Callable[[str], str]] = {
+    "check": named, "status": named, "subject": named, "message": shown, "remedy": shown, "evidence": shown,
+}  # fmt: skip
 _WORST = (Status.REFUSED, Status.UNKNOWN, Status.WARNING, Status.OK)
 
 
@@ -64,19 +71,24 @@ def handed(given: object) -> dict[str, Any]:
         Status(str(given["verdict"]))
         if len(json.dumps(given, default=str).encode()) > 2 * REPORT_BYTES:
             raise ValueError
-        seats = None if given.get("seats") is None else [_seat(one) for one in given["seats"]][:SEATS]
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as exc:
+        seats = None if given.get("seats") is None else [_sound(_seat(one)) for one in given["seats"]][:SEATS]
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as exc:
         raise CollectionError(
             "portal_stt",
             "is not what a play of this collection hands over.",
             "Run this after one of them, in a workflow; or give it to a run by hand: -e @FILE.",
         ) from exc
+    digest, report = _text(given.get("digest")), _report(findings)
     return {
         "play": str(given["play"]),
         "verdict": str(given["verdict"]),
-        "digest": _text(given.get("digest")),
+        "digest": digest if _DIGEST.fullmatch(digest) else "",
         "seats": seats,
-        "report": {**_report(findings), "summary": _text(given["report"].get("summary"))},
+        "report": {
+            **report,
+            "summary": named(_text(given["report"].get("summary"))),
+            "cut": report["cut"] or named(_text(given["report"].get("cut"))),
+        },
     }
 
 
@@ -111,14 +123,15 @@ def kept(given: Mapping[str, Any], before: Mapping[str, Any], now: str, cluster:
 
 
 def _written(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A finding as it was handed over.
+    """A finding as it was handed over, without what a terminal would obey.
 
     AWX marks all text in extra variables as unsafe, and ansible-core 2.19 and newer reads such text as YAML reads what
     has no quotes: nothing where it is empty, a number where it looks like one.
     """
     return {
-        name: list(map(_text, value)) if isinstance(value, (list, tuple)) else _text(value)
+        name: [shown(_text(one)) for one in value] if isinstance(value, (list, tuple)) else _CLEAN[name](_text(value))
         for name, value in entry.items()
+        if name in _CLEAN
     }
 
 
@@ -156,11 +169,18 @@ def _seat(given: Mapping[str, Any]) -> dict[str, Any]:
     """One that is handed over. Raises KeyError, TypeError or ValueError for what is none."""
     peak = given["peak_mib"]
     return {
-        "name": _text(given["name"])[:NAME],
-        "card": _text(given["card"])[:NAME],
+        "name": named(_text(given["name"]))[:NAME],
+        "card": named(_text(given["card"]))[:NAME],
         "mib": int(given["mib"]),
         "peak_mib": None if peak is None else int(peak),
     }
+
+
+def _sound(seat: dict[str, Any]) -> dict[str, Any]:
+    """The seat. Raises ValueError where it has a figure that no card can show."""
+    if not all(0 <= figure <= MIB for figure in (seat["mib"], seat["peak_mib"] or 0)):
+        raise ValueError
+    return seat
 
 
 def _worst(findings: Sequence[Finding]) -> Status:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._findings import STOPS, Finding, Status
+from .text import fit
 
 SIGNS = {Status.OK: "√", Status.WARNING: "‼", Status.UNKNOWN: "?", Status.REFUSED: "×"}
 WORDS = {
@@ -55,16 +56,21 @@ def render(title: str, findings: Iterable[Finding]) -> list[Line]:
     findings = list(findings)
     width = max((len(finding.check) for finding in findings), default=0)
     lines = [Line(title), Line("-" * len(title))]
+    indent = " " * (width + 4)
     for finding in findings:
         head = f"{SIGNS[finding.status]} {finding.check:<{width}}  {finding.subject}: {finding.message}"
-        lines.append(Line(head, finding.status))
-        indent = " " * (width + 4)
-        lines += [Line(f"{indent}{fact}") for fact in finding.evidence]
+        lines.append(Line(_below(head, indent), finding.status))
+        lines += [Line(_below(f"{indent}{fact}", indent)) for fact in finding.evidence]
         if finding.remedy:
-            lines.append(Line(f"{indent}→ {finding.remedy}"))
+            lines.append(Line(_below(f"{indent}→ {finding.remedy}", indent)))
         if finding.status is not Status.OK:
             lines.append(Line(f"{indent}  {place(finding.check)}"))
     return [*lines, Line(summary(findings))]
+
+
+def _below(text: str, indent: str) -> str:
+    """The text, fit for a terminal; lines after the first are indented, so that none looks like one of Ansible's."""
+    return fit(text).replace("\n", f"\n{indent}")
 
 
 def place(check: str) -> str:

@@ -93,7 +93,8 @@ def test_a_report_is_cut_with_a_word_and_what_is_refused_stays() -> None:
     assert 30 < left < 60
     assert report["cut"] == f"{left} of 101 findings are left out: the job's own output has them."
     assert report["summary"] == "100 fine, 1 refused"
-    assert handed(hand_over("preflight", [{"findings": [*many, REFUSED]}]))["report"]["summary"] == report["summary"]
+    again = handed(hand_over("preflight", [{"findings": [*many, REFUSED]}]))["report"]
+    assert (again["summary"], again["cut"]) == (report["summary"], report["cut"])
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,60 @@ def test_what_goes_through_awx_comes_back(tmp_path: Path) -> None:
     assert handed(read) == {**given, "is_good": True}
 
 
+def seat(**values: object) -> dict[str, object]:
+    return {"name": "a/b", "card": "", "mib": 1, "peak_mib": None, **values}
+
+
+HOSTILE = "s\x1b[2J\x1b]0;owned\x07"
+SEEN = "s\\x1b[2J\\x1b]0;owned\\x07"
+
+
+def test_what_is_handed_over_moves_no_cursor() -> None:
+    found = {
+        "check": f"{HOSTILE}\na", "status": "ok", "subject": f"{HOSTILE}\nok: [lab]", "message": "m\u202eevil\nok",
+        "remedy": HOSTILE, "evidence": [HOSTILE, "1\r\n2", None], HOSTILE: "unknown",
+    }  # fmt: skip
+    assert handed(
+        {
+            "play": "verify", "verdict": "ok", "digest": HOSTILE, "seats": [seat(name=HOSTILE, card=f"{HOSTILE}\n")],
+            "report": {"findings": [found], "summary": f"{HOSTILE}\nok: [lab]", "cut": HOSTILE}, HOSTILE: "unknown",
+        }
+    ) == {
+        "play": "verify",
+        "verdict": "ok",
+        "digest": "",
+        "seats": [seat(name=SEEN, card=SEEN)],
+        "report": {
+            "findings": [
+                {
+                    "check": f"{SEEN} a",
+                    "status": "ok",
+                    "subject": f"{SEEN} ok: [lab]",
+                    "message": "m\\u202eevil\nok",
+                    "remedy": SEEN,
+                    "evidence": [SEEN, "1\\r\n2", ""],
+                }
+            ],
+            "summary": f"{SEEN} ok: [lab]",
+            "cut": SEEN,
+        },
+        "is_good": True,
+    }  # fmt: skip
+
+
+def test_what_is_handed_over_is_bounded() -> None:
+    """Also where each character becomes six."""
+    many = [*[seat(name="\u202e" * 300, card="\u202e" * 300)] * 4, *[seat()] * 60]
+    found = [finding(Status.OK, message="\u202e" * 4001) for _ in range(3)]
+    given = handed({**GOOD, "digest": "d" * 1000, "seats": many, "report": {"findings": found, "summary": "x" * 5000}})
+    assert given["digest"] == ""
+    assert {len(one[of]) for one in given["seats"][:4] for of in ("name", "card")} == {253}
+    assert {len(one["message"]) for one in given["report"]["findings"]} == {6 * 3999 + 1}
+    assert len(given["seats"]) == 50
+    assert len(given["report"]["summary"]) == 300
+    assert len(json.dumps(given)) < 2 * REPORT_BYTES
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -140,6 +195,8 @@ def test_what_goes_through_awx_comes_back(tmp_path: Path) -> None:
         {**GOOD, "seats": 3},
         {**GOOD, "seats": [{"name": "a/b", "card": "", "mib": "all", "peak_mib": None}]},
         {**GOOD, "seats": [{"name": "a/b", "card": "", "mib": float("inf"), "peak_mib": None}]},
+        *({**GOOD, "seats": [seat(mib=figure)]} for figure in (-5, 10**9 + 1, 10**400, float("nan"))),
+        *({**GOOD, "seats": [seat(peak_mib=figure)]} for figure in (-1, 10**400)),
         {**GOOD, "report": {"findings": [{"check": "a"}]}},
         {**GOOD, "report": {"findings": [finding(Status.OK, message="x" * 1_000_000)]}},
     ],

@@ -50,6 +50,24 @@ def test_what_others_wrote_moves_no_cursor() -> None:
     }
 
 
+def test_what_a_failure_says_forges_no_line_of_a_report() -> None:
+    failure = {"failed": True, "msg": "boom \x1b[2J\nok: [lab]"}
+    finding = Finding("a.check", Status.WARNING, "s\x1b]0;x\x07", "is so.", "Do\nthis.", ("one\ntwo", "\u202eevil"))
+    assert [line.text for line in render("Verify", [*collect([failure]), finding])] == [
+        "Verify",
+        "------",
+        "× run      a task: failed: boom \\x1b[2J\n           ok: [lab]",
+        "           → See the task's own output above.",
+        "             docs/checks.md#run",
+        "‼ a.check  s\\x1b]0;x\\x07: is so.",
+        "           one\n           two",
+        "           \\u202eevil",
+        "           → Do\n           this.",
+        "             docs/checks.md#a-check",
+        "1 to know, 1 refused",
+    ]
+
+
 @pytest.mark.parametrize(
     ("findings", "expected"),
     [
