@@ -40,7 +40,8 @@ TYPES = {
 }
 TEMPLATES = ("projects", "job_templates", "workflow_job_templates", "inventory_sources")
 DEFAULTS: dict[str, Object] = {
-    "execution_environments": {"credential": None, "description": ""},
+    "execution_environments": {"credential": None, "description": "", "organization": None},
+    "credentials": {"organization": None},
     "projects": {"scm_revision": "", "credential": None, "status": "never updated"},
     "inventories": {"kind": "", "host_filter": None, "variables": ""},
     "hosts": {"enabled": True, "variables": ""},
@@ -171,7 +172,7 @@ class AWX:
         return _answer(202, {})
 
     def _list(self, objects: Iterable[Object], request: Request) -> Response:
-        found = [one for one in objects if all(_fits(one, *asked) for asked in request.args.items())]
+        found = [one for one in objects if all(self._fits(one, *asked) for asked in request.args.items())]
         kinds = {name: kind for kind, name in TYPES.items()}
         for one in [one for one in found if "pending_deletion" in one]:
             one["pending_deletion"] -= 1
@@ -179,6 +180,13 @@ class AWX:
                 self._removed("inventories", one["id"])
         shown = [self._shown(kinds[one["type"]], one) for one in found]
         return _answer(200, {"count": len(found), "next": None, "results": shown})
+
+    def _fits(self, one: Object, name: str, value: str) -> bool:
+        field, _, how = name.partition("__")
+        if how == "name":  # of the organization
+            one, field = self.objects["organizations"].get(one.get(field) or 0, {}), how
+        has = str(one.get(field, ""))
+        return has.startswith(value) if how == "startswith" else has == value
 
     # what is kept
 
@@ -230,7 +238,9 @@ class AWX:
         template = one.get("unified_job_template")
         if kind == "workflow_job_template_nodes" and template in self.objects["workflow_approval_templates"]:
             related["unified_job_template"] = f"{self.prefix}workflow_approval_templates/{template}/"
-        return {**one, "url": url, "related": related, "summary_fields": {}}
+        organization = self.objects["organizations"].get(one.get("organization") or 0)
+        fields = {"organization": {name: organization[name] for name in ("id", "name")}} if organization else {}
+        return {**one, "url": url, "related": related, "summary_fields": fields}
 
     def _synced(self, number: int) -> Object:
         """The project's files are fetched: at once, because nobody waits in tests."""
@@ -365,14 +375,6 @@ def launched(spec: Object, answers: Object) -> Object:
             continue
         sent[question["variable"]] = value
     return sent
-
-
-def _fits(one: Object, name: str, value: str) -> bool:
-    field, _, how = name.partition("__")
-    if how == "name":
-        return True  # there is one organization
-    has = str(one.get(field, ""))
-    return has.startswith(value) if how == "startswith" else has == value
 
 
 def _answer(status: int, data: Object) -> Response:

@@ -193,3 +193,92 @@ def test_what_is_missing_is_said_before_anything_is_made(awx: AWX, configure: Co
         assert played.rc == 2
         assert "Set CONTROLLER_HOST to AWX's address and CONTROLLER_OAUTH_TOKEN to a token" in played.output
     assert awx.asked == []
+
+
+def kept(awx: AWX) -> dict[str, dict[str, object]]:
+    return {kind: dict(awx.objects[kind]) for kind in MADE}
+
+
+def words(played: Played) -> str:
+    return " ".join(played.output.split())
+
+
+def added(awx: AWX, kind: str, **values: object) -> int:
+    """What somebody has made by hand."""
+    return int(awx._made(kind, values)["id"])
+
+
+def test_an_organization_that_is_not_there_loses_nothing(awx: AWX, configure: Configure) -> None:
+    changed(configure("configure"))
+    awx.asked.clear()
+    played = configure("remove", "-e", "awx_organization=typo")
+    assert played.rc == 2
+    assert (
+        "Nothing was removed: AWX has no organization typo. Set awx_organization to the one that configure.yml was "
+        "run with."
+    ) in words(played)
+    assert awx.asked == []
+    assert there(awx) == MADE
+
+
+def test_what_another_organization_has_stays(awx: AWX, configure: Configure) -> None:
+    """Where nobody has made anything for this one."""
+    changed(configure("configure"))
+    added(awx, "organizations", name="other")
+    before = kept(awx)
+    assert changed(configure("remove", "-e", "awx_organization=other")) == 0
+    assert kept(awx) == before
+
+    # A type of which another organization has a credential, and the schedule of its template.
+    other = awx.named("organizations")["other"]["id"]
+    hub = awx.named("credential_types")["portal-stt hub token"]["id"]
+    added(awx, "credentials", name="mine", organization=other, credential_type=hub, inputs={"token": "t"})
+    rule = "DTSTART:20260101T030000Z RRULE:FREQ=DAILY;INTERVAL=1"
+    project = next(one for one in awx.objects["projects"].values())["id"]
+    template = added(awx, "job_templates", name="theirs", organization=other, project=project, playbook="site.yml")
+    added(awx, "schedules", name="portal-stt nightly verify", unified_job_template=template, rrule=rule)
+    assert changed(configure("remove")) == 8
+    left = {**GONE, "organizations": ["other", "portal.stt"], "credentials": ["mine"], "job_templates": ["theirs"],
+            "credential_types": ["Machine", "portal-stt hub token"],
+            "schedules": ["portal-stt nightly verify"]}  # fmt: skip
+    assert there(awx) == left
+    assert changed(configure("remove")) == 0
+    assert there(awx) == left
+
+
+def test_names_that_another_organization_has_are_not_taken(awx: AWX, configure: Configure) -> None:
+    changed(configure("configure"))
+    before = kept(awx)
+    awx.asked.clear()
+    played = configure("configure", "-e", "awx_organization=other")
+    assert played.rc == 2
+    said = words(played)
+    assert (
+        "Nothing was changed: what would be made for the organization other has names that are taken: execution "
+        "environment portal-stt of the organization portal.stt, credential portal-stt kubeconfig of the organization "
+        "portal.stt, credential portal-stt SSH of the organization portal.stt, inventory portal-stt of the "
+        "organization portal.stt. Set awx_prefix to another word for an installation of its own, or awx_organization "
+        "to the organization that has them."
+    ) in said
+    assert awx.asked == []
+    assert kept(awx) == before
+
+    # As it says.
+    changed(configure("configure", "-e", "awx_organization=other", "-e", "awx_prefix=portal-stt-two"))
+    changed(configure("remove", "-e", "awx_organization=other", "-e", "awx_prefix=portal-stt-two"))
+    assert {**there(awx), "organizations": ["portal.stt"]} == MADE
+
+
+def test_an_execution_environment_of_no_organization_is_used(awx: AWX, configure: Configure) -> None:
+    """A credential of no organization is a user's own, and awx.awx would take it for one of two."""
+    added(awx, "execution_environments", name="portal-stt", image="by/hand")
+    changed(configure("configure"))
+    awx.named("execution_environments")["portal-stt"]["organization"] = None
+    changed(configure("remove"))
+    assert there(awx) == GONE
+
+    machine = awx.named("credential_types")["Machine"]["id"]
+    added(awx, "credentials", name="portal-stt SSH", credential_type=machine, inputs={})
+    played = configure("configure")
+    assert played.rc == 2
+    assert "names that are taken: credential portal-stt SSH of no organization. Set awx_prefix" in words(played)
