@@ -15,6 +15,7 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout import task as
 from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError
 from ansible_collections.portal.stt.plugins.module_utils._rollout.job import JobTask, awaited
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Target
 from ansible_collections.portal.stt.plugins.modules import k8s_job
 
 from tests.modules import run_module
@@ -250,6 +251,39 @@ def test_a_job_of_somebody_else_with_our_labels_is_not_swept_but_named(status: d
         "  fields are set by helm\n  labels: app.kubernetes.io/part-of=stt, component=seed",
     )
     assert asked.findings == [named]
+
+
+class Watched(Exception):
+    """The watch has begun."""
+
+
+class StandInOfNoWatch(_task.Task):
+    def _follow(self, raw: object, timeout: float) -> Any:
+        raise Watched
+
+
+class StandInOfATry(StandInCluster):
+    def request(self, method: str, path: str, *, body: bytes = b"", query: Any = None, headers: Any = None) -> bytes:
+        assert (method, query) == ("DELETE", {"propagationPolicy": "Background"})
+        self.asked.append(f"{method} {path.removeprefix(f'{PATH}/')}")
+        self.jobs.clear()
+        return b"{}"
+
+
+@pytest.mark.parametrize(
+    ("managed", "asked"),
+    [
+        pytest.param(OURS, ["DELETE seed-1", "apply seed-1"], id="ours"),
+        pytest.param(THEIRS, [], id="somebody else's"),
+    ],
+)
+def test_only_a_job_of_ours_that_had_failed_is_made_anew(managed: list[dict[str, Any]], asked: list[str]) -> None:
+    failed = job(status=over("Failed", ago(minutes=5), failed=4), managedFields=managed)
+    cluster = StandInOfATry({**failed, "spec": {"template": {"spec": {}}}})
+    watch_it = StandInOfNoWatch(cast(Cluster, cluster), Target("Job", "n", "seed-1"), Reporter())
+    with pytest.raises(Watched):
+        watch_it.run(timeout=60, rollback=False)
+    assert cluster.asked == asked
 
 
 def test_without_labels_nothing_is_swept() -> None:
