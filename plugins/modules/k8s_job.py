@@ -33,8 +33,9 @@ options:
     type: bool
     default: false
   sweep:
-    description: Labels. Other Jobs of ours in the namespace that have them all and have ended are removed afterwards. Those of
-      others are left, and reported.
+    description:
+      - Labels. Other Jobs of ours in the namespace that have them all and have ended are removed afterwards.
+      - Those of others are left, and reported.
     type: dict
     default: {}
 requirements:
