@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible_collections.portal.stt.plugins.module_utils._findings import Result
 from ansible_collections.portal.stt.plugins.plugin_utils.in_process import KUBERNETES, InProcess, core_of
 
 
@@ -15,9 +12,4 @@ class ActionModule(InProcess):
     """The action behind M(portal.stt.k8s_remove)."""
 
     core = core_of("k8s_remove", *KUBERNETES)
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
-        with self.quietly():  # what was declared may be a Secret
-            result = super().run(tmp, task_vars)
-        result.pop("invocation", None)
-        return result
+    discreet = True  # what was declared may be a Secret

@@ -14,7 +14,7 @@ description:
   - Applies manifests by server-side apply under the field manager V(portal-stt), without waiting. Fields that the
     manifests do not name stay their owners'.
   - All of them are judged before one is written. Whose is each object, what would the API server change, and whom does
-    it take a field from. M(kubernetes.core.k8s) then applies those that change; where none does, nothing is sent.
+    it take a field from. Then those that change are applied; where none does, nothing is sent.
   - An object of the same name that somebody else has made is refused. Ours is what this field manager has applied and
     whose labels C(app.kubernetes.io/managed-by) and C(app.kubernetes.io/part-of) are not other ones than the
     manifest's; a PersistentVolume has to be for the claim that the manifest names.
@@ -150,10 +150,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 
-from ..module_utils._findings import SETTINGS, Result, judge, leave, succeed
+from ..module_utils._findings import SETTINGS, CollectionError, Result, fail, judge, leave, succeed
 from ..module_utils._kubernetes.apply import diff, label, parse
 from ..module_utils._kubernetes.cluster import connect
-from ..module_utils._kubernetes.judge import Judge, identity
+from ..module_utils._kubernetes.judge import Judge, Judged, identity
+from ..module_utils._kubernetes.ownership import Object
 from ..module_utils._kubernetes.remove import Remover, stubs
 
 ARGUMENTS: dict[str, Any] = {
@@ -172,7 +173,7 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
-    """What an apply would change: it is the action plugin that has it done, by `todo`."""
+    """What was applied, or would be."""
     cluster = connect(params)
     asker = Judge(
         cluster,
@@ -188,19 +189,32 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     unwanted = Remover(cluster).look(stubs(parse(params["unwanted"])))
     live = [identity(one.live) for one in found.judged if one.live is not None]
     left_out = [] if check_mode else [one for one in found.left_out if one.subject in names]
-    told = succeed(params, left_out)["findings"]
-    return judge(
-        params,
-        found.findings(names),
-        changed=bool(changing),
-        objects_changed=[label(one.manifest) for one in changing],
-        diff=[diff(one.live, one.after) for one in changing],
-        objects=[*found.known.values(), *live],
-        plan=found.plan(time.time()),
-        unwanted=[*(label(one.live) for one in unwanted.found), *(one.subject for one in unwanted.left)],
-        todo=[one.todo() for one in changing],
-        **({"warnings": [f"{one['subject']}: {one['message']} {one['remedy']}" for one in told]} if told else {}),
-    )
+    warnings = [f"{one['subject']}: {one['message']} {one['remedy']}" for one in succeed(params, left_out)["findings"]]
+    done: list[Object] = []
+    result = {
+        "plan": found.plan(time.time()),
+        "unwanted": [*(label(one.live) for one in unwanted.found), *(one.subject for one in unwanted.left)],
+        **({"warnings": warnings} if warnings else {}),
+    }
+    try:
+        for stored in asker.write([] if check_mode else changing):
+            done.append(stored)
+    except CollectionError as error:
+        result |= _changed(changing[: len(done)], [*found.known.values(), *live, *map(identity, done)])
+        return fail(params, error, found.findings(names), **result)
+    result |= _changed(changing, [*found.known.values(), *live, *map(identity, done)])
+    return judge(params, found.findings(names), **result)
+
+
+def _changed(some: list[Judged], there: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was done. there: what is there after it, of those twice named the last."""
+    now = {(one["kind"], one["namespace"], one["name"]): one for one in there}
+    return {
+        "changed": bool(some),
+        "objects_changed": [label(one.manifest) for one in some],
+        "diff": [diff(one.live, one.after) for one in some],
+        "objects": list(now.values()),
+    }
 
 
 def main() -> None:

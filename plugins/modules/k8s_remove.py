@@ -49,6 +49,11 @@ options:
     type: list
     elements: raw
     default: []
+  gone:
+    description: What this run has removed before, or has not found. Where any of it is there again, as O(declared).
+    type: list
+    elements: raw
+    default: []
 requirements:
   - kubernetes.core collection
 attributes:
@@ -121,7 +126,7 @@ from ..module_utils._findings import SETTINGS, Result, judge, leave
 from ..module_utils._kubernetes.apply import diff, label, parse
 from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._kubernetes.remove import Remover, stubs
-from ..module_utils._kubernetes.still import changed_since
+from ..module_utils._kubernetes.still import changed_since, returned
 from ..module_utils._rollout.job import awaited
 
 ARGUMENTS: dict[str, Any] = {
@@ -132,6 +137,7 @@ ARGUMENTS: dict[str, Any] = {
         "wait_timeout": {"type": "int", "default": 180},
         "awaited": {"type": "bool", "default": True},
         "declared": {"type": "list", "elements": "raw", "default": []},
+        "gone": {"type": "list", "elements": "raw", "default": []},
     },
 }
 
@@ -146,7 +152,9 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         removal.found = [one for one in removal.found if one.live["kind"] != "Job" or not awaited(one.live, now)]
     if not check_mode:
         # After the look: what another run makes from now on is not what was looked at.
-        if others := changed_since(cluster, parse(params["declared"])):
+        others = changed_since(cluster, parse(params["declared"]))
+        others += returned(cluster, stubs(parse(params["gone"])))
+        if others:
             return judge(params, others, changed=False, objects_removed=[])
         remover.remove(removal, params["wait_timeout"])
     gone = [label(one.live) for one in removal.found] if check_mode else removal.removed

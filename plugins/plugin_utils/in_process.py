@@ -103,6 +103,8 @@ class InProcess(ActionBase):  # type: ignore[misc]
     """An action plugin for a module of the same name; a subclass sets `core`."""
 
     core: Core
+    discreet = False
+    """Whether the arguments may hold secrets: they are neither shown nor logged."""
     _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
@@ -110,6 +112,14 @@ class InProcess(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         if self.core.missing:
             return fail({}, _not_installed(self.core.missing))
+        if not self.discreet:
+            return self._ran(task_vars)
+        with self._quietly():
+            result = self._ran(task_vars)
+        result.pop("invocation", None)
+        return result
+
+    def _ran(self, task_vars: Mapping[str, Any]) -> Result:
         return self.here(task_vars) if self.is_local(task_vars) else self.as_module(task_vars)
 
     def is_local(self, task_vars: Mapping[str, Any]) -> bool:
@@ -162,7 +172,7 @@ class InProcess(ActionBase):  # type: ignore[misc]
         return say
 
     @contextlib.contextmanager
-    def quietly(self) -> Iterator[None]:
+    def _quietly(self) -> Iterator[None]:
         """No module that is run meanwhile writes its arguments, Secrets among them, into a log."""
         asked = self._task.no_log
         self._task.no_log = True

@@ -1,6 +1,6 @@
 """Whose an object is, on a real API server: what k8s_apply refuses and takes, what k8s_remove leaves.
 
-The modules are run in this process; only that k8s_apply's action has the rest done by kubernetes.core takes a play.
+The modules are run in this process.
 """
 
 from __future__ import annotations
@@ -335,6 +335,11 @@ def test_nothing_is_removed_where_not_even_the_namespace_is() -> None:
 # ---- fields of others
 
 
+def get(manifest: Manifest) -> Manifest:
+    found: Manifest = api.call("GET", path(manifest))
+    return found
+
+
 def scale(manager: str, replicas: int) -> None:
     api.call("PATCH", f"{path(DEPLOYMENT)}/scale", {"spec": {"replicas": replicas}}, fieldManager=manager)
 
@@ -345,7 +350,8 @@ def test_a_scale_by_hand_is_undone_and_told(cluster: Cluster) -> None:
     found = asked(DEPLOYMENT, _ansible_check_mode=True)
     assert found["objects_changed"] == [label(DEPLOYMENT)]
     assert found["findings"][0]["message"] == "was scaled by hand to 3, and is 1 again as declared."
-    assert found["todo"] == [{"object": label(DEPLOYMENT), "force": True, "scaled": False}]
+    asked(DEPLOYMENT)
+    assert get(DEPLOYMENT)["spec"]["replicas"] == 1
 
 
 def test_an_autoscaler_is_left_in_peace(cluster: Cluster) -> None:
@@ -356,6 +362,10 @@ def test_an_autoscaler_is_left_in_peace(cluster: Cluster) -> None:
     assert not found["changed"]
     said = "kube-controller-manager scales it, to 4 now: the 1 declared here is not set."
     assert (found["findings"][0]["status"], found["findings"][0]["message"]) == ("warning", said)
+    annotated = {**DEPLOYMENT, "metadata": {**DEPLOYMENT["metadata"], "annotations": {"a": "b"}}}
+    assert asked(annotated)["changed"]
+    after = get(DEPLOYMENT)
+    assert (after["spec"]["replicas"], after["metadata"]["annotations"]["a"]) == (4, "b")
 
 
 def test_a_field_is_taken_from_those_who_are_named_and_from_no_other(cluster: Cluster) -> None:
@@ -380,9 +390,9 @@ def test_a_field_is_taken_from_those_who_are_named_and_from_no_other(cluster: Cl
     partly = asked(DEPLOYMENT, take_over=["keel"])["msg"]
     assert image not in partly
     assert replicas in partly
-    assert asked(DEPLOYMENT, take_over=["keel", "kyverno"])["todo"] == [
-        {"object": label(DEPLOYMENT), "force": True, "scaled": False}
-    ]
+    assert asked(DEPLOYMENT, take_over=["keel", "kyverno"])["changed"]
+    spec = get(DEPLOYMENT)["spec"]
+    assert (spec["replicas"], spec["template"]["spec"]["containers"][0]["image"]) == (1, POD["containers"][0]["image"])
 
 
 def test_an_object_can_be_taken_over_by_naming_who_made_it() -> None:
@@ -452,7 +462,7 @@ def test_what_was_judged_a_moment_ago_is_not_asked_for_again(cluster: Cluster) -
     changed = {**SECRET, "data": {"api-key": base64.b64encode(b"caraway").decode()}}
     again = asked(DEPLOYMENT, changed, SERVICE, plan=plan)
     assert again["objects_changed"] == [label(SECRET)]
-    assert {one["kind"] for one in again["objects"]} == {"Deployment", "Service"}
+    assert {one["kind"] for one in again["objects"]} == {"Deployment", "Service", "Secret"}
     old = {**plan, "at": plan["at"] - 121}
     assert asked(DEPLOYMENT, plan=old)["objects_changed"] == [label(DEPLOYMENT)]
 
@@ -471,7 +481,8 @@ def test_all_that_is_wrong_is_told_at_once_also_without_the_namespace() -> None:
     assert [one["subject"] for one in found["findings"]] == ["Deployment planned/whose", "Secret planned/whose"]
     assert "spec.replicas: Invalid value: -1" in found["msg"]
     assert 'unknown field "dta"' in found["msg"]
-    assert asked(namespace, fine)["objects_changed"] == ["Namespace planned", "Service planned/whose"]
+    planned = asked(namespace, fine, _ansible_check_mode=True)
+    assert planned["objects_changed"] == ["Namespace planned", "Service planned/whose"]
 
 
 def test_nothing_is_applied_where_a_later_object_would_be_refused(cluster: Cluster) -> None:
@@ -481,10 +492,54 @@ def test_nothing_is_applied_where_a_later_object_would_be_refused(cluster: Clust
     refused = asked(changed, later=[wrong])
     assert refused["failed"]
     assert [one["subject"] for one in refused["findings"]] == [label(DEPLOYMENT)]
-    assert refused["todo"] == []
+    assert not refused["changed"]
     found = asked(changed, later=[DEPLOYMENT])
     assert found["objects_changed"] == [label(SECRET)]
     assert found["findings"][-1]["subject"] == "1 object"
+
+
+def test_what_was_written_before_a_refusal_is_told() -> None:
+    """Of two Secrets each alone would be accepted: a quota is not charged by a dry run."""
+    space = "whose-quota"
+    api.call("POST", "/api/v1/namespaces", {"metadata": {"name": space}})
+    quota = {"metadata": {"name": "one"}, "spec": {"hard": {"count/secrets": "1"}}}
+    api.call("POST", f"/api/v1/namespaces/{space}/resourcequotas", quota)
+    until(
+        lambda: api.call("GET", f"/api/v1/namespaces/{space}/resourcequotas/one")["status"].get("hard"), 30, every=0.2
+    )
+    first, second = ({**SECRET, "metadata": {"name": name, "namespace": space}} for name in ("first", "second"))
+    ended = asked(first, second)
+    api.call("DELETE", f"/api/v1/namespaces/{space}")
+    assert ended["failed"]
+    assert (ended["changed"], ended["objects_changed"]) == (True, [label(first)])
+    assert ended["msg"].startswith(f"{label(second)}: the API server refuses it: ")
+    assert "exceeded quota: one" in ended["msg"]
+    assert [one["after_header"] for one in ended["diff"]] == [label(first)]
+
+
+def test_nothing_is_declared_in_what_is_being_deleted(cluster: Cluster) -> None:
+    held = {**SERVICE, "metadata": {**SERVICE["metadata"], "finalizers": ["example.net/vault"]}}
+    ours(cluster, held, SECRET)
+    api.call("DELETE", path(SERVICE))
+    changed = {**SECRET, "data": {"api-key": base64.b64encode(b"caraway").decode()}}
+    refused = asked(changed, later=[SERVICE])
+    api.call("PATCH", path(SERVICE), {"metadata": {"finalizers": None}})
+    assert refused["failed"]
+    assert not refused["changed"]
+    (finding,) = refused["findings"]
+    assert finding["subject"] == label(SERVICE)
+    assert finding["message"].startswith("it is being deleted, since ")
+    assert finding["evidence"] == ["example.net/vault: whoever set this finalizer has work to do"]
+
+
+def test_what_was_not_wanted_and_is_there_at_the_end(cluster: Cluster) -> None:
+    ours(cluster, DEPLOYMENT, SECRET, SERVICE)
+    ended = run_module(k8s_remove, definition=[SERVICE], declared=[DEPLOYMENT], gone=[SECRET, CLAIM])
+    assert ended["failed"]
+    assert [(one["subject"], one["message"]) for one in ended["findings"]] == [
+        (label(SECRET), "it was not wanted, and is there: another run was here meanwhile.")
+    ]
+    api.call("GET", path(SERVICE))  # is there still
 
 
 def test_a_namespace_that_is_going_says_so(cluster: Cluster) -> None:

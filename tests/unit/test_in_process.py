@@ -277,6 +277,9 @@ def tasks(address: str, sound: Path) -> dict[str, dict[str, Any]]:
             ]},
             "check_mode": True, "diff": True,
         },
+        "an apply": {
+            "portal.stt.k8s_apply": {**to, "definition": [declared("ConfigMap", "new", data={"a": "1"})]}, "diff": True,
+        },
         "an apply of what is somebody else's": {"portal.stt.k8s_apply": {
             **to, "definition": [declared("ConfigMap", "theirs", data={})], "settings": {"take_over": "my_take_over"},
         }},
@@ -382,6 +385,7 @@ def test_both_ways_give_the_same(both: tuple[Any, Any, dict[str, Any]], name: st
 
 
 SUCCEED = {
+    "an apply",
     "who sits in memory",
     "who sits in memory, asked of a cluster",
     "who sits in memory, behind a proxy of the environment",

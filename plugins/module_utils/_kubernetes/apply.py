@@ -265,23 +265,38 @@ _REMEDIES = {
 }
 
 
-def explain_failure(manifests: Sequence[Object], message: str) -> ApplyError:
-    """Why kubernetes.core could not apply some objects; its message ends in the API server's Status object."""
-    status = _status(message) or {}
-    named = (status.get("details") or {}).get("name")
-    subject = next((one for one in manifests if one["metadata"].get("name") == named), manifests[0])
-    return explain(subject, status, message)
+def explain_unknown(manifest: Object, error: CollectionError) -> ApplyError:
+    """A write that nobody has answered: whether it came about is not known."""
+    return ApplyError(
+        label(manifest),
+        f"the API server has not said whether it was written: {error.message.rstrip('.')}.",
+        f"{error.remedy} Then run again: what was written stays as it is.".lstrip(),
+    )
 
 
-def _status(message: str) -> dict[str, Any] | None:
-    start = message.find("{")
-    if start < 0:
-        return None
-    try:
-        parsed, _ = json.JSONDecoder().raw_decode(message[start:])
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, dict) and parsed.get("kind") == "Status" else None
+HELD = {
+    "kubernetes.io/pvc-protection": "a pod still uses it",
+    "kubernetes.io/pv-protection": "a claim still holds it",
+    "foregroundDeletion": "what belongs to it is still being deleted",
+    "kubernetes": "what is in it is still being deleted",
+}
+"""Finalizers, and what each waits for."""
+
+
+def holding(live: Object) -> tuple[str, ...]:
+    """What keeps an object that is being deleted, a line each."""
+    names = [*(live["metadata"].get("finalizers") or ()), *((live.get("spec") or {}).get("finalizers") or ())]
+    return tuple(f"{name}: {HELD.get(name, 'whoever set this finalizer has work to do')}" for name in names)
+
+
+def explain_going(live: Object) -> ApplyError:
+    """An object that is being deleted: nothing can be declared in it that would last."""
+    return ApplyError(
+        label(live),
+        f"it is being deleted, since {live['metadata']['deletionTimestamp']}, and cannot be kept any more.",
+        "It goes when what holds it is gone: look there, then run again.",
+        evidence=holding(live),
+    )
 
 
 def namespace_missing(status: Object) -> str:

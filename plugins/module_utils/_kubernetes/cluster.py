@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
     from .transport import Guard
+
+
+PATIENCE_S = 10
+"""For so long at the most it is waited at a time where the API server asks for it."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,9 @@ class Cluster:
         limits: Limits,
         *,
         again: bool = True,
+        patience: int = 5,
     ) -> Any:
+        """again: load the access anew when it is not accepted. patience: so often it waits where it is asked to."""
         from urllib3 import Timeout
 
         url = f"{self.url}{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
@@ -255,7 +262,13 @@ class Cluster:
         if response.status == 401 and again:
             response.close()
             self._load()
-            return self._send(guard, method, path, query, body, headers, limits, again=False)
+            return self._send(guard, method, path, query, body, headers, limits, again=False, patience=patience)
+        pause = _pause(response) if patience else None
+        if pause is not None:
+            response.close()
+            time.sleep(pause)
+            if not guard.is_cut:
+                return self._send(guard, method, path, query, body, headers, limits, again=again, patience=patience - 1)
         if not 200 <= response.status < 300:
             raise self._refused(response, guard, path, limits)
         return response
@@ -399,6 +412,15 @@ _REMEDIES = {
 def label_selector(labels: Mapping[str, str]) -> str:
     """A map of labels in the text form of a request's labelSelector."""
     return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def _pause(response: Any) -> int | None:
+    """Seconds after which the API server asks to be asked again; None where it does not, or wants too much.
+
+    It does so with status 429 and whole seconds in Retry-After (k8s.io/client-go rest/with_retry.go).
+    """
+    asked = response.headers.get("Retry-After", "")
+    return int(asked) if response.status == 429 and asked.isdecimal() and int(asked) <= PATIENCE_S else None
 
 
 def _plain(url: str) -> str:

@@ -13,7 +13,7 @@ import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,9 @@ FRESH_SECONDS = 120.0
 
 ADMINISTRATORS = ("Namespace", "PersistentVolume")
 """Kinds that an account with few rights finds there, made by an administrator."""
+
+SWEPT = ("Job",)
+"""Kinds that a later step deletes and makes anew: one that is going is waited for there."""
 
 STAND_IN = "default"
 """A namespace that every cluster has: the form of an object is tried in it while the object's own is not there."""
@@ -54,10 +57,6 @@ class Judged:
     @property
     def changes(self) -> bool:
         return self.verdict != "unchanged"
-
-    def todo(self) -> dict[str, Any]:
-        """How to apply it, without what it holds: that may be secret."""
-        return {"object": label(self.manifest), "force": self.force, "scaled": self.scaled}
 
 
 @dataclass
@@ -180,6 +179,24 @@ class Judge:
                     barred.add(manifest["metadata"].get("name"))
         return result
 
+    def write(self, judged: Iterable[Judged]) -> Iterator[Object]:
+        """Applies them one by one; each as it is stored. Raises ApplyError at the first that does not come about."""
+        for one in judged:
+            manifest = one.manifest
+            if one.scaled:
+                manifest = {
+                    **manifest,
+                    "spec": {name: part for name, part in manifest["spec"].items() if name != "replicas"},
+                }
+            try:
+                yield self._cluster.apply(
+                    self._paths.object(manifest), manifest, field_manager=MANAGER, force=one.force
+                )
+            except ClusterError as error:
+                if not error.status:
+                    raise _apply.explain_unknown(manifest, error) from error
+                raise _apply.explain(manifest, error.body, error.message) from error
+
     def _is_fresh(self, plan: Mapping[str, Any] | None) -> bool:
         return 0 <= self._clock() - float((plan or {}).get("at") or 0) <= FRESH_SECONDS
 
@@ -190,6 +207,8 @@ class Judge:
             return self._form(manifest)
         path = self._paths.object(manifest)
         live = self._cluster.find(path)
+        if live is not None and live["metadata"].get("deletionTimestamp") and live["kind"] not in SWEPT:
+            raise _apply.explain_going(live)
         if manifest["kind"] in ADMINISTRATORS and not self._may("patch", manifest):
             return _as_made(manifest, live)
         if live is not None and (reason := foreign(live, manifest)):
@@ -273,6 +292,10 @@ class Judge:
             if error.status in (400, 422) or not error.status:
                 raise
         return Judged(manifest, None, manifest, "planned")
+
+
+def _without_replicas(manifest: Manifest) -> Manifest:
+    return {**manifest, "spec": {name: part for name, part in manifest["spec"].items() if name != "replicas"}}
 
 
 def may(cluster: Cluster, paths: Paths, verb: str, manifest: Object) -> bool:

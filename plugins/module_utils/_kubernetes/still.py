@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from .._findings import Finding, Status
 from .apply import ApplyError, label, lacks
 from .cluster import Cluster
 from .judge import Judge, Judged
 from .ownership import Manifest, evidence
+from .remove import Remover
 
 _REMEDY = "See that one run at a time is at work here, then run again with the settings that are to hold."
 
@@ -27,6 +28,13 @@ def changed_since(cluster: Cluster, declared: Collection[Manifest]) -> list[Find
     judgement = Judge(cluster, optional=optional).judge(declared)
     other = [one for one in judgement.judged if one.changes and not any(map(_of_scale, one.warnings))]
     return [*(error.finding for error in judgement.errors), *map(_other, other)]
+
+
+def returned(cluster: Cluster, gone: Sequence[Manifest]) -> list[Finding]:
+    """What is there again of that which was to be gone, and is ours. Changes nothing. Raises ClusterError."""
+    said = "it was not wanted, and is there: another run was here meanwhile."
+    again = [label(one.live) for one in Remover(cluster).look(gone).found]
+    return [Finding(ApplyError.check, Status.REFUSED, name, said, _REMEDY) for name in again]
 
 
 def _of_scale(finding: Finding) -> bool:

@@ -15,11 +15,13 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply impor
     conflicts,
     diff,
     explain,
-    explain_failure,
+    explain_going,
+    explain_unknown,
     lacks,
     namespace_missing,
     parse,
 )
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import ClusterError
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stt"}}
 SERVICE: dict[str, Any] = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "stt", "namespace": "stt"}}
@@ -248,10 +250,23 @@ def test_explain(manifest: dict[str, Any], status: dict[str, Any], message: str)
     assert str(explain(manifest, status, "Connection refused")) == message
 
 
-def test_a_failure_of_kubernetes_core_is_told_of_the_object_it_is_about() -> None:
-    status = {"kind": "Status", "code": 422, "message": "no", "details": {"name": "key"}}
-    error = explain_failure([SERVICE, SECRET], f"Failed to apply object: {json.dumps(status)} and so on")
-    assert str(error) == "Secret stt/key: the API server refuses it: no. Correct the value that the message names."
+def test_a_write_that_nobody_has_answered() -> None:
+    error = ClusterError("API server https://stt", "it hung up.", "Try again in a minute.")
+    assert str(explain_unknown(SECRET, error)) == (
+        "Secret stt/key: the API server has not said whether it was written: it hung up. "
+        "Try again in a minute. Then run again: what was written stays as it is."
+    )
+
+
+def test_what_keeps_an_object_that_is_being_deleted() -> None:
+    metadata = {"deletionTimestamp": "2026-11-27T08:00:00Z", "finalizers": ["kubernetes.io/pvc-protection", "a.b/c"]}
+    error = explain_going({**SECRET, "metadata": {**SECRET["metadata"], **metadata}})
+    assert str(error) == (
+        "Secret stt/key: it is being deleted, since 2026-11-27T08:00:00Z, and cannot be kept any more.\n"
+        "  kubernetes.io/pvc-protection: a pod still uses it\n"
+        "  a.b/c: whoever set this finalizer has work to do\n"
+        "It goes when what holds it is gone: look there, then run again."
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster imp
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.transport import open_socket
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.watch import Interrupted, Watches
 from kubernetes.client import Configuration
+from werkzeug import Request, Response
 
 from tests.servers import (
     answering,
@@ -32,6 +33,7 @@ from tests.servers import (
     serving,
     silent,
     unused,
+    web,
 )
 
 LIMITS = Limits(connect=0.4, silence=0.4, whole=1.0, answer=1024 * 1024)
@@ -128,6 +130,36 @@ def test_a_sentence_in_time(server: AbstractContextManager[int], message: str, r
     with server as port:
         access = cluster(port)
         assert refusal(lambda: access.get("/api/v1/nodes"), port) == (message, remedy)
+
+
+def test_it_waits_where_the_api_server_asks_for_it() -> None:
+    asked: list[str] = []
+
+    def busy(request: Request) -> Response:
+        asked.append(request.path)
+        if len(asked) < 3:
+            return Response(status=429, headers={"Retry-After": "0"})
+        return Response(body({"kind": "Node", "metadata": {"name": "n"}}))
+
+    with web(busy) as address:
+        assert cluster(int(address.rpartition(":")[2])).get("/api/v1/nodes/n")["kind"] == "Node"
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("wanted", ["0", "3600", "Fri, 27 Nov 2026 09:00:00 GMT", ""])
+def test_its_patience_has_an_end(wanted: str) -> None:
+    asked: list[str] = []
+
+    def busy(request: Request) -> Response:
+        asked.append(request.path)
+        return Response(status=429, headers={"Retry-After": wanted})
+
+    with web(busy) as address:
+        port = int(address.rpartition(":")[2])
+        message, remedy = refusal(lambda: cluster(port).get("/api/v1/nodes"), port)
+    assert message == "it answers with HTTP status 429 for /api/v1/nodes."
+    assert remedy == "The API server asks for patience: try again in a minute."
+    assert len(asked) == (6 if wanted == "0" else 1)
 
 
 UNKNOWN = "its certificate is signed by nobody that is known here (self-signed certificate)."
