@@ -150,7 +150,9 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     if not params["awaited"]:
         now = datetime.now(UTC)
         removal.found = [one for one in removal.found if one.live["kind"] != "Job" or not awaited(one.live, now)]
-    if not check_mode:
+    if check_mode:
+        remover.spare(removal)
+    else:
         # After the look: what another run makes from now on is not what was looked at.
         others = changed_since(cluster, parse(params["declared"]))
         others += returned(cluster, stubs(parse(params["gone"])))
