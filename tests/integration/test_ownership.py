@@ -337,7 +337,7 @@ def test_nothing_is_removed_where_not_even_the_namespace_is() -> None:
 
 
 @pytest.fixture
-def pods() -> Iterator[str]:
+def running() -> Iterator[str]:
     """Where pods are; all are gone at the end."""
     at = f"/api/v1/namespaces/{SPACE}/pods"
     yield at
@@ -347,23 +347,30 @@ def pods() -> Iterator[str]:
     until(lambda: not api.call("GET", at)["items"], 60, lambda: api.call("GET", at)["items"])
 
 
-def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, pods: str) -> None:
+def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, running: str) -> None:
     """Service, network policy and disruption budget would take them in."""
     helms = {"app.kubernetes.io/managed-by": "Helm"}
     whisper = {**DEPLOYMENT, "metadata": {"name": "whisper", "namespace": SPACE, "labels": helms}}
 
     def named(start: str) -> list[str]:
-        return [name for one in api.call("GET", pods)["items"] if (name := one["metadata"]["name"]).startswith(start)]
+        names = [one["metadata"]["name"] for one in api.call("GET", running)["items"]]
+        return [name for name in names if name.startswith(start)]
 
     assert strangers(cluster, [DEPLOYMENT]) == []
     ours(cluster, DEPLOYMENT)
-    until(lambda: named("whose-"), 30, lambda: api.call("GET", pods))
+    until(lambda: named("whose-"), 30, lambda: api.call("GET", running))
     assert strangers(cluster, [SERVICE, DEPLOYMENT]) == []
     cluster.apply(path(whisper), whisper, field_manager="helm")
-    (theirs_,) = until(lambda: named("whisper-"), 30, lambda: api.call("GET", pods))
+    (theirs_,) = until(lambda: named("whisper-"), 30, lambda: api.call("GET", running))
     (found,) = strangers(cluster, [SERVICE, DEPLOYMENT])
     assert found.subject == label(DEPLOYMENT)
     assert found.evidence == (f"Pod {theirs_} of ReplicaSet {theirs_.rpartition('-')[0]}",)
+    for planned in ([SERVICE, DEPLOYMENT], [SERVICE]):
+        refused = asked(*planned, later=[DEPLOYMENT])
+        assert refused["failed"]
+        assert f"Pod {theirs_} of ReplicaSet" in refused["msg"]
+        assert "Choose another spec.selector.matchLabels, or another metadata.name" in refused["msg"]
+    assert not there(SERVICE)
     other = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "selector": {"matchLabels": {"app": "another"}}}}
     away = {**DEPLOYMENT, "metadata": {"name": "whose", "namespace": "nowhere"}}
     assert strangers(cluster, [other, away]) == []
