@@ -337,7 +337,7 @@ def test_nothing_is_removed_where_not_even_the_namespace_is() -> None:
 
 
 @pytest.fixture
-def running() -> Iterator[str]:
+def deployed_pods() -> Iterator[str]:
     """Where pods are; all are gone at the end."""
     at = f"/api/v1/namespaces/{SPACE}/pods"
     yield at
@@ -347,21 +347,24 @@ def running() -> Iterator[str]:
     until(lambda: not api.call("GET", at)["items"], 60, lambda: api.call("GET", at)["items"])
 
 
-def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, running: str) -> None:
+def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, deployed_pods: str) -> None:
     """Service, network policy and disruption budget would take them in."""
     helms = {"app.kubernetes.io/managed-by": "Helm"}
     whisper = {**DEPLOYMENT, "metadata": {"name": "whisper", "namespace": SPACE, "labels": helms}}
 
     def named(start: str) -> list[str]:
-        names = [one["metadata"]["name"] for one in api.call("GET", running)["items"]]
-        return [name for name in names if name.startswith(start)]
+        return [
+            name
+            for one in api.call("GET", deployed_pods)["items"]
+            if (name := one["metadata"]["name"]).startswith(start)
+        ]
 
     assert strangers(cluster, [DEPLOYMENT]) == []
     ours(cluster, DEPLOYMENT)
-    until(lambda: named("whose-"), 30, lambda: api.call("GET", running))
+    until(lambda: named("whose-"), 30, lambda: api.call("GET", deployed_pods))
     assert strangers(cluster, [SERVICE, DEPLOYMENT]) == []
     cluster.apply(path(whisper), whisper, field_manager="helm")
-    (theirs_,) = until(lambda: named("whisper-"), 30, lambda: api.call("GET", running))
+    (theirs_,) = until(lambda: named("whisper-"), 30, lambda: api.call("GET", deployed_pods))
     (found,) = strangers(cluster, [SERVICE, DEPLOYMENT])
     assert found.subject == label(DEPLOYMENT)
     assert found.evidence == (f"Pod {theirs_} of ReplicaSet {theirs_.rpartition('-')[0]}",)
