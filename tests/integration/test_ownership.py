@@ -368,6 +368,12 @@ def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, deployed
     (found,) = strangers(cluster, [SERVICE, DEPLOYMENT])
     assert found.subject == label(DEPLOYMENT)
     assert found.evidence == (f"Pod {theirs_} of ReplicaSet {theirs_.rpartition('-')[0]}",)
+    for planned in ([SERVICE, DEPLOYMENT], [SERVICE]):
+        refused = asked(*planned, later=[DEPLOYMENT])
+        assert refused["failed"]
+        assert f"Pod {theirs_} of ReplicaSet" in refused["msg"]
+        assert "Choose another spec.selector.matchLabels, or another metadata.name" in refused["msg"]
+    assert not there(SERVICE)
     other = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "selector": {"matchLabels": {"app": "another"}}}}
     away = {**DEPLOYMENT, "metadata": {"name": "whose", "namespace": "nowhere"}}
     assert strangers(cluster, [other, away]) == []
