@@ -18,6 +18,7 @@ THINGS: dict[str, str] = {
     "metadata.name": "metadata.name",
     "namespace.metadata.name": "metadata.namespace",
     "optional": "optional",
+    "spec.selector.matchLabels": "spec.selector.matchLabels",
     "take_over": "take_over",
     "volume.metadata.name": "metadata.name",
     # image, nodes and the verdict

@@ -17,6 +17,7 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.apply impor
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster import Cluster, connect
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.ownership import MANAGER
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.paths import Paths
+from ansible_collections.portal.stt.plugins.module_utils._kubernetes.selected import strangers
 from ansible_collections.portal.stt.plugins.modules import k8s_apply, k8s_job, k8s_remove, k8s_rollout
 
 from lab import api
@@ -330,6 +331,52 @@ def test_a_finished_job_of_our_name_that_somebody_else_made_is_not_believed() ->
 def test_nothing_is_removed_where_not_even_the_namespace_is() -> None:
     away = {**SECRET, "metadata": {**SECRET["metadata"], "namespace": "nowhere"}}
     assert removed(away)["findings"][0]["message"] == "to remove: all is gone."
+
+
+# ---- pods of others
+
+
+@pytest.fixture
+def deployed_pods() -> Iterator[str]:
+    """Where pods are; all are gone at the end."""
+    at = f"/api/v1/namespaces/{SPACE}/pods"
+    yield at
+    for name in ("whose", "whisper"):
+        where = f"/apis/apps/v1/namespaces/{SPACE}/deployments/{name}"
+        api.call("DELETE", where, accept=(404,), propagationPolicy="Background")
+    until(lambda: not api.call("GET", at)["items"], 60, lambda: api.call("GET", at)["items"])
+
+
+def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, deployed_pods: str) -> None:
+    """Service, network policy and disruption budget would take them in."""
+    helms = {"app.kubernetes.io/managed-by": "Helm"}
+    whisper = {**DEPLOYMENT, "metadata": {"name": "whisper", "namespace": SPACE, "labels": helms}}
+
+    def named(start: str) -> list[str]:
+        return [
+            name
+            for one in api.call("GET", deployed_pods)["items"]
+            if (name := one["metadata"]["name"]).startswith(start)
+        ]
+
+    assert strangers(cluster, [DEPLOYMENT]) == []
+    ours(cluster, DEPLOYMENT)
+    until(lambda: named("whose-"), 30, lambda: api.call("GET", deployed_pods))
+    assert strangers(cluster, [SERVICE, DEPLOYMENT]) == []
+    cluster.apply(path(whisper), whisper, field_manager="helm")
+    (theirs_,) = until(lambda: named("whisper-"), 30, lambda: api.call("GET", deployed_pods))
+    (found,) = strangers(cluster, [SERVICE, DEPLOYMENT])
+    assert found.subject == label(DEPLOYMENT)
+    assert found.evidence == (f"Pod {theirs_} of ReplicaSet {theirs_.rpartition('-')[0]}",)
+    for planned in ([SERVICE, DEPLOYMENT], [SERVICE]):
+        refused = asked(*planned, later=[DEPLOYMENT])
+        assert refused["failed"]
+        assert f"Pod {theirs_} of ReplicaSet" in refused["msg"]
+        assert "Choose another spec.selector.matchLabels, or another metadata.name" in refused["msg"]
+    assert not there(SERVICE)
+    other = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "selector": {"matchLabels": {"app": "another"}}}}
+    away = {**DEPLOYMENT, "metadata": {"name": "whose", "namespace": "nowhere"}}
+    assert strangers(cluster, [other, away]) == []
 
 
 # ---- fields of others

@@ -236,6 +236,8 @@ def explain(manifest: Object, status: Object, said: str) -> ApplyError:
 
 
 def _remedy(manifest: Object, status: Object, message: str) -> str:
+    if _BUSY.search(message):
+        return _REMEDIES[429]
     if not status:
         return "Check address and credentials of the cluster (kubeconfig, context, K8S_AUTH_*)."
     if "is being terminated" in message:
@@ -251,17 +253,32 @@ def _remedy(manifest: Object, status: Object, message: str) -> str:
     if "not declared in schema" in message or "unknown field" in message:
         return "Correct the field's name: this API server does not know it."
     if _NO_RIGHT.search(message):
-        return "Give the account this right, as playbooks/rbac.yml does, or use another account."
+        return (
+            "Have an administrator run playbooks/rbac.yml again with the same settings (it makes what the account may "
+            "not make, and gives it the rights to the rest), or use another account."
+        )
+    if _NO_DRY_RUN in message:
+        return (
+            "All is tried before it is written: the webhook's owner has to declare sideEffects: None or NoneOnDryRun "
+            "for it, or exempt this namespace from it."
+        )
     return _REMEDIES.get(int(status.get("code") or 0), "Correct the value that the message names.")
 
 
 _NO_RIGHT = re.compile(r"cannot \w+ resource")
 """How RBAC says no. A quota or a policy has the same status."""
 
+_NO_DRY_RUN = "does not support dry run"
+"""Of a webhook (k8s.io/apiserver pkg/admission/plugin/webhook/errors, NewDryRunUnsupportedErr)."""
+
+_BUSY = re.compile(r"^Too many requests, please try again later")
+"""Plain text, without a Status object (k8s.io/apiserver pkg/server/filters, tooManyRequests)."""
+
 _REMEDIES = {
     401: "The credentials are not accepted or have expired: renew the kubeconfig or token.",
     403: "Give the account this right, or look at the quota or admission policy that the message names.",
     404: "Create what the message names first, or correct its name.",
+    429: "The API server has too much to do: run again later.",
 }
 
 

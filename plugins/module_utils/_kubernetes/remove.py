@@ -42,12 +42,6 @@ EMPTIED = ("Secret", "ConfigMap")
 _BROUGHT = re.compile(r"^(?!.*\.k8s\.io/).*\..*/")
 """An API group that a CustomResourceDefinition brings: Kubernetes' own are called `apps` or `policy`, or end so."""
 
-_HELD = {
-    "kubernetes.io/pvc-protection": "a pod still uses it",
-    "kubernetes.io/pv-protection": "a claim still holds it",
-    "foregroundDeletion": "what belongs to it is still being deleted",
-}
-
 
 @dataclass(frozen=True)
 class Found:
@@ -348,9 +342,12 @@ def _stays(live: Object, why: str, remedy: str, facts: tuple[str, ...] = ()) -> 
 
 def _held(live: Object) -> Finding:
     """What is being deleted and does not go."""
-    holding: list[Any] = list(live["metadata"].get("finalizers") or ())
-    facts = tuple(f"{name}: {_HELD.get(name, 'whoever set this finalizer has work to do')}" for name in holding)
-    return _stays(live, "is being deleted", "It goes when what holds it is gone: look there, then run again.", facts)
+    return _stays(
+        live,
+        "is being deleted",
+        "It goes when what holds it is gone: look there, then run again.",
+        _apply.holding(live),
+    )
 
 
 def stubs(given: Iterable[Mapping[str, Any]]) -> list[Manifest]:

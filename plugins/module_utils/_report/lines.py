@@ -46,8 +46,8 @@ def collect(results: Iterable[Mapping[str, Any]]) -> list[Finding]:
 
 
 def is_failed(results: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a run failed, or did not come to its end: then a result is empty."""
-    return not all(results) or any(one.status in STOPS for one in collect(results))
+    """Whether a run failed, or did not come to its end: then a result is empty. All are where it had nothing to do."""
+    return any(results) and (not all(results) or any(one.status in STOPS for one in collect(results)))
 
 
 def render(title: str, findings: Iterable[Finding]) -> list[Line]:

@@ -21,6 +21,7 @@ from .rules import PLAYBOOKS, PREFIXES, ROLES, is_own
 from .shapes import Look, Problem, closest, visit
 
 MODEL = "deepdml/faster-whisper-large-v3-turbo-ct2"
+GPU = "nvidia.com/gpu"
 _VARIABLE = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -155,6 +156,15 @@ def _pull_secret(sound: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("speaches_registry.pull_secret", message, remedy, "settings.together")
 
 
+def _memory_resource(sound: Mapping[str, Any]) -> Iterator[Problem]:
+    """Both are keys of the same requests and limits: one would take the other's place."""
+    named = sound.get("speaches_gpu_memory_resource", {}).get("name")
+    if named and named == sound.get("speaches_gpu", {}).get("resource", GPU):
+        message = f"is {named}, of which the server has speaches_gpu.count, which would be replaced by the quantity."
+        remedy = 'Name the resource that stands for GPU memory, or write "" for none.'
+        yield Problem("speaches_gpu_memory_resource.name", message, remedy, "settings.together")
+
+
 def _mountpoint(sound: Mapping[str, Any]) -> Iterator[Problem]:
     path = sound.get("nfs_export_path", "/srv/nfs-ssd/portal-stt")
     mountpoint = sound.get("nfs_export_require_mountpoint", "/srv/nfs-ssd")
@@ -224,6 +234,7 @@ _TOGETHER: tuple[tuple[Callable[[Mapping[str, Any]], Iterable[Problem]], set[str
     (_labels, {"speaches_labels", "speaches_name"}),
     (_budget, _MODELS | {"speaches_alerts", "speaches_environment", "speaches_gpu_memory"}),
     (_pull_secret, {"speaches_registry", "speaches_name"}),
+    (_memory_resource, {"speaches_gpu", "speaches_gpu_memory_resource"}),
     (_mountpoint, {"nfs_export_path", "nfs_export_require_mountpoint"}),
     (_world, {"nfs_export_clients", "nfs_export_allow_world"}),
     (_deletion, {"nfs_export_delete_data", "nfs_export_delete_path", "nfs_export_path"}),

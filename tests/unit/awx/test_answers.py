@@ -98,3 +98,33 @@ def test_hostile_answers_are_refused_before_anything_is_done(tmp_path: Path) -> 
     assert "Did you mean speaches_model?" in played.output
     assert "\x1b[2J" not in played.output
     assert "Traceback" not in played.output
+
+
+def first(tmp_path: Path, extra: str, *options: str) -> tuple[int, str]:
+    """What the plays' beginning prints for extra variables, in one line."""
+    (tmp_path / "extravars.yml").write_text(extra)
+    extravars = f"@{tmp_path / 'extravars.yml'}"
+    played = play("playbooks/controller.yml", *options, "-l", "clusters", "-e", extravars)
+    return played.rc, " ".join(played.output.split())
+
+
+@pytest.mark.parametrize("verbosity", ["-v", "-vvv"])
+def test_an_answer_is_not_printed(verbosity: str, tmp_path: Path) -> None:
+    """One may be the server's key."""
+    rc, output = first(tmp_path, dumped(answered(speaches_api_key="sesame", speaches_image="a/b")), verbosity)
+    assert rc == 0
+    assert "What a survey was answered is a setting" in output
+    assert "sesame" not in output
+
+
+@pytest.mark.parametrize("template", ["{{ nowhere }} caraway", "{{ 'caraway' | nofilter }}", "caraway{{"])
+def test_an_answer_that_is_a_broken_template_is_named(template: str, tmp_path: Path) -> None:
+    """Where somebody gives it by hand: those of AWX are no templates."""
+    extra = f"answer_speaches_replicas: 1\nanswer_speaches_model: {json.dumps(template)}\n"
+    rc, output = first(tmp_path, extra)
+    assert rc == 2
+    assert (
+        "answer_speaches_model: it cannot be a setting, because its template cannot be filled in, and nothing was "
+        "done. Correct it, or leave it empty;"
+    ) in output
+    assert "Traceback" not in output

@@ -219,8 +219,31 @@ def test_conflicts_are_read_as_the_api_server_writes_them() -> None:
             SECRET,
             {"code": 403, "message": 'secrets "key" is forbidden: User "x" cannot create resource "secrets"'},
             'Secret stt/key: the API server refuses it: secrets "key" is forbidden: User "x" cannot create resource '
-            '"secrets". Give the account this right, as playbooks/rbac.yml does, or use another account.',
+            '"secrets". Have an administrator run playbooks/rbac.yml again with the same settings (it makes what the '
+            "account may not make, and gives it the rights to the rest), or use another account.",
             id="no-right",
+        ),
+        pytest.param(
+            SERVICE,
+            {"code": 400, "message": 'admission webhook "audit.example.net" does not support dry run'},
+            'Service stt/stt: the API server refuses it: admission webhook "audit.example.net" does not support dry '
+            "run. All is tried before it is written: the webhook's owner has to declare sideEffects: None or "
+            "NoneOnDryRun for it, or exempt this namespace from it.",
+            id="no-dry-run",
+        ),
+        pytest.param(
+            SERVICE,
+            {"code": 429, "message": "the server has received too many requests and has asked us to try again later"},
+            "Service stt/stt: the API server refuses it: the server has received too many requests and has asked us to "
+            "try again later. The API server has too much to do: run again later.",
+            id="busy",
+        ),
+        pytest.param(
+            SERVICE,
+            {"message": "Too many requests, please try again later."},
+            "Service stt/stt: the API server refuses it: Too many requests, please try again later. The API server has "
+            "too much to do: run again later.",
+            id="busy-without-a-status-object",
         ),
         pytest.param(
             SERVICE,

@@ -57,6 +57,8 @@ def test_what_is_refused_and_how_it_is_said(case: dict[str, Any]) -> None:
         {"speaches_volume": {"server": "fd00::1", "size": "1Ti", "driver": "", "storage_class": ""}},
         {"speaches_volume": {"server": "[fd00::1]", "mount_options": ["nfsvers=4.2", "soft", "sec=krb5p"]}},
         {"speaches_gpu": {"resource": "nvidia.com/mig-1g.5gb", "count": 2, "tolerations": [{"operator": "Exists"}]}},
+        {"speaches_gpu_memory_resource": {"name": "nvidia.com/gpumem", "quantity": "5k"}},
+        {"speaches_gpu_memory_resource": {"name": "", "quantity": "7"}},
         {"speaches_gpu": {"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": "30"}]}},
         {"speaches_resources": {"cpu": "1.5", "memory": "2e9", "memory_limit": "2Gi"}},
         {"speaches_network": {"policy": "False", "namespaces": [], "cidrs": ["10.0.0.0/8", "fd00::/8", "0.0.0.0/0"]}},
