@@ -156,6 +156,7 @@ from ..module_utils._kubernetes.cluster import connect
 from ..module_utils._kubernetes.judge import Judge, Judged, identity
 from ..module_utils._kubernetes.ownership import Object
 from ..module_utils._kubernetes.remove import Remover, stubs
+from ..module_utils._kubernetes.selected import strangers
 
 ARGUMENTS: dict[str, Any] = {
     "argument_spec": {
@@ -184,6 +185,8 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     )
     manifests = parse(params["definition"])
     found = asker.judge([*manifests, *parse(params["later"])], params["plan"])
+    if not params["plan"]:  # else they were looked at moments ago
+        found.errors += strangers(cluster, [*manifests, *parse(params["later"])])
     names = {label(one) for one in manifests}
     changing = [] if found.errors else [one for one in found.judged if one.changes and label(one.manifest) in names]
     unwanted = Remover(cluster).look(stubs(parse(params["unwanted"])))

@@ -14,7 +14,8 @@ description:
   - Applies a Job by server-side apply, watches it until it has succeeded, and explains why it does not, as
     M(portal.stt.k8s_rollout) does. Its log is printed while it runs.
   - A Job cannot be changed, so that what it does has to be part of its name. One that is there under this name is
-    taken for done, or is waited for. One that had failed before is made anew.
+    taken for done, or is waited for. One that had failed before is made anew. One that somebody else has made, as
+    M(portal.stt.k8s_remove) tells it, is refused.
   - A Job that still runs is never deleted, nor is one that has ended within the last minute and whose result nobody
     has taken yet, because another run may wait for it.
 extends_documentation_fragment:
@@ -32,7 +33,9 @@ options:
     type: bool
     default: false
   sweep:
-    description: Labels. Other Jobs in the namespace that have them all and have ended are removed afterwards.
+    description:
+      - Labels. Other Jobs of ours in the namespace that have them all and have ended are removed afterwards.
+      - Those of others are left, and reported.
     type: dict
     default: {}
 requirements:

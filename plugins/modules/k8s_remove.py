@@ -17,7 +17,10 @@ description:
     manager V(portal-stt) has applied and whose labels C(app.kubernetes.io/managed-by) and
     C(app.kubernetes.io/part-of) are not other ones than those given; a PersistentVolume has to be for the claim given.
   - A Secret or ConfigMap that others have put something into is left. One that the account may not delete is emptied.
-  - Each is deleted as it was looked at. PersistentVolumes go last, when their claims are gone.
+  - Each is deleted as it was looked at. PersistentVolumes go last, when their claims are gone; one whose claim is still
+    there is not touched, and the task fails.
+  - Nothing is removed, and the task fails, where a PersistentVolumeClaim is to go that a pod of somebody else mounts.
+    Pods of the Deployments and Jobs that go are ours, and those with the claim's label C(app.kubernetes.io/part-of).
 extends_documentation_fragment:
   - portal.stt.attributes
   - kubernetes.core.k8s_auth_options
@@ -150,7 +153,9 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
     if not params["awaited"]:
         now = datetime.now(UTC)
         removal.found = [one for one in removal.found if one.live["kind"] != "Job" or not awaited(one.live, now)]
-    if not check_mode:
+    if check_mode:
+        remover.spare(removal)
+    else:
         # After the look: what another run makes from now on is not what was looked at.
         others = changed_since(cluster, parse(params["declared"]))
         others += returned(cluster, stubs(parse(params["gone"])))

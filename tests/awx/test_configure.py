@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from tests.awx_double import AWX, HIDDEN
@@ -195,8 +196,8 @@ def test_what_is_missing_is_said_before_anything_is_made(awx: AWX, configure: Co
     assert awx.asked == []
 
 
-def kept(awx: AWX) -> dict[str, dict[str, object]]:
-    return {kind: dict(awx.objects[kind]) for kind in MADE}
+def kept(awx: AWX) -> dict[str, dict[int, dict[str, Any]]]:
+    return deepcopy({kind: awx.objects[kind] for kind in MADE})
 
 
 def words(played: Played) -> str:

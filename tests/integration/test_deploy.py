@@ -348,9 +348,9 @@ def test_a_secret_of_our_name_that_is_somebody_elses_stays() -> None:
 def test_a_run_fails_whose_secret_another_one_has_taken_away() -> None:
     """Two at once: the other, which has no key, ends while this one waits for its server."""
     namespace = "twice"
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/portal-stt"
     with ThreadPoolExecutor(1) as pool:
         ours = pool.submit(run, "deploy", namespace, speaches_api_key="sesame")
-        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/portal-stt"
         until(lambda: api.call("GET", path, accept=(404,)).get("kind") == "Deployment", every=0.05)
         api.call("DELETE", f"/api/v1/namespaces/{namespace}/secrets/portal-stt")
         ended = ours.result()

@@ -18,7 +18,7 @@ from ansible_collections.portal.stt.plugins.module_utils._kubernetes.cluster imp
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.ownership import MANAGER
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.paths import Paths
 from ansible_collections.portal.stt.plugins.module_utils._kubernetes.selected import strangers
-from ansible_collections.portal.stt.plugins.modules import k8s_apply, k8s_remove, k8s_rollout
+from ansible_collections.portal.stt.plugins.modules import k8s_apply, k8s_job, k8s_remove, k8s_rollout
 
 from lab import api
 from tests.conftest import Played, play, until
@@ -72,6 +72,7 @@ KINDS = [
     of("networking.k8s.io/v1", "NetworkPolicy", spec={"podSelector": {}}),
     of("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": 1, "selector": {"matchLabels": {"app": "stt"}}}),
 ]
+JOB, SERVICE = (next(one for one in KINDS if one["kind"] == kind) for kind in ("Job", "Service"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,6 +198,65 @@ def test_claim_and_volume_go_one_after_the_other(cluster: Cluster) -> None:
     assert not there(VOLUME)
 
 
+def pod(name: str, **labels: str) -> Manifest:
+    """Mounts the claim; no node takes it, so that it is there as long as it is not deleted."""
+    volume = {"name": "models", "persistentVolumeClaim": {"claimName": "whose"}}
+    spec = {**POD, "volumes": [volume], "nodeSelector": {"nowhere": ""}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+
+
+@pytest.fixture
+def pods() -> Iterator[str]:
+    """Where pods are; none is left."""
+    where = f"/api/v1/namespaces/{SPACE}/pods"
+    yield where
+    for one in api.call("GET", where)["items"]:
+        api.call("DELETE", f"{where}/{one['metadata']['name']}", accept=(404,), gracePeriodSeconds="0")
+    until(lambda: not api.call("GET", where)["items"], 30, lambda: api.call("GET", where))
+
+
+def bound(cluster: Cluster) -> None:
+    ours(cluster, VOLUME, CLAIM)
+    until(lambda: (there(CLAIM) or {})["status"].get("phase") == "Bound", 30, lambda: there(CLAIM))
+
+
+def unmarked(*manifests: Manifest) -> list[str]:
+    """Which of them are being deleted."""
+    found = {label(one): there(one) for one in manifests}
+    assert all(found.values()), found
+    return [name for name, one in found.items() if one and "deletionTimestamp" in one["metadata"]]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_nothing_is_removed_where_a_pod_of_somebody_else_mounts_the_claim(
+    cluster: Cluster, pods: str, check: bool
+) -> None:
+    bound(cluster)
+    ours(cluster, SERVICE)
+    api.call("POST", pods, pod("backup"), fieldManager="helm")
+    refused = removed(SERVICE, CLAIM, VOLUME, _ansible_check_mode=check)
+    assert (refused["failed"], refused["changed"], refused["objects_removed"]) == (True, False, [])
+    assert refused["msg"] == (
+        f"{label(CLAIM)}: is to go, but is mounted by pods that are not ours: nothing was removed.\n"
+        f"  Pod {SPACE}/backup, made by helm\n"
+        "Have their owners delete them or give them another claim, then run again."
+    )
+    assert unmarked(SERVICE, CLAIM, VOLUME) == []
+
+
+def test_a_pod_of_ours_that_stays_keeps_the_volume(cluster: Cluster, pods: str) -> None:
+    """And does not have it marked for deletion, which could not be taken back."""
+    bound(cluster)
+    mine = {**pod("mine", **MARKS), "spec": {**pod("mine")["spec"], "nodeSelector": {}, "nodeName": "none-such"}}
+    api.call("POST", pods, mine)
+    held = removed(CLAIM, VOLUME, wait_timeout=1)
+    assert held["objects_removed"] == [label(CLAIM)]
+    assert (
+        f"{label(VOLUME)}: its claim {SPACE}/whose is still there, and nothing was done to the volume." in held["msg"]
+    )
+    assert unmarked(CLAIM, VOLUME) == [label(CLAIM)]
+
+
 def test_a_secret_that_others_have_put_something_into_is_left(cluster: Cluster) -> None:
     ours(cluster, SECRET)
     api.call("PATCH", path(SECRET), {"data": {"theirs": "eA=="}})
@@ -228,6 +288,46 @@ def test_all_jobs_of_the_installation_go_and_those_of_others_stay(cluster: Clust
     assert there(other)
 
 
+def finished(job: Manifest, manager: str = "", **annotations: str) -> None:
+    """Made by a manager, ours by default, and over for more than a minute."""
+    made = {**job, "metadata": {**job["metadata"], "annotations": annotations}}
+    made["spec"] = {**job["spec"], "suspend": True}  # so that its controller makes no pod
+    where = path(made)
+    if manager:
+        api.call("POST", where.rsplit("/", 1)[0], made, fieldManager=manager)
+    else:
+        ours(connect({}), made)
+    when = {"lastProbeTime": "2026-11-24T06:00:00Z", "lastTransitionTime": "2026-11-24T06:00:00Z"}
+    conditions = [{"type": kind, "status": "True", **when} for kind in ("SuccessCriteriaMet", "Complete")]
+    times = {"startTime": "2026-11-24T05:00:00Z", "completionTime": "2026-11-24T06:00:00Z"}
+    api.call("PATCH", f"{where}/status", {"status": {"conditions": conditions, "succeeded": 1, **times}})
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_job_of_somebody_else_with_our_labels_is_not_swept(check: bool) -> None:
+    old, others = ({**JOB, "metadata": {**JOB["metadata"], "name": name}} for name in ("seed-0", "others-seed"))
+    finished(JOB, **{"portal-stt/result": "two models"})
+    finished(old)
+    finished(others, "helm")
+    suspended = {**JOB, "spec": {**JOB["spec"], "suspend": True}}
+    done = run_module(k8s_job, definition=suspended, sweep=MARKS, timeout=10, _ansible_check_mode=check)
+    assert (done["changed"], done["message"]) == (True, "two models")
+    warned = [(one["subject"], one["message"]) for one in done["findings"] if one["status"] == "warning"]
+    assert warned == [(label(others), "it was not made by us, and is left as it is.")]
+    assert unmarked(others) == []
+    assert bool(there(old)) is check
+
+
+def test_a_finished_job_of_our_name_that_somebody_else_made_is_not_believed() -> None:
+    finished(JOB, "helm", **{"portal-stt/result": "a lie"})
+    refused = run_module(k8s_job, definition=JOB, timeout=10)
+    assert refused["msg"].startswith(f"{label(JOB)}: is somebody else's: it was not made by us.\n")
+    assert "fields are set by helm" in refused["msg"]
+    assert "Delete it if its owner does not need it, then run again; or choose another metadata.name." in refused["msg"]
+    assert "a lie" not in str(refused)
+    assert unmarked(JOB) == []
+
+
 def test_nothing_is_removed_where_not_even_the_namespace_is() -> None:
     away = {**SECRET, "metadata": {**SECRET["metadata"], "namespace": "nowhere"}}
     assert removed(away)["findings"][0]["message"] == "to remove: all is gone."
@@ -237,7 +337,7 @@ def test_nothing_is_removed_where_not_even_the_namespace_is() -> None:
 
 
 @pytest.fixture
-def pods() -> Iterator[str]:
+def deployed_pods() -> Iterator[str]:
     """Where pods are; all are gone at the end."""
     at = f"/api/v1/namespaces/{SPACE}/pods"
     yield at
@@ -247,23 +347,33 @@ def pods() -> Iterator[str]:
     until(lambda: not api.call("GET", at)["items"], 60, lambda: api.call("GET", at)["items"])
 
 
-def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, pods: str) -> None:
+def test_pods_of_others_that_have_our_label_are_found(cluster: Cluster, deployed_pods: str) -> None:
     """Service, network policy and disruption budget would take them in."""
     helms = {"app.kubernetes.io/managed-by": "Helm"}
     whisper = {**DEPLOYMENT, "metadata": {"name": "whisper", "namespace": SPACE, "labels": helms}}
 
     def named(start: str) -> list[str]:
-        return [name for one in api.call("GET", pods)["items"] if (name := one["metadata"]["name"]).startswith(start)]
+        return [
+            name
+            for one in api.call("GET", deployed_pods)["items"]
+            if (name := one["metadata"]["name"]).startswith(start)
+        ]
 
     assert strangers(cluster, [DEPLOYMENT]) == []
     ours(cluster, DEPLOYMENT)
-    until(lambda: named("whose-"), 30, lambda: api.call("GET", pods))
+    until(lambda: named("whose-"), 30, lambda: api.call("GET", deployed_pods))
     assert strangers(cluster, [SERVICE, DEPLOYMENT]) == []
     cluster.apply(path(whisper), whisper, field_manager="helm")
-    (theirs_,) = until(lambda: named("whisper-"), 30, lambda: api.call("GET", pods))
+    (theirs_,) = until(lambda: named("whisper-"), 30, lambda: api.call("GET", deployed_pods))
     (found,) = strangers(cluster, [SERVICE, DEPLOYMENT])
     assert found.subject == label(DEPLOYMENT)
     assert found.evidence == (f"Pod {theirs_} of ReplicaSet {theirs_.rpartition('-')[0]}",)
+    for planned in ([SERVICE, DEPLOYMENT], [SERVICE]):
+        refused = asked(*planned, later=[DEPLOYMENT])
+        assert refused["failed"]
+        assert f"Pod {theirs_} of ReplicaSet" in refused["msg"]
+        assert "Choose another spec.selector.matchLabels, or another metadata.name" in refused["msg"]
+    assert not there(SERVICE)
     other = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "selector": {"matchLabels": {"app": "another"}}}}
     away = {**DEPLOYMENT, "metadata": {"name": "whose", "namespace": "nowhere"}}
     assert strangers(cluster, [other, away]) == []
@@ -352,7 +462,6 @@ def test_a_run_fails_when_another_one_changes_what_it_has_declared(cluster: Clus
     assert ended["seconds"] < 15
 
 
-SERVICE = next(one for one in KINDS if one["kind"] == "Service")
 RULE = of("monitoring.coreos.com/v1", "PrometheusRule", spec={})  # a kind that the API server does not know
 
 

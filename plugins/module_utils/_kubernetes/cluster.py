@@ -404,7 +404,7 @@ class _Tracked:
 
 _REMEDIES = {
     401: "The credentials are not accepted or have expired: renew the kubeconfig or token.",
-    403: "Give the account this right, as playbooks/rbac.yml does, or use another account.",
+    403: "Have an administrator run playbooks/rbac.yml with the same settings, or use another account.",
     429: "The API server asks for patience: try again in a minute.",
 }
 

@@ -33,6 +33,9 @@ ADMINISTRATORS = ("Namespace", "PersistentVolume")
 SWEPT = ("Job",)
 """Kinds that a later step deletes and makes anew: one that is going is waited for there."""
 
+TRIES = 5
+"""So often an object is judged anew that somebody writes meanwhile: a controller does so when it was just made."""
+
 STAND_IN = "default"
 """A namespace that every cluster has: the form of an object is tried in it while the object's own is not there."""
 
@@ -57,6 +60,11 @@ class Judged:
     @property
     def changes(self) -> bool:
         return self.verdict != "unchanged"
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether somebody has written the object between the look and the try: what differs may be his."""
+        return bool(self.after) and _version(self.after) != _version(self.live)
 
 
 @dataclass
@@ -111,6 +119,11 @@ def _digest(manifest: Object) -> str:
     """Tells one manifest from another. That of a Secret is so short that nobody finds its value by trying."""
     whole = hashlib.sha256(json.dumps(manifest, sort_keys=True, default=str).encode()).hexdigest()
     return whole[:4] if manifest["kind"] == "Secret" else whole
+
+
+def _version(stored: Object | None) -> str:
+    """A dry run's answer has that of the object as it was tried on; a new object has none."""
+    return str((stored or {}).get("metadata", {}).get("resourceVersion") or "")
 
 
 class _LeftOut(Exception):
@@ -201,6 +214,14 @@ class Judge:
         return 0 <= self._clock() - float((plan or {}).get("at") or 0) <= FRESH_SECONDS
 
     def _one(self, manifest: Manifest) -> Judged:
+        judged = self._once(manifest)
+        for _ in range(TRIES):
+            if not judged.is_overtaken:
+                break
+            judged = self._once(manifest)
+        return judged
+
+    def _once(self, manifest: Manifest) -> Judged:
         if not manifest["metadata"].get("name"):
             raise ApplyError(f"a {manifest['kind']}", "has no name.", "Give it metadata.name.")
         if manifest["metadata"].get("namespace") in self._missing:

@@ -5,8 +5,9 @@
 """Removes objects that are ours, and leaves all others, whatever their names.
 
 Each is looked at before the first is deleted, and deleted as it was looked at (preconditions): what has been made or
-changed under its name meanwhile is looked at again. Volumes go when all else is gone: one that is deleted while a
-claim holds it cannot be kept any more.
+changed under its name meanwhile is looked at again. Volumes go when all else is gone, and never while their claim is
+there: a volume that is deleted while a claim holds it cannot be kept any more. For the same reason nothing goes where a
+claim is to go that a pod of somebody else mounts.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from . import apply as _apply
 from .apply import ApplyError, label
 from .cluster import Cluster, ClusterError, label_selector
 from .judge import may
-from .ownership import MANAGER, MARKS, Manifest, Object, evidence, foreign, keys_of_others
+from .objects import below, entries, name_of, strings, text, uid
+from .ownership import MANAGER, MARKS, Manifest, Object, evidence, foreign, keys_of_others, managers
 from .paths import Paths
 
 TRIES = 5
 """So often an object is looked at again that changes while it is to be deleted: controllers write into it."""
+
+_, PART_OF = MARKS
 
 PAUSE_SECONDS = 0.5
 """Between two looks at what is being deleted."""
@@ -37,12 +41,6 @@ EMPTIED = ("Secret", "ConfigMap")
 
 _BROUGHT = re.compile(r"^(?!.*\.k8s\.io/).*\..*/")
 """An API group that a CustomResourceDefinition brings: Kubernetes' own are called `apps` or `policy`, or end so."""
-
-_HELD = {
-    "kubernetes.io/pvc-protection": "a pod still uses it",
-    "kubernetes.io/pv-protection": "a claim still holds it",
-    "foregroundDeletion": "what belongs to it is still being deleted",
-}
 
 
 @dataclass(frozen=True)
@@ -95,15 +93,31 @@ class Remover:
         for wanted in given:
             for path, live in self._there(wanted):
                 if reason := _not_ours(live, wanted):
-                    removal.left.append(_left(live, reason))
+                    removal.left.append(left(live, reason))
                     continue
                 one = self._goal(wanted, live, path)
                 if one:
                     removal.found.append(one)
         return removal
 
+    def spare(self, removal: Removal) -> None:
+        """Takes out of what was found what is not to go: a volume whose claim stays, and all of it where a pod of
+        somebody else mounts a claim of it. Changes nothing on the cluster. Raises ClusterError."""
+        if used := list(filter(None, (self._used(one, removal) for one in removal.found if _is_claim(one.live)))):
+            removal.found, removal.left = [], [*removal.left, *used]
+            return
+        going = {one.path for one in removal.found}
+        for one in [one for one in removal.found if one.live["kind"] == "PersistentVolume"]:
+            if self._claim(one.live) not in going and self._is_claimed(one.live):
+                removal.found.remove(one)
+                removal.left.append(_claimed(one.live))
+
     def remove(self, removal: Removal, seconds: float) -> None:
-        """Removes what was found, and waits for it, `seconds` at most for all. Raises ClusterError."""
+        """Removes what was found, but for what is to be spared, and waits for it, `seconds` at most for all.
+
+        Raises ClusterError.
+        """
+        self.spare(removal)
         end = self._clock() + seconds
         volumes = [one for one in removal.found if one.live["kind"] == "PersistentVolume"]
         others = [one for one in removal.found if one not in volumes]
@@ -133,6 +147,39 @@ class Remover:
         has_content = any(live.get(part) for part in ("data", "binaryData"))
         return Found(wanted, live, path, empties=True) if has_content else None
 
+    def _claim(self, volume: Object) -> str:
+        """Where the claim of a volume is, or would be."""
+        return self._paths.object(
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": volume["spec"]["claimRef"]}
+        )
+
+    def _is_claimed(self, volume: Object) -> bool:
+        return self._cluster.find(self._claim(volume)) is not None
+
+    def _used(self, claim: Found, removal: Removal) -> Finding | None:
+        """Which pods of others mount a claim; None where none does."""
+        place, name = (claim.live["metadata"][part] for part in ("namespace", "name"))
+        try:
+            pods = self._cluster.get(f"/api/v1/namespaces/{place}/pods")
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            said = "is to go, but who mounts it may not be asked: nothing was removed."
+            remedy = f"Allow list on pods in namespace {place}: for the account of the plays, rbac.yml does."
+            return Finding(ApplyError.check, Status.REFUSED, label(claim.live), said, remedy, (error.message,))
+        owned = _Ours.of(claim, removal)
+        others = [pod for pod in entries(pods, "items") if _mounts(pod, name) and not owned.has(pod)]
+        if not others:
+            return None
+        return Finding(
+            ApplyError.check,
+            Status.REFUSED,
+            label(claim.live),
+            "is to go, but is mounted by pods that are not ours: nothing was removed.",
+            "Have their owners delete them or give them another claim, then run again.",
+            tuple(f"Pod {place}/{name_of(pod)}, {_owner(pod)}" for pod in others),
+        )
+
     def _sent(self, one: Found, removal: Removal) -> bool:
         """Whether the object is about to be gone."""
         live: Object | None = one.live
@@ -140,7 +187,10 @@ class Remover:
             if live is None:
                 return False
             if reason := _not_ours(live, one.wanted):
-                removal.left.append(_left(live, reason))
+                removal.left.append(left(live, reason))
+                return False
+            if live["kind"] == "PersistentVolume" and self._is_claimed(live):
+                removal.left.append(_claimed(live))
                 return False
             try:
                 self._empty(one, live) if one.empties else self._delete(one.path, live)
@@ -195,7 +245,93 @@ def _not_ours(live: Object, wanted: Manifest) -> str:
     return ""
 
 
-def _left(live: Object, reason: str) -> Finding:
+@dataclass(frozen=True)
+class _Ours:
+    """Which pods go together with a claim.
+
+    mark: the value of the claim's label part-of, empty for none.
+    jobs, deployments: what goes: uids, and of each name the labels that select its pods.
+    stays: there is a Deployment of our name, and it is somebody else's.
+    """
+
+    mark: str
+    jobs: frozenset[str]
+    deployments: Mapping[str, Mapping[str, str]]
+    stays: bool
+
+    @classmethod
+    def of(cls, claim: Found, removal: Removal) -> _Ours:
+        place, mark = claim.live["metadata"]["namespace"], strings(claim.wanted, "metadata", "labels").get(PART_OF, "")
+        going = [one.live for one in removal.found if one.live["metadata"].get("namespace") == place]
+        return cls(
+            mark,
+            frozenset(uid(one) for one in going if one["kind"] == "Job"),
+            {
+                name_of(one): strings(one, "spec", "selector", "matchLabels")
+                for one in going
+                if one["kind"] == "Deployment"
+            },
+            f"Deployment {place}/{mark}" in {one.subject for one in removal.left},
+        )
+
+    def has(self, pod: Object) -> bool:
+        labels, (kind, name, owner) = strings(pod, "metadata", "labels"), _controller(pod)
+        deployment = name.rpartition("-")[0] if kind == "ReplicaSet" else ""
+        if self.stays and deployment == self.mark:
+            return False
+        selector = self.deployments.get(deployment)
+        if selector and selector.items() <= labels.items():
+            return True
+        if kind == "Job" and owner in self.jobs:
+            return True
+        told = labels.get(PART_OF, "")
+        if told or not self.mark:
+            return bool(told) and told == self.mark
+        # The server's pods carry no such label, and what controls them may be gone already.
+        return deployment == self.mark or (kind == "Job" and name.startswith(f"{self.mark}-"))
+
+
+def _controller(pod: Object) -> tuple[str, str, str]:
+    """Kind, name and uid of what controls a pod; empty for nothing."""
+    for one in entries(pod, "metadata", "ownerReferences"):
+        if one.get("controller"):
+            return text(one.get("kind")), text(one.get("name")), text(one.get("uid"))
+    return "", "", ""
+
+
+def _owner(pod: Object) -> str:
+    """Whose a pod is, as the end of a line."""
+    kind, name, _ = _controller(pod)
+    who = ", ".join(managers(pod))
+    return f"of {kind} {name}" if kind else f"made by {who or 'somebody unknown'}"
+
+
+def _mounts(pod: Object, claim: str) -> bool:
+    """Whether a pod that has not ended mounts a claim of its namespace."""
+    if text(below(pod, "status").get("phase")) in ("Succeeded", "Failed"):
+        return False
+    volumes = (below(one, "persistentVolumeClaim") for one in entries(pod, "spec", "volumes"))
+    return any(text(one.get("claimName")) == claim for one in volumes)
+
+
+def _is_claim(live: Object) -> bool:
+    return bool(live["kind"] == "PersistentVolumeClaim")
+
+
+def _claimed(volume: Object) -> Finding:
+    claim = volume["spec"]["claimRef"]
+    said = f"its claim {claim['namespace']}/{claim['name']} is still there, and nothing was done to the volume."
+    return Finding(
+        ApplyError.check,
+        Status.REFUSED,
+        label(volume),
+        said,
+        "Run again when the claim is gone: it goes when no pod mounts it any more, one of somebody else by its owner.",
+    )
+
+
+def left(live: Object, reason: str) -> Finding:
+    """An object that is not ours. reason: why, as `foreign` says it."""
     said = f"it {reason}, and is left as it is."
     return Finding(ApplyError.check, Status.WARNING, label(live), said, evidence=evidence(live))
 
@@ -206,9 +342,12 @@ def _stays(live: Object, why: str, remedy: str, facts: tuple[str, ...] = ()) -> 
 
 def _held(live: Object) -> Finding:
     """What is being deleted and does not go."""
-    holding: list[Any] = list(live["metadata"].get("finalizers") or ())
-    facts = tuple(f"{name}: {_HELD.get(name, 'whoever set this finalizer has work to do')}" for name in holding)
-    return _stays(live, "is being deleted", "It goes when what holds it is gone: look there, then run again.", facts)
+    return _stays(
+        live,
+        "is being deleted",
+        "It goes when what holds it is gone: look there, then run again.",
+        _apply.holding(live),
+    )
 
 
 def stubs(given: Iterable[Mapping[str, Any]]) -> list[Manifest]:

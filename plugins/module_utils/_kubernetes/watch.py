@@ -5,7 +5,8 @@
 """A watch that goes on: over time limits, broken connections, 410 Gone, expired tokens and API server restarts.
 
 The order of requests is that of the API conventions ("efficient detection of changes"): list, then watch from
-the list's resourceVersion, watch again from the last one seen, list again after 410.
+the list's resourceVersion, watch again from the last one seen, list again after 410. Also after a watch that ended
+without a word: nothing may have happened, or something in between cuts watches, and then the lists alone tell.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from .cluster import ClusterError
 
 WATCH_SECONDS = 30.0
 """A watch request lives this long, so that a connection that died silently is noticed soon after."""
+
+CUT_SECONDS = 5.0
+"""A watch that ends so soon without a word was not ended by its time: it is not begun again at once."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0
 """Seconds between tries while the API server does not answer: the first pause, doubled up to the longest."""
@@ -89,11 +93,12 @@ def follow(
     query: Mapping[str, Any] | None = None,
     *,
     wait: Callable[[float], bool],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[News]:
     """What happens to the objects at an API path, until the caller stops or a right is missing (403).
 
     That is final at once only before the first list: later, an API server that restarts says so too.
-    wait: pauses for seconds, and says whether to stop; injected, so that tests need no time.
+    wait: pauses for seconds, and says whether to stop. wait, clock: injected, so that tests need no time.
     """
     version, pause, patience = "", FIRST_WAIT, 0.0
     while True:
@@ -102,19 +107,22 @@ def follow(
                 answer = api.get(path, query)
                 version, patience = str(answer["metadata"].get("resourceVersion") or ""), REFUSED_SECONDS
                 yield Listed(path, tuple(answer.get("items") or ()))
+            begun, silent = clock(), True
             for event in api.watch(path, query, resource_version=version, timeout=WATCH_SECONDS):
-                pause = FIRST_WAIT
+                pause, silent = FIRST_WAIT, False
                 version = event["object"]["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK":
                     yield Changed(path, event["object"], gone=event["type"] == "DELETED")
-            if wait(0):
+            cut = silent and clock() - begun < CUT_SECONDS
+            if wait(pause if cut else 0):
                 return
+            version = "" if silent else version
+            pause = min(2 * pause, LONGEST_WAIT) if cut else FIRST_WAIT
         except ClusterError as error:
-            if error.status == 410:
-                version = ""  # what happened meanwhile is not known: ask for everything
-                continue
+            # 410: what happened meanwhile is not known, and is asked for.
             final = error.status in (400, 404, 405) or (error.status == 403 and patience <= 0)
-            yield Interrupted(path, error, final)
+            if error.status != 410:
+                yield Interrupted(path, error, final)
             if final or wait(pause):
                 return
             if error.status == 403:

@@ -4,7 +4,8 @@
 # This module util is private to the collection. It can change at any time.
 """What `k8s_job` does: a Job has run, made anew when it must be, watched, explained; its finished likes are removed.
 
-A Job that runs, or whose end another run may not have seen yet, is nobody's to delete.
+A Job that runs, or whose end another run may not have seen yet, is nobody's to delete; one that somebody else has made
+is neither deleted nor believed, whatever its labels are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .._findings import Finding, Status
 from .._kubernetes import apply as _apply
 from .._kubernetes.cluster import Cluster, ClusterError, label_selector
 from .._kubernetes.objects import Object, below, entries, moment, text
+from .._kubernetes.ownership import evidence, foreign
+from .._kubernetes.remove import left
 from .._kubernetes.watch import INSIST_SECONDS, Answer
 from .back import MANAGER
 from .follow import RolloutError
@@ -57,17 +60,19 @@ def awaited(job: Object, now: datetime) -> bool:
     return RESULT not in (job["metadata"].get("annotations") or {}) and now - end < AWAITED
 
 
-def is_ours(job: Object, manifest: Mapping[str, Any]) -> bool:
-    """Whether a Job is one that this manifest made: it has all its labels."""
+def not_ours(job: Object, manifest: Mapping[str, Any]) -> str:
+    """Why a Job is not one that this manifest made, as the end of a sentence that begins with "it"; empty: it is."""
     labels = job["metadata"].get("labels") or {}
-    return bool((manifest["metadata"].get("labels") or {}).items() <= labels.items())
+    if not (manifest["metadata"].get("labels") or {}).items() <= labels.items():
+        return "has not the labels of the Job that is to run"
+    return foreign(job, manifest)
 
 
 class JobTask:
     """One call of `k8s_job`.
 
     again: a Job that has succeeded before is made anew.
-    sweep: labels of the Jobs that go when they are over, but for this one; none for no labels.
+    sweep: labels of the Jobs of ours that go when they are over, but for this one; none for no labels.
     wait, now: pauses for seconds; the time. Injected, so that tests need no time.
     """
 
@@ -90,6 +95,7 @@ class JobTask:
         self._patience = Patience(wait)
         self._changed = False
         self._made = False
+        self._left: list[Finding] = []
 
     @property
     def changed(self) -> bool:
@@ -97,7 +103,7 @@ class JobTask:
 
     @property
     def findings(self) -> list[Finding]:
-        return self._task.findings
+        return [*self._task.findings, *self._left]
 
     def plan(self, *, timeout: float = INSIST_SECONDS) -> dict[str, Any]:
         """The result in check mode. Raises RolloutError, ApplyError, ClusterError."""
@@ -141,11 +147,12 @@ class JobTask:
         if there is None:
             return None
         insist_on(there, self._target)
-        if not is_ours(there, self._manifest):
+        if reason := not_ours(_typed(there), self._manifest):
             raise RolloutError(
                 self._target.subject,
-                "is somebody else's: it has not the labels of the Job that is to run.",
-                "Choose another name or namespace.",
+                f"is somebody else's: it {reason}.",
+                "Delete it if its owner does not need it, then run again; or choose another [metadata.name].",
+                evidence=evidence(there),
                 status="failed",
             )
         self._apply(dry_run=True)
@@ -155,13 +162,17 @@ class JobTask:
         return self._again and has_succeeded(job) and not awaited(job, self._now())
 
     def _others(self) -> list[Object]:
-        """The Jobs that go."""
+        """The Jobs that go. Those that are not ours are noted."""
         if not self._sweep:
             return []
         query = {"labelSelector": label_selector(self._sweep)}
-        jobs = self._insist(lambda: self._cluster.get(self._target.collection, query))["items"]
+        answer = self._insist(lambda: self._cluster.get(self._target.collection, query))
+        jobs = [_typed(one) for one in answer["items"] if one["metadata"]["name"] != self._target.name]
+        wanted = {"metadata": {"labels": self._sweep}}
+        reasons = [foreign(one, wanted) for one in jobs]
+        self._left = [left(one, reason) for one, reason in zip(jobs, reasons, strict=True) if reason]
         now = self._now()
-        return [one for one in jobs if one["metadata"]["name"] != self._target.name and not awaited(one, now)]
+        return [one for one, reason in zip(jobs, reasons, strict=True) if not reason and not awaited(one, now)]
 
     def _apply(self, *, dry_run: bool) -> None:
         try:
@@ -217,7 +228,13 @@ class JobTask:
 
     def _with_diff(self, result: dict[str, Any]) -> dict[str, Any]:
         diff = [_apply.diff(None, self._manifest)] if self._made else []
-        return {**result, "changed": self.changed, "diff": diff}
+        found = [*result["findings"], *self._left]
+        return {**result, "changed": self.changed, "diff": diff, "findings": found}
+
+
+def _typed(job: Object) -> dict[str, Any]:
+    """The items of a list do not say what they are."""
+    return {"apiVersion": "batch/v1", "kind": "Job", **job}
 
 
 def _planned(target: Target, message: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .._findings import Finding, Status
 from .._kubernetes import objects as observed
 from .._kubernetes.cluster import Cluster, ClusterError, label_selector
 from .._kubernetes.objects import SERVED, Object, ReplicaSet
+from .._kubernetes.ownership import foreign
 from .._kubernetes.watch import INSIST_SECONDS, Answer, insist
 from .back import MANAGER, earlier, earlier_manifest, exact_template, job_manifest, mark, stuck, unmarked
 from .compare import Way, way_back
@@ -137,7 +138,9 @@ class Task:
         if raw is None:
             raise RolloutError(self._target.subject, "it is not there.", "Apply it first: the deploy play does.")
         insist_on(raw, self._target)
-        if self._target.kind == "Job" and stuck(raw, datetime.now(UTC)):
+        # Somebody else's is watched, and not deleted.
+        ours = self._target.kind == "Job" and not foreign({"kind": "Job", **raw}, {"metadata": {}})
+        if ours and stuck(raw, datetime.now(UTC)):
             raw = self._anew(raw)
             self._declare(raw)
         return raw

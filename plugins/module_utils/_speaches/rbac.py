@@ -95,7 +95,12 @@ def inside(settings: Settings) -> list[Right]:
         Right("deploy fills, teardown empties", "", ("secrets",), ("get", "patch"), (secret,)),
         *([Right("preflight and deploy ask the registry", "", ("secrets",), ("get",), pull)] if pull else []),
         Right("deploy marks the revision that has served", "apps", ("replicasets",), (*_READ, "patch")),
-        Right("deploy replaces a pod that had failed before", "", ("pods",), (*_READ, "delete")),
+        Right(
+            "deploy replaces a pod that had failed before, teardown asks who mounts the volume",
+            "",
+            ("pods",),
+            (*_READ, "delete"),
+        ),
         Right("deploy shows what a container has written", "", ("pods/log",), ("get",)),
         Right("deploy explains a failure", "", ("events",), ("list", "watch")),
         Right("deploy says what a container used before it was killed", "metrics.k8s.io", ("pods",), ("get",)),

@@ -355,5 +355,5 @@ def test_a_proxy_that_wants_a_password(
         environment(monkeypatch, K8S_AUTH_PROXY=closed_proxy.url, **variables)
         result = run("k8s_read", by_file(cluster))
     assert bool(cluster.asked) is is_let_through
-    said = "no. Give" if is_let_through else "the proxy gives no way to it"
+    said = "no. Have" if is_let_through else "the proxy gives no way to it"
     assert said in result["msg"]

@@ -65,6 +65,9 @@ def refusal(ask: Callable[[], object], port: int) -> tuple[str, str]:
     return caught.value.message, caught.value.remedy
 
 
+ADMINISTRATOR = "Have an administrator run playbooks/rbac.yml with the same settings, or use another account."
+
+
 def body(value: object) -> bytes:
     return json.dumps(value).encode()
 
@@ -117,10 +120,10 @@ def forbidden(message: str) -> bytes:
                      "The credentials are not accepted or have expired: renew the kubeconfig or token.", id="401"),
         pytest.param(serving(answering(403, forbidden("nodes is forbidden: User u cannot list"))),
                      "nodes is forbidden: User u cannot list.",
-                     "Give the account this right, as playbooks/rbac.yml does, or use another account.", id="403"),
+                     ADMINISTRATOR, id="403"),
         pytest.param(serving(answering(403, HTML, "text/html")),
                      "it answers with HTTP status 403 for /api/v1/nodes.",
-                     "Give the account this right, as playbooks/rbac.yml does, or use another account.",
+                     ADMINISTRATOR,
                      id="403 by something else"),
         pytest.param(serving(answering(400, b"Client sent an HTTP request to an HTTPS server.\n", "text/plain")),
                      "Client sent an HTTP request to an HTTPS server.", "", id="HTTP to an HTTPS port"),

@@ -62,18 +62,22 @@ class Script:
         return not self._answers
 
 
-def run(script: Script) -> tuple[list[News], list[float]]:
-    """The news until the script is at its end, and the pauses that were asked for."""
+def run(script: Script, lasts: float = 0) -> tuple[list[News], list[float]]:
+    """The news until the script is at its end, and the pauses that were asked for. lasts: seconds of each watch."""
     pauses: list[float] = []
 
     def wait(seconds: float) -> bool:
         pauses.append(seconds)
         return script.done
 
-    return list(follow(script, PATH, wait=wait)), pauses
+    def clock() -> float:
+        return len(script.asked) * lasts  # read before and after each request of a watch
+
+    return list(follow(script, PATH, wait=wait, clock=clock)), pauses
 
 
 LIST = {"metadata": {"resourceVersion": "10"}, "items": [thing(7)]}
+LATER = {"metadata": {"resourceVersion": "20"}, "items": [thing(7), thing(20, "b")]}
 GONE = answer(410)
 DOWN = answer(0)
 
@@ -130,6 +134,18 @@ DOWN = answer(0)
             ["listed 1", "interrupted", "interrupted", "listed 1"],
             id="an API server that restarts, and has not read the roles yet",
         ),
+        pytest.param(
+            [LIST, [], LATER, []],
+            ["list", "watch 10", "list", "watch 20"],
+            ["listed 1", "listed 2"],
+            id="a watch that ended without a word: the list tells",
+        ),
+        pytest.param(
+            [LIST, [event("MODIFIED", 11)], [], LATER, [event("MODIFIED", 21)], [event("DELETED", 22)]],
+            ["list", "watch 10", "watch 11", "list", "watch 20", "watch 21"],
+            ["listed 1", "changed", "listed 2", "changed", "gone"],
+            id="no list where events flow",
+        ),
     ],
 )
 def test_follow(answers: list[Any], asked: list[str], news: list[str]) -> None:
@@ -151,7 +167,26 @@ def _short(one: News) -> str:
 def test_pauses_grow_and_begin_anew_after_an_answer() -> None:
     script = Script(LIST, DOWN, DOWN, DOWN, DOWN, DOWN, LIST, [event("MODIFIED", 11), DOWN], LIST, [])
     _, pauses = run(script)
-    assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 0.25, 0]
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("lasts", "right"),
+    [
+        pytest.param(0, [0.25, 0.5, 1.0, 2.0, 2.0, 0, 0.25], id="cut at once, until one is not"),
+        pytest.param(30, [0, 0, 0, 0, 0, 0, 0], id="nothing happens, for as long as it lasts"),
+    ],
+)
+def test_watches_that_end_without_a_word(lasts: float, right: list[float]) -> None:
+    script = Script(*[LIST, []] * 5, LIST, [event("MODIFIED", 11)], [])
+    got, pauses = run(script, lasts)
+    assert [_short(one) for one in got] == [*["listed 1"] * 6, "changed"]
+    assert pauses == right
+
+
+def test_an_api_server_that_says_410_for_ever_is_not_asked_without_a_pause() -> None:
+    _, pauses = run(Script(*[LIST, GONE] * 5))
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0]
 
 
 def test_a_right_that_was_taken_away_ends_it_after_half_a_minute() -> None:

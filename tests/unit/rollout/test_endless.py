@@ -23,7 +23,13 @@ SECONDS = 1
 GRACE = 4
 """How much later than its time a module may end: requests that are under way, pauses, a loaded machine."""
 JOBS = "/apis/batch/v1/namespaces/n/jobs"
-METADATA: dict[str, Any] = {"name": "seed-1", "namespace": "n", "uid": "u", "labels": {"part-of": "stt"}}
+METADATA: dict[str, Any] = {
+    "name": "seed-1",
+    "namespace": "n",
+    "uid": "u",
+    "labels": {"part-of": "stt"},
+    "managedFields": [{"manager": "portal-stt", "operation": "Apply"}],
+}
 MANIFEST: dict[str, Any] = {
     "apiVersion": "batch/v1",
     "kind": "Job",

@@ -15,12 +15,13 @@ from ansible_collections.portal.stt.plugins.module_utils._rollout import task as
 from ansible_collections.portal.stt.plugins.module_utils._rollout.follow import RolloutError
 from ansible_collections.portal.stt.plugins.module_utils._rollout.job import JobTask, awaited
 from ansible_collections.portal.stt.plugins.module_utils._rollout.reporter import Reporter
+from ansible_collections.portal.stt.plugins.module_utils._rollout.seen import Target
 from ansible_collections.portal.stt.plugins.modules import k8s_job
 
 from tests.modules import run_module
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
-LABELS = {"component": "seed", "part-of": "stt"}
+LABELS = {"component": "seed", "app.kubernetes.io/part-of": "stt"}
 PATH = "/apis/batch/v1/namespaces/n/jobs"
 MANIFEST: dict[str, Any] = {
     "apiVersion": "batch/v1",
@@ -28,6 +29,8 @@ MANIFEST: dict[str, Any] = {
     "metadata": {"name": "seed-1", "namespace": "n", "labels": LABELS},
     "spec": {},
 }
+OURS = [{"manager": "portal-stt", "operation": "Apply", "fieldsV1": {}}]
+THEIRS = [{"manager": "helm", "operation": "Update", "fieldsV1": {}}]
 TAKEN = {"portal-stt/result": "{}"}
 
 
@@ -40,7 +43,8 @@ def over(kind: str, since: str, **status: Any) -> dict[str, Any]:
 
 
 def job(name: str = "seed-1", status: Mapping[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
-    meta = {"name": name, "namespace": "n", "uid": f"uid-{name}", "creationTimestamp": ago(hours=1), "labels": LABELS}
+    made = {"creationTimestamp": ago(hours=1), "managedFields": OURS}
+    meta = {"name": name, "namespace": "n", "uid": f"uid-{name}", "labels": LABELS, **made}
     return {"metadata": meta | metadata, "spec": {}, "status": dict(status or {})}
 
 
@@ -62,7 +66,7 @@ class StandInCluster:
     def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         if path != PATH:
             return self.jobs[path.removeprefix(f"{PATH}/")]
-        assert query == {"labelSelector": "component=seed,part-of=stt"}
+        assert query == {"labelSelector": "component=seed,app.kubernetes.io/part-of=stt"}
         return {"items": list(self.jobs.values())}
 
     def apply(
@@ -96,11 +100,11 @@ class StandInTask(_task.Task):
     message = "said"
 
     def plan(self) -> dict[str, Any]:
-        return {"status": "planned", "message": "kept"}
+        return {"status": "planned", "message": "kept", "findings": []}
 
     def run(self, *, timeout: float, rollback: bool) -> dict[str, Any]:
         assert (timeout, rollback) == (60, False)
-        return {"status": "complete", "message": self.message}
+        return {"status": "complete", "message": self.message, "findings": []}
 
 
 @pytest.fixture(autouse=True)
@@ -194,15 +198,92 @@ def test_a_job_whose_result_is_known_is_not_watched(monkeypatch: pytest.MonkeyPa
     assert [str(one) for one in result["findings"]] == ["Job n/seed-1: has succeeded."]
 
 
-def test_a_job_of_somebody_else_is_left() -> None:
-    cluster = StandInCluster(job(status=DONE, labels={"component": "seed"}))
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        pytest.param(
+            {"labels": {"component": "seed"}},
+            "it has not the labels of the Job that is to run.\n  labels: component=seed",
+            id="labels",
+        ),
+        pytest.param(
+            {"managedFields": THEIRS, "annotations": TAKEN},
+            "it was not made by us.\n  fields are set by helm\n  labels: app.kubernetes.io/part-of=stt, component=seed",
+            id="made by another, with a result to be believed",
+        ),
+        pytest.param(
+            {"managedFields": [*THEIRS, {**OURS[0], "operation": "Update"}], "annotations": TAKEN},
+            "it was not made by us.\n  fields are set by helm\n  labels: app.kubernetes.io/part-of=stt, component=seed",
+            id="made by another, annotated by us",
+        ),
+        pytest.param(
+            {"ownerReferences": [{"controller": True, "kind": "CronJob", "name": "nightly"}]},
+            "it belongs to CronJob nightly.\n  labels: app.kubernetes.io/part-of=stt, component=seed",
+            id="controlled",
+        ),
+    ],
+)
+@pytest.mark.parametrize("way", ["run", "plan"])
+def test_a_job_of_somebody_else_is_neither_touched_nor_believed(metadata: dict[str, Any], said: str, way: str) -> None:
+    cluster = StandInCluster(job(status=DONE, **metadata))
+    asked = task(cluster, again=True)
     with pytest.raises(RolloutError) as refused:
-        task(cluster, again=True).run(timeout=60)
+        asked.run(timeout=60) if way == "run" else asked.plan()
     assert str(refused.value) == (
-        "Job n/seed-1: is somebody else's: it has not the labels of the Job that is to run. "
-        "Choose another name or namespace."
+        f"Job n/seed-1: is somebody else's: {said}\n"
+        "Delete it if its owner does not need it, then run again; or choose another [metadata.name]."
     )
     assert cluster.asked == []
+
+
+@pytest.mark.parametrize("status", [DONE, {"active": 1}], ids=["done", "running"])
+@pytest.mark.parametrize("way", ["run", "plan"])
+def test_a_job_of_somebody_else_with_our_labels_is_not_swept_but_named(status: dict[str, Any], way: str) -> None:
+    cluster = StandInCluster(job(status=DONE), job("others-seed", status, managedFields=THEIRS))
+    asked = task(cluster)
+    result = asked.run(timeout=60) if way == "run" else asked.plan()
+    assert cluster.asked == ["try seed-1"]
+    assert not result["changed"]
+    (named,) = result["findings"]
+    assert (named.status.value, str(named)) == (
+        "warning",
+        "Job n/others-seed: it was not made by us, and is left as it is.\n"
+        "  fields are set by helm\n  labels: app.kubernetes.io/part-of=stt, component=seed",
+    )
+    assert asked.findings == [named]
+
+
+class Watched(Exception):
+    """The watch has begun."""
+
+
+class StandInOfNoWatch(_task.Task):
+    def _follow(self, raw: object, timeout: float) -> Any:
+        raise Watched
+
+
+class StandInOfATry(StandInCluster):
+    def request(self, method: str, path: str, *, body: bytes = b"", query: Any = None, headers: Any = None) -> bytes:
+        assert (method, query) == ("DELETE", {"propagationPolicy": "Background"})
+        self.asked.append(f"{method} {path.removeprefix(f'{PATH}/')}")
+        self.jobs.clear()
+        return b"{}"
+
+
+@pytest.mark.parametrize(
+    ("managed", "asked"),
+    [
+        pytest.param(OURS, ["DELETE seed-1", "apply seed-1"], id="ours"),
+        pytest.param(THEIRS, [], id="somebody else's"),
+    ],
+)
+def test_only_a_job_of_ours_that_had_failed_is_made_anew(managed: list[dict[str, Any]], asked: list[str]) -> None:
+    failed = job(status=over("Failed", ago(minutes=5), failed=4), managedFields=managed)
+    cluster = StandInOfATry({**failed, "spec": {"template": {"spec": {}}}})
+    watch_it = StandInOfNoWatch(cast(Cluster, cluster), Target("Job", "n", "seed-1"), Reporter())
+    with pytest.raises(Watched):
+        watch_it.run(timeout=60, rollback=False)
+    assert cluster.asked == asked
 
 
 def test_without_labels_nothing_is_swept() -> None:
