@@ -224,7 +224,7 @@ def test_an_account_without_the_right_says_so(kind: None, tmp_path: Path) -> Non
     assert 'cannot create resource "prometheusrules"' in said(
         refused
     ) or 'cannot patch resource "prometheusrules"' in said(refused)
-    assert "as playbooks/rbac.yml does" in said(refused)
+    assert "run playbooks/rbac.yml again" in said(refused)
 
 
 def test_a_right_where_there_is_no_such_namespace_is_said_and_comes_later() -> None:
