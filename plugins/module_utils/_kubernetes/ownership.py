@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .objects import entries, text
+
 Manifest = dict[str, Any]
 Object = Mapping[str, Any]
 
@@ -33,6 +35,14 @@ def fields(live: Object) -> Mapping[str, Any] | None:
             owned: Mapping[str, Any] = entry.get("fieldsV1") or {}
             return owned
     return None
+
+
+def controller(live: Object) -> tuple[str, str, str]:
+    """Kind, name and uid of what controls it, each empty where nothing does."""
+    for one in entries(live, "metadata", "ownerReferences"):
+        if one.get("controller"):
+            return text(one.get("kind")), text(one.get("name")), text(one.get("uid"))
+    return "", "", ""
 
 
 def managers(live: Object) -> list[str]:

@@ -25,7 +25,7 @@ from .apply import ApplyError, label
 from .cluster import Cluster, ClusterError, label_selector
 from .judge import may
 from .objects import below, entries, name_of, strings, text, uid
-from .ownership import MANAGER, MARKS, Manifest, Object, evidence, foreign, keys_of_others, managers
+from .ownership import MANAGER, MARKS, Manifest, Object, controller, evidence, foreign, keys_of_others, managers
 from .paths import Paths
 
 TRIES = 5
@@ -275,7 +275,7 @@ class _Ours:
         )
 
     def has(self, pod: Object) -> bool:
-        labels, (kind, name, owner) = strings(pod, "metadata", "labels"), _controller(pod)
+        labels, (kind, name, owner) = strings(pod, "metadata", "labels"), controller(pod)
         deployment = name.rpartition("-")[0] if kind == "ReplicaSet" else ""
         if self.stays and deployment == self.mark:
             return False
@@ -291,17 +291,9 @@ class _Ours:
         return deployment == self.mark or (kind == "Job" and name.startswith(f"{self.mark}-"))
 
 
-def _controller(pod: Object) -> tuple[str, str, str]:
-    """Kind, name and uid of what controls a pod; empty for nothing."""
-    for one in entries(pod, "metadata", "ownerReferences"):
-        if one.get("controller"):
-            return text(one.get("kind")), text(one.get("name")), text(one.get("uid"))
-    return "", "", ""
-
-
 def _owner(pod: Object) -> str:
     """Whose a pod is, as the end of a line."""
-    kind, name, _ = _controller(pod)
+    kind, name, _ = controller(pod)
     who = ", ".join(managers(pod))
     return f"of {kind} {name}" if kind else f"made by {who or 'somebody unknown'}"
 

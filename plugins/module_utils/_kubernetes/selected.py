@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from .apply import ApplyError, label
 from .cluster import Cluster, ClusterError, label_selector
-from .objects import below, entries, name_of, strings, text
-from .ownership import Manifest, Object
+from .objects import below, name_of, strings, text
+from .ownership import Manifest, Object, controller
 from .paths import Paths
 
 MOST_PODS = 100
@@ -94,16 +94,10 @@ def _ours(pod: Object, deployment: Object) -> bool:
     if _PART_OF in marks and labels.get(_PART_OF) == marks[_PART_OF]:
         return True
     hashed = labels.get(_HASH, "")
-    kind, name = _controller(pod)
+    kind, name, _ = controller(pod)
     return (kind, name) == ("ReplicaSet", f"{name_of(deployment)}-{hashed}") and hashed.isalnum()
 
 
-def _controller(pod: Object) -> tuple[str, str]:
-    """Kind and name of what the pod belongs to, each empty where nothing is."""
-    owners = entries(pod, "metadata", "ownerReferences")
-    return next(((text(one.get("kind")), text(one.get("name"))) for one in owners if one.get("controller")), ("", ""))
-
-
 def _named(pod: Object) -> str:
-    of = " ".join(_controller(pod)).strip()
+    of = " ".join(controller(pod)[:2]).strip()
     return f"Pod {name_of(pod)}" + (f" of {of}" if of else "")
