@@ -433,7 +433,7 @@ def test_hostile_words_do_not_hold_it_up(text: str, where: str) -> None:
     take_apart.cache_clear()
     start = time.process_time()
     diagnose(seen)
-    assert time.process_time() - start < 0.05
+    assert time.process_time() - start < 1  # some milliseconds; what is not linear takes hours for a megabyte
 
 
 def test_rules_say_what_they_are_about() -> None:
