@@ -150,8 +150,9 @@ ARGUMENTS: dict[str, Any] = {
 
 def run(params: dict[str, Any], *, check_mode: bool, **_: Any) -> Result:
     """The files as they are wanted, or which of them are not there."""
-    if any(part in ("", ".", "..") for part in params["dest"].split("/")):
-        raise ExportError(params["dest"], "is no plain path within the export.", "Write it without '.', '..' and '//'.")
+    for path in (params["dest"], *(one["path"] for one in params["files"])):
+        if any(part in ("", ".", "..") for part in path.split("/")):
+            raise ExportError(path, "is no plain path within the export.", "Write it without '.', '..' and '//'.")
     share = Share(params["path"], params["owner"], params["group"])
     files = [Wanted(one["path"], one["sha256"], one["source"]) for one in params["files"]]
     brought = params["put"] and not check_mode

@@ -420,7 +420,8 @@ def _pause(response: Any) -> int | None:
     It does so with status 429 and whole seconds in Retry-After (k8s.io/client-go rest/with_retry.go).
     """
     asked = response.headers.get("Retry-After", "")
-    return int(asked) if response.status == 429 and asked.isdecimal() and int(asked) <= PATIENCE_S else None
+    is_number = asked.isdecimal() and len(asked) < 10  # Python reads no number of thousands of digits
+    return int(asked) if response.status == 429 and is_number and int(asked) <= PATIENCE_S else None
 
 
 def _plain(url: str) -> str:

@@ -246,3 +246,11 @@ def test_a_place_that_is_not_in_the_export_is_refused(there: Path, dest: str) ->
     place = {"path": str(there / "share"), "src": "/x", "owner": os.getuid(), "group": os.getgid()}
     said = f"{dest}: is no plain path within the export. Write it without '.', '..' and '//'."
     assert run_module(nfs_copy, **place, dest=dest)["msg"] == said
+
+
+@pytest.mark.parametrize("path", ["", "/etc/x", "../x", "import/../../x", "import/./x"])
+def test_a_file_that_is_not_in_the_export_is_refused(there: Path, path: str) -> None:
+    place = {"path": str(there / "share"), "src": "/x", "owner": os.getuid(), "group": os.getgid(), "dest": "import/t"}
+    files = [{"path": path, "sha256": "0" * 64, "source": "/etc/hostname"}]
+    said = f"{path}: is no plain path within the export. Write it without '.', '..' and '//'."
+    assert run_module(nfs_copy, **place, files=files, put=True)["msg"] == said
