@@ -184,9 +184,10 @@ def run(params: Mapping[str, Any], *, check_mode: bool, **_: Any) -> Result:
         optional=params["optional"],
     )
     manifests = parse(params["definition"])
-    found = asker.judge([*manifests, *parse(params["later"])], params["plan"])
+    every = [*manifests, *parse(params["later"])]
+    found = asker.judge(every, params["plan"])
     if not params["plan"]:  # else they were looked at moments ago
-        found.errors += strangers(cluster, [*manifests, *parse(params["later"])])
+        found.errors += strangers(cluster, every)
     names = {label(one) for one in manifests}
     changing = [] if found.errors else [one for one in found.judged if one.changes and label(one.manifest) in names]
     unwanted = Remover(cluster).look(stubs(parse(params["unwanted"])))

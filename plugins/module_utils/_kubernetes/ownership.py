@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .objects import entries, text
+from .objects import below, entries, text
 
 Manifest = dict[str, Any]
 Object = Mapping[str, Any]
@@ -35,6 +35,16 @@ def fields(live: Object) -> Mapping[str, Any] | None:
             owned: Mapping[str, Any] = entry.get("fieldsV1") or {}
             return owned
     return None
+
+
+def typed(item: Object, version: str, kind: str) -> dict[str, Any]:
+    """An item of a list, which does not say itself what it is."""
+    return {"apiVersion": version, "kind": kind, **item}
+
+
+def is_over(pod: Object) -> bool:
+    """Whether none of its containers will run any more."""
+    return text(below(pod, "status").get("phase")) in ("Succeeded", "Failed")
 
 
 def controller(live: Object) -> tuple[str, str, str]:

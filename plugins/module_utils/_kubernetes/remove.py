@@ -25,7 +25,19 @@ from .apply import ApplyError, label
 from .cluster import Cluster, ClusterError, label_selector
 from .judge import may
 from .objects import below, entries, name_of, strings, text, uid
-from .ownership import MANAGER, MARKS, Manifest, Object, controller, evidence, foreign, keys_of_others, managers
+from .ownership import (
+    MANAGER,
+    MARKS,
+    Manifest,
+    Object,
+    controller,
+    evidence,
+    foreign,
+    is_over,
+    keys_of_others,
+    managers,
+    typed,
+)
 from .paths import Paths
 
 TRIES = 5
@@ -137,8 +149,8 @@ class Remover:
             raise ApplyError(f"a {wanted['kind']}", "has neither a name nor labels.", "Give it one of them.")
         path = self._paths.collection(wanted)
         items = (self._cluster.find(path, {"labelSelector": label_selector(labels)}) or {}).get("items") or []
-        typed = ({"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], **one} for one in items)
-        return [(f"{path}/{one['metadata']['name']}", one) for one in typed]
+        some = (typed(one, wanted["apiVersion"], wanted["kind"]) for one in items)
+        return [(f"{path}/{one['metadata']['name']}", one) for one in some]
 
     def _goal(self, wanted: Manifest, live: Object, path: str) -> Found | None:
         """How it goes; None when nothing of ours is left in it."""
@@ -300,7 +312,7 @@ def _owner(pod: Object) -> str:
 
 def _mounts(pod: Object, claim: str) -> bool:
     """Whether a pod that has not ended mounts a claim of its namespace."""
-    if text(below(pod, "status").get("phase")) in ("Succeeded", "Failed"):
+    if is_over(pod):
         return False
     volumes = (below(one, "persistentVolumeClaim") for one in entries(pod, "spec", "volumes"))
     return any(text(one.get("claimName")) == claim for one in volumes)

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from .apply import ApplyError, label
 from .cluster import Cluster, ClusterError, label_selector
-from .objects import below, name_of, strings, text
-from .ownership import Manifest, Object, controller
+from .objects import below, name_of, strings
+from .ownership import Manifest, Object, controller, is_over
 from .paths import Paths
 
 MOST_PODS = 100
@@ -84,8 +84,7 @@ def taken_in(deployment: Manifest, pods: Iterable[Object]) -> ApplyError | None:
 
 
 def _lives(pod: Object) -> bool:
-    is_finished = text(below(pod, "status").get("phase")) in ("Succeeded", "Failed")
-    return not is_finished and not below(pod, "metadata").get("deletionTimestamp")
+    return not is_over(pod) and not below(pod, "metadata").get("deletionTimestamp")
 
 
 def _ours(pod: Object, deployment: Object) -> bool:

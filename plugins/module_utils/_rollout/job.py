@@ -20,7 +20,7 @@ from .._findings import Finding, Status
 from .._kubernetes import apply as _apply
 from .._kubernetes.cluster import Cluster, ClusterError, label_selector
 from .._kubernetes.objects import Object, below, entries, moment, text
-from .._kubernetes.ownership import evidence, foreign
+from .._kubernetes.ownership import evidence, foreign, typed
 from .._kubernetes.remove import left
 from .._kubernetes.watch import INSIST_SECONDS, Answer
 from .back import MANAGER
@@ -147,7 +147,7 @@ class JobTask:
         if there is None:
             return None
         insist_on(there, self._target)
-        if reason := not_ours(_typed(there), self._manifest):
+        if reason := not_ours(typed(there, "batch/v1", "Job"), self._manifest):
             raise RolloutError(
                 self._target.subject,
                 f"is somebody else's: it {reason}.",
@@ -167,7 +167,9 @@ class JobTask:
             return []
         query = {"labelSelector": label_selector(self._sweep)}
         answer = self._insist(lambda: self._cluster.get(self._target.collection, query))
-        jobs = [_typed(one) for one in answer["items"] if one["metadata"]["name"] != self._target.name]
+        jobs = [
+            typed(one, "batch/v1", "Job") for one in answer["items"] if one["metadata"]["name"] != self._target.name
+        ]
         wanted = {"metadata": {"labels": self._sweep}}
         reasons = [foreign(one, wanted) for one in jobs]
         self._left = [left(one, reason) for one, reason in zip(jobs, reasons, strict=True) if reason]
@@ -230,11 +232,6 @@ class JobTask:
         diff = [_apply.diff(None, self._manifest)] if self._made else []
         found = [*result["findings"], *self._left]
         return {**result, "changed": self.changed, "diff": diff, "findings": found}
-
-
-def _typed(job: Object) -> dict[str, Any]:
-    """The items of a list do not say what they are."""
-    return {"apiVersion": "batch/v1", "kind": "Job", **job}
 
 
 def _planned(target: Target, message: str) -> dict[str, Any]:
